@@ -1,0 +1,127 @@
+// pure
+import { TributaryError } from './errors.ts';
+import { limits } from './limits.ts';
+
+/** A topic's settings as code uses them. Names on the outside are Kafka's; see {@link topicConfigKeys}. */
+export interface TopicConfig {
+  /** `commit`: durable means flushed; `async`: durable means written (L2). */
+  readonly flushPolicy: 'commit' | 'async';
+  /** Milliseconds that a record stays at least; undefined: for ever. */
+  readonly retentionMs: number | undefined;
+  /** Bytes of a partition that stay at least; undefined: all. */
+  readonly retentionBytes: number | undefined;
+  readonly segmentBytes: number;
+  readonly segmentMs: number;
+  readonly indexIntervalBytes: number;
+  readonly maxMessageBytes: number;
+  readonly timestampType: 'CreateTime' | 'LogAppendTime';
+  /** How far ahead of the broker's clock a timestamp may be (P3). */
+  readonly timestampAfterMaxMs: number;
+  readonly minInsyncReplicas: number;
+  readonly fileDeleteDelayMs: number;
+}
+
+interface ConfigKey {
+  readonly default: string;
+  readonly doc: string;
+  /** What is allowed, for the error sentence. */
+  readonly allowed: string;
+  readonly valid: (value: string) => boolean;
+}
+
+const integer = (least: number, most: number = Number.MAX_SAFE_INTEGER) => ({
+  allowed: most === Number.MAX_SAFE_INTEGER ? `a whole number ≥ ${least}` : `a whole number from ${least} to ${most}`,
+  valid: (value: string): boolean => /^-?\d{1,16}$/.test(value) && Number(value) >= least && Number(value) <= most,
+});
+const oneOf = (...values: readonly string[]) => ({ allowed: values.join(' or '), valid: (value: string): boolean => values.includes(value) });
+
+/** Kafka's names, defaults and meanings; `flush.policy` is Tributary's own. */
+export const topicConfigKeys = {
+  'cleanup.policy': { default: 'delete', doc: 'What retention does with old segments.', ...oneOf('delete') },
+  'flush.policy': { default: 'commit', doc: 'commit: acknowledged after fdatasync; async: after the write, as Kafka.', ...oneOf('commit', 'async') },
+  'retention.ms': { default: '604800000', doc: 'A record stays at least this long; -1: for ever.', ...integer(-1) },
+  'retention.bytes': { default: '-1', doc: 'At least so many bytes of a partition stay; -1: all.', ...integer(-1) },
+  'segment.bytes': { default: '1073741824', doc: 'A segment is closed at this size.', ...integer(1024, 2_147_483_647) },
+  'segment.ms': { default: '604800000', doc: 'A segment is closed at this age of its first record.', ...integer(1) },
+  'index.interval.bytes': { default: '4096', doc: 'One index entry for each so many bytes of log.', ...integer(0, 1 << 30) },
+  'max.message.bytes': { default: String(limits.batchBytesDefault), doc: 'Largest batch, header included.', ...integer(0, limits.batchBytesMax) },
+  'message.timestamp.type': { default: 'CreateTime', doc: "The producer's time, or the time of appending.", ...oneOf('CreateTime', 'LogAppendTime') },
+  'message.timestamp.after.max.ms': { default: '3600000', doc: 'How far ahead of the broker a timestamp may be.', ...integer(0) },
+  'min.insync.replicas': { default: '1', doc: 'acks=all needs so many in-sync replicas.', ...integer(1) },
+  'file.delete.delay.ms': { default: '60000', doc: 'Delay before the files of a removed segment go.', ...integer(0) },
+} as const satisfies Record<string, ConfigKey>;
+
+export type TopicConfigKey = keyof typeof topicConfigKeys;
+
+export function isTopicConfigKey(key: string): key is TopicConfigKey {
+  return Object.hasOwn(topicConfigKeys, key);
+}
+
+/**
+ * Checks what a user set. @throws TributaryError INVALID_CONFIG naming the key, the value and what is allowed; an unknown key names the
+ * nearest known one.
+ */
+export function checkTopicConfigs(configs: Readonly<Record<string, string>>): void {
+  for (const [key, value] of Object.entries(configs)) {
+    if (!isTopicConfigKey(key)) {
+      throw new TributaryError('INVALID_CONFIG', `Unknown topic config "${key}"; the nearest known one is "${nearest(key, Object.keys(topicConfigKeys))}".`);
+    }
+    const known: ConfigKey = topicConfigKeys[key];
+    if (!known.valid(value)) throw new TributaryError('INVALID_CONFIG', `Bad value "${value}" for topic config ${key}: allowed is ${known.allowed}.`);
+  }
+}
+
+/** Effective settings: what was set, else the default. @param configs checked before. */
+export function topicConfig(configs: Readonly<Record<string, string>>): TopicConfig {
+  const text = (key: TopicConfigKey): string => configs[key] ?? topicConfigKeys[key].default;
+  const number = (key: TopicConfigKey): number => Number(text(key));
+  const optional = (key: TopicConfigKey): number | undefined => (number(key) < 0 ? undefined : number(key));
+  return {
+    flushPolicy: text('flush.policy') === 'async' ? 'async' : 'commit',
+    retentionMs: optional('retention.ms'),
+    retentionBytes: optional('retention.bytes'),
+    segmentBytes: number('segment.bytes'),
+    segmentMs: number('segment.ms'),
+    indexIntervalBytes: number('index.interval.bytes'),
+    maxMessageBytes: number('max.message.bytes'),
+    timestampType: text('message.timestamp.type') === 'LogAppendTime' ? 'LogAppendTime' : 'CreateTime',
+    timestampAfterMaxMs: number('message.timestamp.after.max.ms'),
+    minInsyncReplicas: number('min.insync.replicas'),
+    fileDeleteDelayMs: number('file.delete.delay.ms'),
+  };
+}
+
+/** @throws TributaryError INVALID_TOPIC_EXCEPTION saying which rule the name breaks. */
+export function checkTopicName(name: string): void {
+  const refuse = (why: string): never => {
+    throw new TributaryError('INVALID_TOPIC_EXCEPTION', `Bad topic name "${name.slice(0, 300)}": ${why}.`);
+  };
+  if (name === '') refuse('it is empty');
+  if (name === '.' || name === '..') refuse('"." and ".." are not allowed');
+  if (name.length > limits.topicNameLength) refuse(`it has ${name.length} characters, at most ${limits.topicNameLength} are allowed`);
+  if (!/^[a-zA-Z0-9._-]+$/.test(name)) refuse('only letters, digits, ".", "_" and "-" are allowed');
+}
+
+/** The known word with the smallest edit distance. */
+export function nearest(word: string, known: readonly string[]): string {
+  let best = known[0] ?? '';
+  let distance = Number.POSITIVE_INFINITY;
+  for (const candidate of known) {
+    const d = editDistance(word, candidate);
+    if (d < distance) [best, distance] = [candidate, d];
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitute = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(substitute, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}

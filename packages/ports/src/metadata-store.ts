@@ -1,0 +1,57 @@
+// pure
+/** etcd's shape: one revision for all keys, transactions, watches, leases. */
+export interface Entry {
+  readonly key: string;
+  readonly value: string;
+  readonly createRevision: bigint;
+  readonly modRevision: bigint;
+}
+
+export interface Comparison {
+  readonly key: string;
+  /** 0n: the key must be absent. */
+  readonly createRevision?: bigint;
+  readonly modRevision?: bigint;
+}
+
+export interface Transaction {
+  readonly compare: readonly Comparison[];
+  readonly put: readonly { readonly key: string; readonly value: string; readonly lease?: Lease }[];
+  readonly delete: readonly string[];
+}
+
+export interface CommitResult {
+  readonly succeeded: boolean;
+  /** Of the store after the transaction. */
+  readonly revision: bigint;
+}
+
+/** All changes of one revision; none: progress, the store has reached `revision`. */
+export interface WatchRevision {
+  readonly revision: bigint;
+  readonly changes: readonly (({ readonly kind: 'put' } & Entry) | { readonly kind: 'delete'; readonly key: string })[];
+}
+
+export interface Lease {
+  readonly id: string;
+  /** Aborted once the lease may have run out; kept alive until then. */
+  readonly lost: AbortSignal;
+  /** Its keys go. */
+  revoke(): Promise<void>;
+}
+
+export class CompactedError extends Error {
+  override readonly name = 'CompactedError';
+}
+
+export interface MetadataStore {
+  /** A linearizable read of all keys that begin with `prefix`. */
+  read(prefix: string): Promise<{ readonly revision: bigint; readonly entries: readonly Entry[] }>;
+  /** All or nothing, durable before it resolves. A rejection leaves the outcome unknown. */
+  commit(transaction: Transaction): Promise<CommitResult>;
+  /** Whole revisions in order from `fromRevision` on. @throws CompactedError when that is gone: list again. */
+  watch(prefix: string, fromRevision: bigint, signal: AbortSignal): AsyncIterable<WatchRevision>;
+  lease(ttlMs: number, signal: AbortSignal): Promise<Lease>;
+  compact(revision: bigint): Promise<void>;
+  status(): Promise<{ readonly revision: bigint; readonly writable: boolean }>;
+}
