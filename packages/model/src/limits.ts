@@ -19,6 +19,12 @@ export const limits = {
   syncsInFlight: 12,
   /** Batches of one producer and partition in flight (P1), and remembered per producer for duplicates (P2). */
   batchesInFlight: 5,
+  /** A producer is forgotten this long after its last batch, in committed log time (P3). */
+  producerExpiryMs: 24 * 60 * 60 * 1000,
+  /** Unanswered bytes of one produce stream before the broker stops reading it: HTTP/2 then holds the client back. */
+  unansweredBytesPerStream: 32 * 1024 * 1024,
+  /** How long acks=all waits for replicas where the request does not say. */
+  produceTimeoutMs: 30_000,
   /** Length of a topic's name, Kafka's. */
   topicNameLength: 249,
   /** Partitions of one topic: metadata transactions have at most 100 operations (M3), so creation takes several. */
@@ -31,4 +37,12 @@ export const limits = {
   stagedBytesPerPartition: 64 * 1024 * 1024,
   /** Default session timeout of registrations, ms (R10). */
   sessionTimeoutMs: 6_000,
+  /** One file operation done on the event loop: writing so much to the page cache takes 50 µs, about what handing it to a thread costs. */
+  synchronousIo: 256 * 1024,
+  /** A synchronous append that takes longer met a kernel that makes writers wait for the disk: appends then go to a thread. */
+  synchronousIoMs: 2,
+  /** End of a file that is read on the event loop after this process wrote it: the page cache still has it. */
+  readCached: 32 * 1024 * 1024,
+  /** Buffers in one write: Linux's IOV_MAX. */
+  buffersPerWrite: 1024,
 } as const;

@@ -1,0 +1,47 @@
+import { constants } from 'node:fs';
+import fs from 'node:fs/promises';
+import type { FileSystem } from '@tributary/ports';
+import { lockFile } from './lock-file.ts';
+import { attempt, codeOf } from './file-error.ts';
+import { openFile } from './node-file.ts';
+
+/** Not O_APPEND, under which Linux ignores the position: the rest of a partial write could land behind a tail that was to be replaced. */
+const appendable = constants.O_RDWR | constants.O_CREAT;
+
+/** The machine's disk. Paths are those of the system. */
+export const nodeFileSystem: FileSystem = {
+  open: (path, mode) => (openFile(path, mode === 'read' ? constants.O_RDONLY : appendable)),
+
+  list: (directory) =>
+    attempt('list', directory, async () => {
+      try {
+        return (await fs.readdir(directory)).sort();
+      } catch (thrown) {
+        if (codeOf(thrown) === 'ENOENT') return [];
+        throw thrown;
+      }
+    }),
+
+  makeDirectory: (path) =>
+    attempt('create folder', path, async () => {
+      await fs.mkdir(path, { recursive: true });
+    }),
+
+  rename: (from, to) => attempt(`rename ${from} to`, to, () => fs.rename(from, to)),
+
+  remove: (path) => attempt('remove', path, () => fs.rm(path, { recursive: true, force: true })),
+
+  syncDirectory: (path) =>
+    attempt('sync folder', path, async () => {
+      await using folder = await fs.open(path, 'r');
+      await folder.sync();
+    }),
+
+  lock: async (path) => lockFile(path),
+
+  freeBytes: (path) =>
+    attempt('measure the free space of', path, async () => {
+      const volume = await fs.statfs(path);
+      return volume.bavail * volume.bsize;
+    }),
+};
