@@ -1,0 +1,436 @@
+import { assert } from '@tributary/model';
+import type { File, FileSystem } from '@tributary/ports';
+import { FileError } from '@tributary/ports';
+import type { Coverage } from './coverage.ts';
+import type { FileNode } from './disk/file-node.ts';
+import { Tree } from './disk/tree.ts';
+import type { Scheduler } from './scheduler.ts';
+import type { SeededRandom } from './seeded-random.ts';
+
+export type DiskOperation =
+  | 'open'
+  | 'read'
+  | 'append'
+  | 'truncate'
+  | 'sync'
+  | 'list'
+  | 'make directory'
+  | 'rename'
+  | 'remove'
+  | 'sync directory'
+  | 'lock'
+  | 'free bytes';
+
+export const diskFaults = [
+  'disk: sync failed',
+  'disk: directory sync failed',
+  'disk: full',
+  'disk: append cut short by a full disk',
+  'disk: pages evicted after a failed sync',
+  'disk: bit flipped',
+  'power loss: unsynced bytes lost',
+  'power loss: unsynced bytes kept',
+  'power loss: torn tail',
+  'power loss: torn tail with a hole',
+  'power loss: unsynced name lost',
+  'power loss: unsynced name kept',
+  'kill: operation cut off half-way',
+] as const;
+
+export interface DiskOptions {
+  /** Bytes that fit; Infinity unless given. */
+  readonly capacity?: number;
+  /** Typical latencies in virtual microseconds. */
+  readonly syncMicros?: number;
+  readonly callMicros?: number;
+}
+
+interface InFlight {
+  /** What a call that never returns may have done nevertheless. */
+  readonly interrupted: () => void;
+}
+
+/** What a process has of the disk. Its calls end with it: their promises then stay pending for ever. */
+export interface MountedDisk extends FileSystem {
+  /** The process ends. What it had asked for may be done, half done or not; its locks are free. */
+  end(): void;
+}
+
+/**
+ * The disk of one machine, with everything that a crash may do to it. One for all processes of the machine; each has its own mount.
+ * Page cache and platter differ until a sync (disk/file-node.ts), names until a sync of their folder (disk/tree.ts).
+ */
+export class SimulatedDisk {
+  readonly #scheduler: Scheduler;
+  readonly #random: SeededRandom;
+  readonly #coverage: Coverage;
+  readonly #options: Required<DiskOptions>;
+  readonly #tree = new Tree();
+  readonly #mounts = new Set<Mount>();
+  readonly #locks = new Map<string, Mount>();
+  readonly #lying = new Set<FileNode>();
+  #operations = 0;
+  #syncsToFail = 0;
+  #occupied = 0;
+  /** Called before each operation takes effect, with its number from 1 on: a place to crash at. */
+  onOperation: ((number: number, operation: DiskOperation, path: string) => void) | undefined;
+
+  constructor(scheduler: Scheduler, random: SeededRandom, coverage: Coverage, options: DiskOptions = {}) {
+    this.#scheduler = scheduler;
+    this.#random = random;
+    this.#coverage = coverage;
+    this.#options = { capacity: Number.POSITIVE_INFINITY, syncMicros: 400, callMicros: 20, ...options };
+  }
+
+  /** A process begins to use the disk. */
+  mount(): MountedDisk {
+    const mount = new Mount(this);
+    this.#mounts.add(mount);
+    return mount;
+  }
+
+  /** `process`: every process ends, the page cache stays. `power`: the cache goes too, as the seed has it. */
+  crash(how: 'process' | 'power'): void {
+    for (const mount of [...this.#mounts]) mount.end();
+    if (how === 'power') this.#losePower();
+  }
+
+  /** Operations asked for so far. */
+  get operations(): number {
+    return this.#operations;
+  }
+
+  /** The next `count` syncs of files or folders fail, each once; after it the cache may lie. */
+  failSyncs(count: number): void {
+    this.#syncsToFail += count;
+  }
+
+  /** Somebody else's files take so many bytes. */
+  occupy(bytes: number): void {
+    this.#occupied = bytes;
+  }
+
+  get freeBytes(): number {
+    let used = this.#occupied;
+    for (const [, file] of this.#tree.files()) used += file.size;
+    return Math.max(0, this.#options.capacity - used);
+  }
+
+  /** The kernel lets go of clean pages: what a failed sync left in the cache alone is now gone. @returns whether anything was. */
+  evictPages(): boolean {
+    let lied = false;
+    for (const file of this.#lying) {
+      lied ||= file.isLying;
+      file.evict();
+    }
+    this.#lying.clear();
+    if (lied) this.#coverage.count('disk: pages evicted after a failed sync');
+    return lied;
+  }
+
+  /** One bit of a stored file turns over. @param among chooses which files may be hit. @returns its path. */
+  flipBit(among: (path: string) => boolean): string | undefined {
+    const candidates = [...this.#tree.durableFiles()].filter(([path, file]) => among(path) && file.durable.length > 0);
+    const [first, ...others] = candidates;
+    if (first === undefined) return undefined;
+    const [path, file] = this.#random.pick([first, ...others]);
+    if (!file.flipBit(this.#random)) return undefined;
+    if (file.pendingChanges === 0) file.evict();
+    this.#coverage.count('disk: bit flipped');
+    return path;
+  }
+
+  /** Paths and bytes that would be left if the power went now. Valid until the next event. */
+  *durableFiles(): Generator<readonly [path: string, bytes: Uint8Array]> {
+    for (const [path, file] of this.#tree.durableFiles()) yield [path, file.durable];
+  }
+
+  /** Paths and bytes as processes see them. Valid until the next event. */
+  *cachedFiles(): Generator<readonly [path: string, bytes: Uint8Array]> {
+    for (const [path, file] of this.#tree.files()) yield [path, file.cached];
+  }
+
+  #losePower(): void {
+    const reachable = [...this.#tree.files()].map(([, file]) => file);
+    const names = this.#tree.losePower(this.#random);
+    this.#coverage.count('power loss: unsynced name lost', names.lost);
+    this.#coverage.count('power loss: unsynced name kept', names.kept);
+    const left = [...this.#tree.files()].map(([, file]) => file);
+    for (const file of new Set([...reachable, ...left])) {
+      switch (file.losePower(this.#random)) {
+        case 'nothing to lose':
+          break;
+        case 'kept':
+          this.#coverage.count('power loss: unsynced bytes kept');
+          break;
+        case 'lost':
+          this.#coverage.count('power loss: unsynced bytes lost');
+          break;
+        case 'torn':
+          this.#coverage.count('power loss: torn tail');
+          break;
+        case 'torn with a hole':
+          this.#coverage.count('power loss: torn tail with a hole');
+          break;
+      }
+    }
+    this.#lying.clear();
+  }
+
+  /** For {@link Mount}: one operation, which takes effect when its time has come, unless its process ends before. */
+  operate<T>(mount: Mount, operation: DiskOperation, path: string, effect: () => T, interrupted: () => void = () => undefined): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (mount.hasEnded) return;
+      const inFlight: InFlight = { interrupted };
+      mount.inFlight.add(inFlight);
+      this.#operations += 1;
+      this.onOperation?.(this.#operations, operation, path);
+      if (mount.hasEnded) return;
+      const typical = operation === 'sync' || operation === 'sync directory' ? this.#options.syncMicros : this.#options.callMicros;
+      this.#scheduler.after(this.#random.latency(typical), () => {
+        if (mount.hasEnded) return;
+        mount.inFlight.delete(inFlight);
+        try {
+          resolve(effect());
+        } catch (thrown) {
+          reject(thrown);
+        }
+      });
+    });
+  }
+
+  /** For {@link Mount}. */
+  ended(mount: Mount): void {
+    this.#mounts.delete(mount);
+    for (const [path, holder] of this.#locks) if (holder === mount) this.#locks.delete(path);
+    for (const { interrupted } of mount.inFlight) {
+      if (!this.#random.chance(0.5)) continue;
+      this.#coverage.count('kill: operation cut off half-way');
+      interrupted();
+    }
+    mount.inFlight.clear();
+  }
+
+  /** For {@link Mount}. */
+  get tree(): Tree {
+    return this.#tree;
+  }
+
+  /** For {@link Mount}: takes what fits. @throws FileError `full`. */
+  append(file: FileNode, path: string, bytes: Uint8Array): void {
+    const free = this.#options.capacity === Number.POSITIVE_INFINITY ? Number.POSITIVE_INFINITY : this.freeBytes;
+    if (bytes.length <= free) {
+      file.append(bytes);
+      return;
+    }
+    const part = this.#random.below(Math.min(free, bytes.length - 1) + 1);
+    file.append(bytes.subarray(0, part));
+    this.#coverage.count('disk: full');
+    if (part > 0) this.#coverage.count('disk: append cut short by a full disk');
+    throw new FileError('full', `${path}: no space left on the simulated disk`);
+  }
+
+  /** For {@link Mount}: a call that its process did not live to see the end of. */
+  appendPart(file: FileNode, bytes: Uint8Array): void {
+    file.append(bytes.subarray(0, this.#random.below(Math.min(bytes.length, this.freeBytes) + 1)));
+  }
+
+  /** For {@link Mount}: `count` changes were pending when the sync was called. @throws FileError `io`, once, when planned. */
+  sync(file: FileNode, path: string, count: number): void {
+    if (this.#syncsToFail === 0) {
+      file.synced(count);
+      return;
+    }
+    this.#syncsToFail -= 1;
+    file.syncFailed(count, this.#random);
+    this.#lying.add(file);
+    this.#coverage.count('disk: sync failed');
+    throw new FileError('io', `${path}: the simulated disk failed to write`);
+  }
+
+  /** For {@link Mount}. @throws FileError `io`, once, when planned; the names then wait for the next sync. */
+  syncDirectory(path: string): void {
+    const directory = this.#tree.find(path);
+    if (directory?.kind !== 'directory') throw absent(path);
+    if (this.#syncsToFail > 0) {
+      this.#syncsToFail -= 1;
+      this.#coverage.count('disk: directory sync failed');
+      throw new FileError('io', `${path}: the simulated disk failed to write`);
+    }
+    this.#tree.synced(directory);
+  }
+
+  /** For {@link Mount}. @throws FileError `locked`. */
+  lock(mount: Mount, path: string): AsyncDisposable {
+    if (this.#locks.has(path)) throw new FileError('locked', `${path}: another process holds the lock`);
+    this.#locks.set(path, mount);
+    return {
+      [Symbol.asyncDispose]: () => {
+        if (this.#locks.get(path) === mount) this.#locks.delete(path);
+        return Promise.resolve();
+      },
+    };
+  }
+}
+
+class Mount implements MountedDisk {
+  readonly #disk: SimulatedDisk;
+  readonly inFlight = new Set<InFlight>();
+  hasEnded = false;
+
+  constructor(disk: SimulatedDisk) {
+    this.#disk = disk;
+  }
+
+  end(): void {
+    if (this.hasEnded) return;
+    this.hasEnded = true;
+    this.#disk.ended(this);
+  }
+
+  open(path: string, mode: 'read' | 'append'): Promise<File> {
+    const open = (): File => {
+      const place = this.#disk.tree.place(path);
+      if (place === undefined) throw absent(path);
+      const found = place.directory.entries.get(place.name);
+      if (found?.kind === 'directory') throw new FileError('io', `${path} is a folder`);
+      if (found === undefined && mode === 'read') throw absent(path);
+      return new OpenFile(this.#disk, this, path, mode, found ?? this.#disk.tree.create(place.directory, place.name));
+    };
+    return this.#disk.operate(this, 'open', path, open, () => attempt(open));
+  }
+
+  list(directory: string): Promise<readonly string[]> {
+    return this.#disk.operate(this, 'list', directory, () => {
+      const found = this.#disk.tree.find(directory);
+      return found?.kind === 'directory' ? [...found.entries.keys()].sort() : [];
+    });
+  }
+
+  makeDirectory(path: string): Promise<void> {
+    const make = (): void => this.#disk.tree.makeDirectory(path);
+    return this.#disk.operate(this, 'make directory', path, make, () => attempt(make));
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    const rename = (): void => {
+      const source = this.#disk.tree.place(from);
+      if (source === undefined || !source.directory.entries.has(source.name)) throw absent(from);
+      const target = this.#disk.tree.place(to);
+      if (target === undefined) throw absent(to);
+      this.#disk.tree.rename(source, target);
+    };
+    return this.#disk.operate(this, 'rename', from, rename, () => attempt(rename));
+  }
+
+  remove(path: string): Promise<void> {
+    const remove = (): void => {
+      const place = this.#disk.tree.place(path);
+      if (place !== undefined) this.#disk.tree.remove(place.directory, place.name);
+    };
+    return this.#disk.operate(this, 'remove', path, remove, () => attempt(remove));
+  }
+
+  syncDirectory(path: string): Promise<void> {
+    return this.#disk.operate(this, 'sync directory', path, () => this.#disk.syncDirectory(path));
+  }
+
+  lock(path: string): Promise<AsyncDisposable> {
+    return this.#disk.operate(this, 'lock', path, () => this.#disk.lock(this, path));
+  }
+
+  freeBytes(path: string): Promise<number> {
+    return this.#disk.operate(this, 'free bytes', path, () => this.#disk.freeBytes);
+  }
+}
+
+class OpenFile implements File {
+  readonly #disk: SimulatedDisk;
+  readonly #mount: Mount;
+  readonly #path: string;
+  readonly #mode: 'read' | 'append';
+  readonly #file: FileNode;
+  #isClosed = false;
+  #isAppending = false;
+
+  constructor(disk: SimulatedDisk, mount: Mount, path: string, mode: 'read' | 'append', file: FileNode) {
+    this.#disk = disk;
+    this.#mount = mount;
+    this.#path = path;
+    this.#mode = mode;
+    this.#file = file;
+  }
+
+  get size(): number {
+    return this.#file.size;
+  }
+
+  read(into: Uint8Array, position: number): Promise<number> {
+    this.#assertOpen('read');
+    return this.#disk.operate(this.#mount, 'read', this.#path, () => {
+      const found = this.#file.cached.subarray(position, position + into.length);
+      into.set(found);
+      return found.length;
+    });
+  }
+
+  append(chunks: readonly Uint8Array[]): Promise<void> {
+    this.#assertWritable('append');
+    assert(!this.#isAppending, `${this.#path}: one append at a time`);
+    this.#isAppending = true;
+    // A copy, as the kernel's: a caller may not count on it, but a change of the chunks before the write would be seen in real life too.
+    const gathered = (): Uint8Array => Buffer.concat(chunks);
+    return this.#disk.operate(
+      this.#mount,
+      'append',
+      this.#path,
+      () => {
+        this.#isAppending = false;
+        this.#disk.append(this.#file, this.#path, gathered());
+      },
+      () => this.#disk.appendPart(this.#file, gathered()),
+    );
+  }
+
+  truncate(size: number): Promise<void> {
+    this.#assertWritable('truncate');
+    const truncate = (): void => this.#file.truncate(size);
+    return this.#disk.operate(this.#mount, 'truncate', this.#path, truncate, truncate);
+  }
+
+  sync(): Promise<void> {
+    this.#assertWritable('sync');
+    // Only what was there when the sync was called is covered; the seed may show what came later as lost.
+    const pending = this.#file.pendingChanges;
+    return this.#disk.operate(this.#mount, 'sync', this.#path, () => {
+      this.#disk.sync(this.#file, this.#path, Math.min(pending, this.#file.pendingChanges));
+    });
+  }
+
+  close(): Promise<void> {
+    this.#isClosed = true;
+    return Promise.resolve();
+  }
+
+  #assertOpen(what: string): void {
+    assert(!this.#isClosed, `${this.#path}: ${what} after close`);
+  }
+
+  #assertWritable(what: string): void {
+    this.#assertOpen(what);
+    assert(this.#mode === 'append', `${this.#path}: ${what} of a file that was opened for reading`);
+  }
+}
+
+function absent(path: string): FileError {
+  return new FileError('absent', `${path}: no such file or folder`);
+}
+
+/** What an interrupted call tried: whether it could is nobody's concern any more. */
+function attempt(action: () => unknown): void {
+  try {
+    action();
+  } catch {
+    // It would have failed.
+  }
+}
