@@ -82,6 +82,9 @@ export class Scheduler {
       (thrown: unknown) => this.fail(thrown),
     );
     const onUnhandled = (reason: unknown): void => this.fail(reason);
+    // While a run is on, an error that nobody waits for is the run's alone: a test runner's own listeners would blame the test at hand.
+    const others = process.listeners('unhandledRejection');
+    process.removeAllListeners('unhandledRejection');
     process.on('unhandledRejection', onUnhandled);
     try {
       await drained();
@@ -94,6 +97,7 @@ export class Scheduler {
       this.fail(thrown);
     } finally {
       process.off('unhandledRejection', onUnhandled);
+      for (const listener of others) process.on('unhandledRejection', listener);
     }
     if (this.#failure !== undefined) throw this.#failure.thrown;
     if (outcome === undefined) throw new Error('the run stopped without an outcome');
