@@ -20,8 +20,15 @@ export function generate(root) {
   const scratch = mkdtempSync(path.join(ensured(path.join(root, 'node_modules', '.cache')), 'generate-'));
   try {
     const bin = path.join(root, 'node_modules', '.bin');
-    const env = { ...process.env, PATH: `${path.dirname(process.execPath)}${path.delimiter}${bin}${path.delimiter}${process.env.PATH}` };
-    const result = spawnSync(process.execPath, [path.join(bin, 'buf'), 'generate', '--output', scratch], { cwd: root, env, stdio: ['ignore', 2, 2] });
+    const env = {
+      ...process.env,
+      PATH: `${path.dirname(process.execPath)}${path.delimiter}${bin}${path.delimiter}${process.env.PATH}`,
+    };
+    const result = spawnSync(process.execPath, [path.join(bin, 'buf'), 'generate', '--output', scratch], {
+      cwd: root,
+      env,
+      stdio: ['ignore', 2, 2],
+    });
     if (result.status !== 0) throw new Error('buf generate failed: see above');
     replaceTree(scratch, path.join(root, target));
     writeAtomically(path.join(root, target, stampName), stamp);
@@ -41,7 +48,11 @@ function inputsHash(root) {
     path.join('node_modules', 'ts-proto', 'package.json'),
     path.join('node_modules', '@bufbuild', 'buf', 'package.json'),
   ];
-  for (const file of inputs) hash.update(`${file}\0`).update(readOrEmpty(path.join(root, file))).update('\0');
+  for (const file of inputs)
+    hash
+      .update(`${file}\0`)
+      .update(readOrEmpty(path.join(root, file)))
+      .update('\0');
   return hash.digest('hex');
 }
 
@@ -82,7 +93,7 @@ function filesBelow(folder) {
   } catch (error) {
     if (error.code !== 'ENOENT') throw error;
   }
-  return found.sort();
+  return found.sort((a, b) => (a < b ? -1 : 1));
 }
 
 function readOrEmpty(file) {

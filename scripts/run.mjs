@@ -1,10 +1,15 @@
-// Runs a TypeScript file of the project after doing whatever set-up is missing: node scripts/run.mjs FILE [ARGUMENT…]
+// Runs a file of the project, or one of its tools, after doing whatever set-up is missing.
+//   node scripts/run.mjs FILE [ARGUMENT…]      a source file, relative to the root
+//   node scripts/run.mjs :TOOL [ARGUMENT…]     a command of node_modules/.bin, from the root
 
 import path from 'node:path';
-import { become, main, ready, root } from './setup.mjs';
+import { become, main, ready, root, tool } from './setup.mjs';
 
 await main(async () => {
-  const [file, ...args] = process.argv.slice(2);
-  if (file === undefined) throw new Error('which file? usage: node scripts/run.mjs FILE [ARGUMENT…]');
-  become(await ready(), [path.resolve(root, file), ...args]);
+  const [target, ...args] = process.argv.slice(2);
+  if (target === undefined) throw new Error('usage: node scripts/run.mjs FILE|:TOOL [ARGUMENT…]');
+  const node = await ready();
+  if (!target.startsWith(':')) return become(node, [path.resolve(root, target), ...args]);
+  process.chdir(root);
+  return become(node, [tool(target.slice(1)), ...args]);
 });

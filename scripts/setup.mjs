@@ -3,7 +3,7 @@
 // Node's own modules; it says what it does on standard error; and it costs a few milliseconds when all is in place.
 
 import { spawn, spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { constants as osConstants } from 'node:os';
 import path from 'node:path';
@@ -38,7 +38,8 @@ function dependenciesAreCurrent() {
   const installed = packagesOf(path.join(modules, '.package-lock.json'));
   if (installed === undefined) return false;
   const wanted = packagesOf(path.join(root, 'package-lock.json'));
-  if (wanted === undefined) throw new Error('package-lock.json is missing: restore it with `git checkout package-lock.json`');
+  if (wanted === undefined)
+    throw new Error('package-lock.json is missing: restore it with `git checkout package-lock.json`');
   for (const [name, entry] of Object.entries(wanted)) {
     // Workspaces are the tree itself; an optional package may be meant for another platform.
     if (!name.startsWith('node_modules/') || entry.optional || entry.devOptional) continue;
@@ -57,7 +58,7 @@ function packagesOf(file) {
 }
 
 function installDependencies() {
-  run('installing dependencies (npm ci)', ...npm(), ['ci', '--include=dev', '--include=optional', '--loglevel=error']);
+  run('installing dependencies (npm ci)', 'npm', ['ci', '--include=dev', '--include=optional', '--loglevel=error']);
 }
 
 function canRunSources() {
@@ -73,7 +74,12 @@ function installNode() {
   const { version } = createRequire(import.meta.url)(path.join(modules, 'node', 'package.json'));
   const options = { cwd: path.join(modules, 'node') };
   try {
-    run(`installing Node ${version} for ${process.platform}-${process.arch}`, systemNode(), ['installArchSpecificPackage.js'], options);
+    run(
+      `installing Node ${version} for ${process.platform}-${process.arch}`,
+      systemNode(),
+      ['installArchSpecificPackage.js'],
+      options,
+    );
   } catch (error) {
     throw new Error(
       `Node ${NODE_MAJOR_MIN} or newer is needed, this is ${process.version}, and the npm package "node" could not fetch one ` +
@@ -89,11 +95,8 @@ function generate() {
 /** `npm run` puts node_modules/.bin first; npm itself must not run on the Node that it is about to replace. */
 function outsidePath() {
   const parts = (process.env['PATH'] ?? '').split(path.delimiter);
-  return parts.filter((part) => !part.includes(`node_modules${path.sep}.bin`)).join(path.delimiter);
-}
-
-function npm() {
-  return ['npm'];
+  const inside = (part) => part.startsWith(modules) || part.endsWith(path.join('node_modules', '.bin'));
+  return parts.filter((part) => !inside(part)).join(path.delimiter);
 }
 
 function systemNode() {
@@ -107,7 +110,8 @@ function run(what, command, args, options = {}) {
   // Standard output belongs to the command that the user asked for, so set-up talks on standard error only.
   const result = spawnSync(command, args, { cwd: root, env, stdio: ['ignore', 2, 2], ...options });
   if (result.error) throw new Error(`${command} could not be run: ${result.error.message}`);
-  if (result.status !== 0) throw new Error(`${[command, ...args].join(' ')} failed (${result.signal ?? `exit code ${result.status}`})`);
+  if (result.status !== 0)
+    throw new Error(`${[command, ...args].join(' ')} failed (${result.signal ?? `exit code ${result.status}`})`);
   say(`${what}: done in ${((Date.now() - begin) / 1000).toFixed(1)} s`);
 }
 
@@ -165,10 +169,19 @@ function isExecutable(file) {
   }
 }
 
-/** Compiled and stripped sources are kept between runs: it halves the time to start. */
+/** The script behind a command of node_modules/.bin, for Node to run. */
+export function tool(name) {
+  return path.join(modules, '.bin', name);
+}
+
+/**
+ * The environment of whatever runs next. Compiled and stripped sources are kept between runs, which shortens the start;
+ * and the Node that runs the project comes first on the path, for tools that start others.
+ */
 export function environment() {
   const cache = path.join(modules, '.cache', 'node-compile');
-  return existsSync(modules) ? { NODE_COMPILE_CACHE: cache, ...process.env } : process.env;
+  const search = [path.dirname(nodeBinary()), path.join(modules, '.bin'), outsidePath()].join(path.delimiter);
+  return { NODE_COMPILE_CACHE: cache, ...process.env, PATH: search };
 }
 
 /** Becomes the given command: replaces this process where Node can, else passes on signals and the way it ended. */
@@ -183,7 +196,8 @@ export function become(command, args, env = environment()) {
   const child = spawn(command, args, { stdio: 'inherit', env });
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR2'];
   // The terminal sends Ctrl-C to the whole group, the child included: only a signal meant for us alone is passed on.
-  for (const signal of signals) process.on(signal, () => signal !== 'SIGINT' || !process.stdin.isTTY ? child.kill(signal) : undefined);
+  for (const signal of signals)
+    process.on(signal, () => (signal !== 'SIGINT' || !process.stdin.isTTY ? child.kill(signal) : undefined));
   child.on('error', (error) => {
     say(`${command} could not be started: ${error.message}`);
     process.exit(1);
