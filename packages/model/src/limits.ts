@@ -25,6 +25,12 @@ export const limits = {
   unansweredBytesPerStream: 32 * 1024 * 1024,
   /** How long acks=all waits for replicas where the request does not say. */
   produceTimeoutMs: 30_000,
+  /** Partitions opened or closed at once: their file operations share libuv's pool. */
+  partitionsOpenedAtOnce: 32,
+  /** How long a request may wait for a metadata revision, ms (M4). */
+  minRevisionWaitMs: 5_000,
+  /** Deadline of calls between the parts, ms. */
+  internalCallMs: 5_000,
   /** Length of a topic's name, Kafka's. */
   topicNameLength: 249,
   /** Partitions of one topic: metadata transactions have at most 100 operations (M3), so creation takes several. */
@@ -37,6 +43,27 @@ export const limits = {
   stagedBytesPerPartition: 64 * 1024 * 1024,
   /** Default session timeout of registrations, ms (R10). */
   sessionTimeoutMs: 6_000,
+  /** A metadata watch with nothing to say still reports its revision this often, ms (M2). */
+  watchProgressMs: 2_000,
+  /** A metadata watch silent for so long, ms, is dead: three missed reports (M2). */
+  watchSilenceMs: 6_000,
+  /** Wait before the metadata store is asked again, ms: doubled from the first to the second while it fails. */
+  storeRetryMsMin: 50,
+  storeRetryMsMax: 2_000,
+  /** Revisions that a metadata watch can go back: a watcher that was away for longer lists again. */
+  metadataHistoryRevisions: 10_000,
+  /** Journal of the embedded metadata store, above which it is rewritten as a snapshot: bounds its size and the time of opening it. */
+  metadataJournal: 4 * 1024 * 1024,
+  /** Transactions of the embedded metadata store that share one sync. */
+  metadataGroup: 256,
+  /** How long a request waits for its min_revision (M4), ms: longer than a watch ever lags unless it is cut off. */
+  minRevisionWaitMs: 5_000,
+  /** Admin requests waiting for the controller; further ones are told to come back. */
+  controllerRequests: 1_000,
+  /** How long an admin request waits for its outcome, ms; then it is told that the outcome is unknown. */
+  controllerRequestMs: 30_000,
+  /** How often the active controller compacts the metadata store's history (M5), ms. */
+  compactionIntervalMs: 300_000,
   /** One file operation done on the event loop: writing so much to the page cache takes 50 µs, about what handing it to a thread costs. */
   synchronousIo: 256 * 1024,
   /** A synchronous append that takes longer met a kernel that makes writers wait for the disk: appends then go to a thread. */
@@ -45,4 +72,59 @@ export const limits = {
   readCached: 32 * 1024 * 1024,
   /** Buffers in one write: Linux's IOV_MAX. */
   buffersPerWrite: 1024,
+  /** Client: a broker that has not answered a unary call for so long, ms, is asked no further. Kafka's request.timeout.ms. */
+  requestTimeoutMs: 30_000,
+  /** Client: how long `connect` tries the bootstrap addresses, ms: a person waits for it. */
+  connectTimeoutMs: 5_000,
+  /** Client: one attempt at a call that others may follow, ms: another broker may know better long before the deadline. */
+  attemptTimeoutMs: 5_000,
+  /** Client: first wait before a retry, ms, doubled up to the second: a leader changes in well under a second (DESIGN §1). */
+  retryBackoffMs: 50,
+  retryBackoffMsMax: 1_000,
+  /** Client: a topic that brokers do not know may be in creation; after this, ms, its records fail. */
+  topicWaitMs: 5_000,
+  /** Client: age of its picture of the cluster, ms, after which it asks again unprompted: finds added partitions. Kafka's metadata.max.age.ms. */
+  metadataAgeMs: 300_000,
+  /** Client: how long an advertised address that could not be reached is not tried, ms: a detour by the bootstrap address costs one hop. */
+  detourMs: 30_000,
+  /** Client: how long closing waits for connections to end, ms. */
+  closeTimeoutMs: 5_000,
+  /** Producer: records are reported as failed after this, ms. Kafka's delivery.timeout.ms. */
+  deliveryTimeoutMs: 120_000,
+  /** Producer: encoded bytes not yet acknowledged, above which `send` refuses. Kafka's buffer.memory. */
+  producerBuffer: 32 * 1024 * 1024,
+  /** Producer: largest record, encoded. Kafka's max.request.size. */
+  recordBytes: 1024 * 1024,
+  /** Producer: sealed batches not yet on a connection, above which `ready` asks the caller to wait: enough to fill five more in flight. */
+  producerUnsent: 2 * 1024 * 1024,
+  /** Producer: bytes of batches in one Produce message: larger ones only delay the first batch in them. */
+  produceMessage: 512 * 1024,
+  /** Consumer: bytes of one partition granted or buffered: four chunks keep the leader busy for a round trip. */
+  fetchWindow: 1024 * 1024,
+  /** Consumer: bytes granted or buffered over all its partitions; with many, each one's window shrinks. */
+  consumerBuffer: 32 * 1024 * 1024,
+  /** Consumer: a window shrinks to no less: the smallest that still amortises a message. */
+  fetchWindowMin: 64 * 1024,
+  /** Consumer: records handed out by one `poll`. Kafka's max.poll.records. */
+  pollRecords: 500,
+  /** Consumer: a Fetch stream silent for so long, ms, is probed: a peer that vanished sends no farewell. */
+  fetchSilenceMs: 10_000,
+  /** Received and unread on one stream before its reader holds the sender back: two chunks keep the reader busy. */
+  receiveQueue: 1024 * 1024,
+  /** The same, counted in messages: small ones cost more than their bytes. */
+  receiveQueueMessages: 4096,
+  /** Below this a message is copied behind its frame header, which is cheaper than a second write. */
+  frameCopied: 4096,
+  /** Calls open at once on one connection: far above what a client needs, far below what would exhaust a process. */
+  callsPerConnection: 1024,
+  /** A connection that is not made in this time, ms: a host that drops packets would hold callers for minutes. */
+  connectTimeoutMs: 5_000,
+  /** Silence on a connection with open calls before it is probed, ms: notices a peer that vanished without a word. */
+  keepaliveMs: 10_000,
+  /** How long a probe may go unanswered, ms: longer than a peer's longest pause. */
+  keepaliveTimeoutMs: 10_000,
+  /** Calls in flight have this long to finish when a server closes, ms. */
+  closeGraceMs: 2_000,
+  /** Characters of an error sentence on the wire: it travels in a header. */
+  errorMessageLength: 2_000,
 } as const;

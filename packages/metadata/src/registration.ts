@@ -1,0 +1,93 @@
+import { TributaryError, brokerEpoch, limits, type BrokerEpoch } from '@tributary/model';
+import type { Clock, Lease, MetadataStore } from '@tributary/ports';
+import type { MetadataKeys } from './keys.ts';
+import type { RegistrationInfo, Stored } from './state.ts';
+import { decodeEntry, encodeTransaction } from './values.ts';
+
+export interface HeldRegistration {
+  /** Changes with every registration; all that the broker proposes names it. */
+  readonly brokerEpoch: BrokerEpoch;
+  /** Aborted once the lease may have run out: the broker is then out of the cluster and registers anew. */
+  readonly lost: AbortSignal;
+  /** Leaves at once instead of by the lease's end. */
+  revoke(): Promise<void>;
+}
+
+export interface RegistrationOptions {
+  /** How long the cluster waits for this broker after it fell silent. */
+  readonly sessionTimeoutMs?: number;
+  /** Aborting stops registering, and later the keeping alive: the lease then runs out. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Writes the broker's registration under a lease of its own (R6). A registration of the same data directory is replaced, whether or not its
+ * lease lives; the new one has a new epoch in any case. The controller then looks at it; the broker waits for `isAdmitted`.
+ * @throws TributaryError DUPLICATE_BROKER_REGISTRATION while a broker with this node id and another data directory is registered.
+ * @throws the signal's reason. A store that does not answer is asked again until then.
+ */
+export async function registerBroker(
+  store: MetadataStore,
+  keys: MetadataKeys,
+  registration: RegistrationInfo,
+  clock: Clock,
+  options: RegistrationOptions,
+): Promise<HeldRegistration> {
+  let retryMs: number = limits.storeRetryMsMin;
+  for (;;) {
+    options.signal.throwIfAborted();
+    let lease: Lease | undefined;
+    try {
+      lease = await store.lease(options.sessionTimeoutMs ?? limits.sessionTimeoutMs, options.signal);
+      const epoch = await write(store, keys, registration, lease);
+      if (epoch !== undefined) return held(lease, epoch);
+    } catch (thrown) {
+      options.signal.throwIfAborted();
+      if (thrown instanceof TributaryError) {
+        await lease?.revoke().catch(() => undefined);
+        throw thrown;
+      }
+    }
+    // Refused by a race, or the outcome is unknown. Without its lease nothing of the attempt stays, so that each attempt begins anew.
+    await lease?.revoke().catch(() => undefined);
+    await clock.sleep(retryMs, options.signal);
+    retryMs = Math.min(retryMs * 2, limits.storeRetryMsMax);
+  }
+}
+
+function held(lease: Lease, epoch: BrokerEpoch): HeldRegistration {
+  return { brokerEpoch: epoch, lost: lease.lost, revoke: () => lease.revoke() };
+}
+
+/** One attempt. @returns undefined when another registration came in between. */
+async function write(store: MetadataStore, keys: MetadataKeys, registration: RegistrationInfo, lease: Lease): Promise<BrokerEpoch | undefined> {
+  const place = { kind: 'registration', nodeId: registration.nodeId } as const;
+  const existing = await readRegistration(store, keys, keys.of(place));
+  if (existing !== undefined) {
+    refuseOtherDirectory(existing, registration);
+    // A deletion and a creation, in two transactions: the create revision, which is the epoch, must change, and no transaction may name a key twice.
+    const removal = { expect: [{ place, is: 'modified-at', revision: existing.modRevision }], put: [], delete: [place] } as const;
+    const { succeeded } = await store.commit(encodeTransaction(keys, removal));
+    if (!succeeded) return undefined;
+  }
+  const creation = { expect: [{ place, is: 'absent' }], put: [{ kind: 'registration', value: registration }], delete: [] } as const;
+  const { succeeded, revision } = await store.commit(encodeTransaction(keys, creation, lease));
+  return succeeded ? brokerEpoch(revision) : undefined;
+}
+
+async function readRegistration(store: MetadataStore, keys: MetadataKeys, key: string): Promise<Stored<RegistrationInfo> | undefined> {
+  const { entries } = await store.read(key);
+  const entry = entries.find((each) => each.key === key);
+  const put = entry === undefined ? undefined : decodeEntry(keys, entry);
+  if (put?.value.kind !== 'registration') return undefined;
+  return { ...put.value.value, createRevision: put.createRevision, modRevision: put.modRevision };
+}
+
+function refuseOtherDirectory(existing: RegistrationInfo, mine: RegistrationInfo): void {
+  if (existing.directoryId === mine.directoryId) return;
+  throw new TributaryError(
+    'DUPLICATE_BROKER_REGISTRATION',
+    `Node id ${mine.nodeId} belongs to the running broker at ${existing.address} with data directory ${existing.directoryId}; ` +
+      `this one has ${mine.directoryId}. Give it another node id, or stop the other broker first.`,
+  );
+}
