@@ -260,8 +260,11 @@ export class SimulatedDisk {
     this.#tree.synced(directory);
   }
 
-  /** For {@link Mount}. @throws FileError `locked`. */
+  /** For {@link Mount}: leaves an empty file, as the real lock does. @throws FileError `locked`. */
   lock(mount: Mount, path: string): AsyncDisposable {
+    const place = this.#tree.place(path);
+    if (place === undefined) throw absent(path);
+    if (!place.directory.entries.has(place.name)) this.#tree.create(place.directory, place.name);
     if (this.#locks.has(path)) throw new FileError('locked', `${path}: another process holds the lock`);
     this.#locks.set(path, mount);
     return {

@@ -198,6 +198,7 @@ describe('the simulated disk', () => {
   test('a lock is held by one process, and ends with it', async () => {
     await onDisk(1, {}, async ({ disk }) => {
       const first = disk.mount();
+      await first.makeDirectory('data');
       await first.lock('data/lock');
       await assert.rejects(disk.mount().lock('data/lock'), (error: unknown) => error instanceof FileError && error.reason === 'locked');
       first.end();

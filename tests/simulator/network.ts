@@ -1,0 +1,298 @@
+import { TributaryError } from '@tributary/model';
+import type { Server, Service, Transport } from '@tributary/ports';
+import type { Coverage } from './coverage.ts';
+import { Connection, type Surroundings } from './network/connection.ts';
+import { type Endpoint, Listener } from './network/endpoint.ts';
+import { type Direction, type Frame, sizeOf, type Wire } from './network/lane.ts';
+import { type Dialling, SimulatedPeer } from './network/simulated-peer.ts';
+import type { Scheduler } from './scheduler.ts';
+import type { SeededRandom } from './seeded-random.ts';
+
+export const networkFaults = [
+  'network: connection refused',
+  'network: connection broken',
+  'network: request lost',
+  'network: reply lost',
+  'network: silence between machines',
+  'network: connection given up after silence',
+] as const;
+
+export interface NetworkOptions {
+  /** Typical delay of one frame, in virtual microseconds. */
+  readonly delayMicros?: number;
+  /** A connection over which nothing comes for so long is given up by both sides. */
+  readonly keepaliveMicros?: number;
+  readonly connectTimeoutMicros?: number;
+  /** Unread bytes of one direction of a call before its sender must wait. */
+  readonly windowBytes?: number;
+}
+
+/** Loses the next frame that matches, with the connection that it came over. */
+export interface PlannedLoss {
+  readonly direction: Direction;
+  /** Part of the method's path; '' matches all. */
+  readonly path: string;
+}
+
+/**
+ * The network between all machines of a world: late, ordered within each direction of a call, and unreliable in the ways of TCP: a
+ * connection breaks with an unknown part of what was under way, or falls silent until it heals or is given up. Nothing is lost from the
+ * middle, doubled or reordered within a stream.
+ */
+export class SimulatedNetwork {
+  readonly #scheduler: Scheduler;
+  readonly #random: SeededRandom;
+  readonly #coverage: Coverage;
+  readonly #options: Required<NetworkOptions>;
+  readonly #listeners = new Map<string, Listener>();
+  readonly #connections = new Set<Connection>();
+  /** `from>to` of machines between which nothing gets through, and who wants to know when that changes. */
+  readonly #silent = new Map<string, (() => void)[]>();
+  readonly #off = new Set<string>();
+  #losses: PlannedLoss[] = [];
+  #nextPort = 20_000;
+  /** For the trace: each frame that arrived. */
+  onDelivered: ((from: string, to: string, path: string, kind: Frame['kind'], bytes: number) => void) | undefined;
+  /** A handler of the code under test broke an invariant. */
+  onDefect: ((thrown: unknown, path: string) => void) | undefined;
+
+  constructor(scheduler: Scheduler, random: SeededRandom, coverage: Coverage, options: NetworkOptions = {}) {
+    this.#scheduler = scheduler;
+    this.#random = random;
+    this.#coverage = coverage;
+    this.#options = { delayMicros: 120, keepaliveMicros: 10_000_000, connectTimeoutMicros: 5_000_000, windowBytes: 8 * 1024 * 1024, ...options };
+  }
+
+  /** The transport as one process sees it. */
+  transport(endpoint: Endpoint): Transport {
+    return {
+      connect: (address) => new SimulatedPeer(endpoint, this.#absolute(endpoint, address), this.#dialling),
+      serve: (address, service) => this.#serve(endpoint, address, service),
+    };
+  }
+
+  /** A process has ended and its machine lives: the kernel closes its connections, and the others hear of it soon. */
+  processEnded(endpoint: Endpoint): void {
+    this.#stopListening((listener) => listener.endpoint === endpoint);
+    for (const connection of [...this.#connections]) {
+      if (connection.client !== endpoint && connection.listener?.endpoint !== endpoint) continue;
+      this.#break(connection, 'the process at the other end is gone');
+    }
+  }
+
+  /** A machine lost power: silence, until it is back or the others give up. */
+  machineOff(machine: string): void {
+    this.#off.add(machine);
+    this.#stopListening((listener) => listener.endpoint.machine === machine);
+    this.#giveUpLater((connection) => this.#touches(connection, machine), () => this.#off.has(machine));
+  }
+
+  /** It runs again, and answers what belongs to its former life with a reset. */
+  machineOn(machine: string): void {
+    this.#off.delete(machine);
+    for (const connection of [...this.#connections]) {
+      const theEndIsGone = !connection.client.alive || connection.listener?.endpoint.alive === false;
+      if (theEndIsGone && this.#touches(connection, machine)) this.#break(connection, 'the machine has restarted');
+      else connection.changed();
+    }
+  }
+
+  /** Nothing gets from one machine to the other until {@link heal}; the way back stays open. */
+  silence(from: string, to: string): void {
+    if (this.#silent.has(`${from}>${to}`)) return;
+    this.#coverage.count('network: silence between machines');
+    this.#silent.set(`${from}>${to}`, []);
+    const isBetween = (connection: Connection): boolean => this.#touches(connection, from) && this.#touches(connection, to);
+    this.#giveUpLater(isBetween, () => this.#silent.has(`${from}>${to}`));
+  }
+
+  /** All machines hear each other again. */
+  heal(): void {
+    const waiting = [...this.#silent.values()].flat();
+    this.#silent.clear();
+    for (const action of waiting) action();
+    for (const connection of [...this.#connections]) connection.changed();
+  }
+
+  /** One open connection, chosen by the seed, breaks. @returns false when there is none. */
+  breakOne(): boolean {
+    const [first, ...others] = [...this.#connections].filter((connection) => connection.state === 'open');
+    if (first === undefined) return false;
+    this.#break(this.#random.pick([first, ...others]), 'connection reset by the network');
+    return true;
+  }
+
+  loseNext(loss: PlannedLoss): void {
+    this.#losses.push(loss);
+  }
+
+  /** Planned losses that have not found their frame are off. */
+  forgetLosses(): void {
+    this.#losses = [];
+  }
+
+  #break(connection: Connection, why: string): void {
+    this.#connections.delete(connection);
+    if (connection.state === 'broken') return;
+    this.#coverage.count('network: connection broken');
+    connection.break(why, this.#delay(), this.#delay() * 2);
+  }
+
+  /** @param isStill asked when the keepalive has run out. */
+  #giveUpLater(concerns: (connection: Connection) => boolean, isStill: () => boolean): void {
+    const candidates = [...this.#connections].filter(concerns);
+    if (candidates.length === 0) return;
+    this.#scheduler.after(this.#options.keepaliveMicros, () => {
+      if (!isStill()) return;
+      for (const connection of candidates) {
+        if (connection.state === 'broken') continue;
+        this.#coverage.count('network: connection given up after silence');
+        this.#break(connection, 'nothing was heard for the keepalive time');
+      }
+    });
+  }
+
+  #touches(connection: Connection, machine: string): boolean {
+    return connection.client.machine === machine || machineOf(connection.address) === machine;
+  }
+
+  #stopListening(which: (listener: Listener) => boolean): void {
+    for (const [address, listener] of this.#listeners) {
+      if (!which(listener)) continue;
+      listener.isOpen = false;
+      this.#listeners.delete(address);
+    }
+  }
+
+  #serve(endpoint: Endpoint, address: string, service: Service): Promise<Server> {
+    return new Promise((resolve, reject) => {
+      this.#scheduler.after(this.#delay(), () => {
+        if (!endpoint.alive) return;
+        const wanted = this.#absolute(endpoint, address);
+        const port = Number(wanted.split(':')[1]);
+        const at = port === 0 ? `${machineOf(wanted)}:${this.#nextPort++}` : wanted;
+        if (this.#listeners.has(at)) {
+          reject(new TributaryError('INVALID_CONFIG', `Cannot listen at ${at}: the port is in use`));
+          return;
+        }
+        const listener = new Listener(endpoint, at, service);
+        this.#listeners.set(at, listener);
+        resolve({ address: at, [Symbol.asyncDispose]: () => this.#dispose(listener) });
+      });
+    });
+  }
+
+  #dispose(listener: Listener): Promise<void> {
+    this.#stopListening((other) => other === listener);
+    for (const connection of [...this.#connections]) if (connection.listener === listener) this.#break(connection, 'the server has stopped');
+    return Promise.resolve();
+  }
+
+  #connect(client: Endpoint, address: string): Connection {
+    const connection = new Connection(client, address, this.#surroundings);
+    this.#connections.add(connection);
+    const giveUp = this.#scheduler.after(this.#options.connectTimeoutMicros, () => {
+      if (connection.state !== 'connecting') return;
+      this.#connections.delete(connection);
+      connection.refused('no answer to the attempt to connect');
+    });
+    const knock = (): void => {
+      if (connection.state !== 'connecting') return;
+      if (this.#stateBetween(client.machine, machineOf(address)) === 'silent' || this.#stateBetween(machineOf(address), client.machine) === 'silent') {
+        connection.whenChanged(() => this.#scheduler.after(this.#delay(), knock));
+        return;
+      }
+      giveUp.cancel();
+      const listener = this.#listeners.get(address);
+      if (listener !== undefined) {
+        connection.opened(listener);
+        return;
+      }
+      this.#coverage.count('network: connection refused');
+      this.#connections.delete(connection);
+      connection.refused('connection refused: nothing listens there');
+    };
+    this.#scheduler.after(this.#delay() * 2, knock);
+    return connection;
+  }
+
+  #stateBetween(from: string, to: string): 'open' | 'silent' {
+    return this.#off.has(from) || this.#off.has(to) || this.#silent.has(`${from}>${to}`) ? 'silent' : 'open';
+  }
+
+  #delay(): number {
+    return this.#random.latency(this.#options.delayMicros);
+  }
+
+  #absolute(endpoint: Endpoint, address: string): string {
+    const [host = '', port = ''] = address.replace('[::]', '').split(':');
+    return ['', '0.0.0.0', 'localhost', '127.0.0.1'].includes(host) ? `${endpoint.machine}:${port}` : `${host}:${port}`;
+  }
+
+  #wire(connection: Connection, direction: Direction): Wire {
+    const client = connection.client.machine;
+    const server = machineOf(connection.address);
+    const [from, to] = direction === 'up' ? [client, server] : [server, client];
+    return {
+      scheduler: this.#scheduler,
+      windowBytes: this.#options.windowBytes,
+      delayMicros: () => this.#delay(),
+      state: () => (connection.state === 'open' ? this.#stateBetween(from, to) : connection.state),
+      whenChanged: (action) => {
+        const silent = this.#silent.get(`${from}>${to}`);
+        if (silent === undefined) connection.whenChanged(action);
+        else silent.push(action);
+      },
+    };
+  }
+
+  #loses(direction: Direction, path: string, frame: Frame): boolean {
+    if (frame.kind !== 'message' && frame.kind !== 'call') return false;
+    const at = this.#losses.findIndex((loss) => loss.direction === direction && path.includes(loss.path));
+    if (at < 0) return false;
+    this.#losses.splice(at, 1);
+    return true;
+  }
+
+  readonly #surroundings: Surroundings = this.#makeSurroundings();
+
+  readonly #dialling: Dialling = this.#makeDialling();
+
+  #makeSurroundings(): Surroundings {
+    const network = this;
+    return {
+      wire: (connection, direction) => this.#wire(connection, direction),
+      loses: (direction, path, frame) => this.#loses(direction, path, frame),
+      delivered: (connection, direction, path, frame) => {
+        const server = machineOf(connection.address);
+        const [from, to] = direction === 'up' ? [connection.client.machine, server] : [server, connection.client.machine];
+        this.onDelivered?.(from, to, path, frame.kind, sizeOf(frame));
+      },
+      defect: (thrown, path) => this.onDefect?.(thrown, path),
+      after: (delayMicros, action) => this.#scheduler.after(delayMicros, action),
+      get nowMicros() {
+        return network.#scheduler.nowMicros;
+      },
+      get random() {
+        return network.#random;
+      },
+      count: (name) => this.#coverage.count(name),
+    };
+  }
+
+  #makeDialling(): Dialling {
+    const network = this;
+    return {
+      connect: (client, address) => this.#connect(client, address),
+      after: (delayMicros, action) => this.#scheduler.after(delayMicros, action),
+      get nowMicros() {
+        return network.#scheduler.nowMicros;
+      },
+      unreadIsLost: () => this.#random.chance(0.5),
+    };
+  }
+}
+
+function machineOf(address: string): string {
+  return address.split(':')[0] ?? address;
+}

@@ -1,0 +1,263 @@
+import { AssertionFailure, TributaryError } from '@tributary/model';
+import type { CallContext } from '@tributary/ports';
+import type { SeededRandom } from '../seeded-random.ts';
+import type { Endpoint, Listener } from './endpoint.ts';
+import { type Direction, type Frame, Lane, type Wire } from './lane.ts';
+import { StreamEnd, shipped } from './stream-end.ts';
+
+/** What a connection needs of the network around it. */
+export interface Surroundings {
+  wire(connection: Connection, direction: Direction): Wire;
+  /** Asked when a frame has arrived: true breaks the connection at this very moment instead, and the frame is lost. */
+  loses(direction: Direction, path: string, frame: Frame): boolean;
+  /** What a call or message was, for the trace. */
+  delivered(connection: Connection, direction: Direction, path: string, frame: Frame): void;
+  /** A handler's invariant broke: a bug of the code under test. */
+  defect(thrown: unknown, path: string): void;
+  after(delayMicros: number, action: () => void): { cancel(): void };
+  readonly nowMicros: number;
+  readonly random: SeededRandom;
+  count(name: string): void;
+}
+
+/** The client's side of one call. */
+export interface CallObserver {
+  frame(frame: Frame): void;
+  broken(error: TributaryError): void;
+  taken(): void;
+}
+
+/** One connection of two processes, with the calls on it. */
+export class Connection {
+  readonly client: Endpoint;
+  readonly address: string;
+  readonly #around: Surroundings;
+  readonly calls = new Set<Call>();
+  listener: Listener | undefined;
+  state: 'connecting' | 'open' | 'broken' = 'connecting';
+  readonly #changes: (() => void)[] = [];
+
+  constructor(client: Endpoint, address: string, around: Surroundings) {
+    this.client = client;
+    this.address = address;
+    this.#around = around;
+  }
+
+  call(path: string, observer: CallObserver): Call {
+    const call = new Call(this, path, observer, this.#around);
+    this.calls.add(call);
+    return call;
+  }
+
+  /** The other side took it. */
+  opened(listener: Listener): void {
+    if (this.state !== 'connecting') return;
+    this.state = 'open';
+    this.listener = listener;
+    this.changed();
+  }
+
+  /** There is no way to the other side, or nobody there. */
+  refused(why: string): void {
+    if (this.state !== 'connecting') return;
+    this.state = 'broken';
+    for (const call of [...this.calls]) call.failClient(new TributaryError('NETWORK_EXCEPTION', `${this.address}: ${why}`));
+    this.changed();
+  }
+
+  /**
+   * It broke. Each side learns it by itself: what the client had sent may still have been heard, and what the server answered is lost.
+   * @param silently the side that is still there notices only by silence: `clientAfter` says when.
+   */
+  break(why: string, clientAfterMicros: number, serverAfterMicros: number): void {
+    if (this.state === 'broken') return;
+    this.state = 'broken';
+    const requestsArrive = this.#around.random.chance(0.5);
+    for (const call of [...this.calls]) call.cut(requestsArrive);
+    this.#around.after(clientAfterMicros, () => {
+      for (const call of [...this.calls]) call.failClient(new TributaryError('NETWORK_EXCEPTION', `${this.address}: ${why}`));
+    });
+    this.#around.after(serverAfterMicros, () => {
+      for (const call of [...this.calls]) call.failServer(why);
+    });
+    this.changed();
+  }
+
+  whenChanged(action: () => void): void {
+    this.#changes.push(action);
+  }
+
+  changed(): void {
+    for (const action of this.#changes.splice(0)) action();
+  }
+}
+
+/** One call: two lanes, and what stands at their ends. */
+export class Call {
+  readonly path: string;
+  readonly #connection: Connection;
+  readonly #observer: CallObserver;
+  readonly #around: Surroundings;
+  readonly up: Lane;
+  readonly down: Lane;
+  readonly #serverGone = new AbortController();
+  #serverStream: StreamEnd<unknown, unknown> | undefined;
+  #serverIsOver = false;
+  #clientIsOver = false;
+
+  constructor(connection: Connection, path: string, observer: CallObserver, around: Surroundings) {
+    this.#connection = connection;
+    this.path = path;
+    this.#observer = observer;
+    this.#around = around;
+    this.up = new Lane(around.wire(connection, 'up'), (frame) => this.#arrived('up', frame));
+    this.down = new Lane(around.wire(connection, 'down'), (frame) => this.#arrived('down', frame));
+    this.up.onTaken = () => connection.client.alive && observer.taken();
+    this.down.onTaken = () => this.#serverAlive() && this.#serverStream?.taken();
+  }
+
+  /** The client is through with it; nothing of it reaches the client any more. */
+  forget(): void {
+    this.#clientIsOver = true;
+    if (this.#serverIsOver) this.#connection.calls.delete(this);
+  }
+
+  /** The connection is gone. @param requestsArrive what is under way to the server still arrives. */
+  cut(requestsArrive: boolean): void {
+    const asked = this.up.messageIsUnderWay;
+    if (!this.#clientIsOver && (this.down.messageIsUnderWay || (requestsArrive && asked))) this.#around.count('network: reply lost');
+    if (!requestsArrive && asked) this.#around.count('network: request lost');
+    this.up.cut(!requestsArrive);
+    this.down.cut(true);
+  }
+
+  failClient(error: TributaryError): void {
+    if (this.#clientIsOver) return;
+    this.#clientIsOver = true;
+    if (this.#connection.client.alive) this.#observer.broken(error);
+    if (this.#serverIsOver || this.#connection.listener === undefined) this.#connection.calls.delete(this);
+  }
+
+  failServer(why: string): void {
+    this.#finishServer(new TributaryError('NETWORK_EXCEPTION', `the connection from ${this.#connection.client.machine} is gone: ${why}`));
+    if (this.#clientIsOver) this.#connection.calls.delete(this);
+  }
+
+  #serverAlive(): boolean {
+    return this.#connection.listener?.endpoint.alive === true;
+  }
+
+  #arrived(direction: Direction, frame: Frame): void {
+    if (this.#around.loses(direction, this.path, frame)) {
+      this.#around.count(direction === 'up' ? 'network: request lost' : 'network: reply lost');
+      this.#connection.break('connection reset by the network', 1 + this.#around.random.below(500), 1 + this.#around.random.below(500));
+      return;
+    }
+    this.#around.delivered(this.#connection, direction, this.path, frame);
+    if (direction === 'up') {
+      if (this.#serverAlive()) this.#atServer(frame);
+    } else if (!this.#clientIsOver && this.#connection.client.alive) {
+      this.#observer.frame(frame);
+    }
+  }
+
+  #atServer(frame: Frame): void {
+    switch (frame.kind) {
+      case 'call':
+        this.#serveUnary(frame.bytes, frame.deadlineMicros);
+        return;
+      case 'open':
+        this.#serveStream();
+        return;
+      case 'message':
+        this.#serverStream?.arrived(frame.bytes);
+        return;
+      case 'end':
+        this.#serverStream?.ended(false);
+        return;
+      case 'cancel':
+      case 'failure':
+        this.#finishServer(new TributaryError('NETWORK_EXCEPTION', 'the client cancelled the call'));
+        return;
+    }
+  }
+
+  #context(): CallContext {
+    return { peer: this.#connection.client.machine, signal: this.#serverGone.signal };
+  }
+
+  #serveUnary(bytes: Uint8Array, deadlineMicros: number): void {
+    this.up.consumed(bytes.length);
+    const served = this.#connection.listener?.unaries.get(this.path);
+    if (served === undefined) {
+      this.#reply({ kind: 'failure', code: 35, message: `${this.path} is not served here` });
+      return;
+    }
+    const past = new TributaryError('REQUEST_TIMED_OUT', `${this.path}: the caller's deadline has passed`);
+    const deadline = this.#around.after(Math.max(1, deadlineMicros - this.#around.nowMicros), () => this.#finishServer(past));
+    const answer = async (): Promise<unknown> => served.handler(served.method.request.decode(bytes), this.#context());
+    answer().then(
+      (response) => {
+        deadline.cancel();
+        this.#reply({ kind: 'message', bytes: shipped(served.method.response.encode(response)) });
+      },
+      (thrown: unknown) => {
+        deadline.cancel();
+        this.#reply(this.#failure(thrown));
+      },
+    );
+  }
+
+  #serveStream(): void {
+    const served = this.#connection.listener?.streams.get(this.path);
+    if (served === undefined) {
+      this.#reply({ kind: 'failure', code: 35, message: `${this.path} is not served here` });
+      return;
+    }
+    const stream = new StreamEnd<unknown, unknown>(served.method.response, served.method.request, {
+      send: (frame) => this.#serverAlive() && this.down.send(frame),
+      get queuedBytes() {
+        return down.queuedBytes;
+      },
+      consumed: (bytes) => this.up.consumed(bytes),
+      cancel: () => this.#reply({ kind: 'failure', code: 13, message: 'the server broke the stream' }),
+    });
+    const down = this.down;
+    this.#serverStream = stream;
+    const handled = async (): Promise<void> => served.handler(stream, this.#context());
+    handled().then(
+      () => {
+        stream.end();
+        this.#serverOver();
+      },
+      (thrown: unknown) => this.#reply(this.#failure(thrown)),
+    );
+  }
+
+  #failure(thrown: unknown): Frame {
+    if (thrown instanceof AssertionFailure) this.#around.defect(thrown, this.path);
+    const { code, message } = TributaryError.from(thrown);
+    return { kind: 'failure', code, message };
+  }
+
+  /** The last frame to the client. */
+  #reply(frame: Frame): void {
+    if (this.#serverIsOver || !this.#serverAlive()) return;
+    this.down.send(frame);
+    this.#finishServer(new TributaryError('NETWORK_EXCEPTION', 'the call is over'));
+  }
+
+  /** Tells the handler, if it still runs, that nobody listens any more. */
+  #finishServer(error: TributaryError): void {
+    if (this.#serverIsOver) return;
+    if (this.#serverAlive()) this.#serverStream?.broken(error, this.#around.random.chance(0.5));
+    this.#serverOver();
+  }
+
+  #serverOver(): void {
+    if (this.#serverIsOver) return;
+    this.#serverIsOver = true;
+    if (this.#clientIsOver) this.#connection.calls.delete(this);
+    if (this.#serverAlive()) this.#serverGone.abort(new TributaryError('NETWORK_EXCEPTION', `${this.path}: the call is over`));
+  }
+}

@@ -1,0 +1,154 @@
+import { limits, TributaryError } from '@tributary/model';
+import type { Codec, Stream } from '@tributary/ports';
+import type { Frame } from './lane.ts';
+
+/** How one end of a stream speaks to the other. */
+export interface StreamLink {
+  send(frame: Frame): void;
+  readonly queuedBytes: number;
+  /** So many bytes of what arrived were read. */
+  consumed(bytes: number): void;
+  /** Breaks both directions; the other end learns it later. */
+  cancel(): void;
+}
+
+type Over = { readonly how: 'ended' } | { readonly how: 'broken'; readonly error: TributaryError };
+
+/** One end of a bidirectional stream. Messages are encoded when sent and decoded when read; the two sides share no byte. */
+export class StreamEnd<Out, In> implements Stream<Out, In> {
+  readonly #out: Codec<Out>;
+  readonly #in: Codec<In>;
+  readonly #link: StreamLink;
+  readonly #inbox: Uint8Array[] = [];
+  #reader: { readonly resolve: (result: IteratorResult<In, undefined>) => void; readonly reject: (error: unknown) => void } | undefined;
+  #writers: (() => void)[] = [];
+  #incoming: Over | undefined;
+  #outgoingIsOver = false;
+
+  constructor(out: Codec<Out>, into: Codec<In>, link: StreamLink) {
+    this.#out = out;
+    this.#in = into;
+    this.#link = link;
+  }
+
+  send(message: Out): void {
+    if (this.#outgoingIsOver) return;
+    this.#link.send({ kind: 'message', bytes: shipped(this.#out.encode(message)) });
+  }
+
+  get queuedBytes(): number {
+    return this.#outgoingIsOver ? 0 : this.#link.queuedBytes;
+  }
+
+  writable(): Promise<void> {
+    if (this.#isWritable()) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#writers.push(resolve);
+    });
+  }
+
+  end(): void {
+    if (this.#outgoingIsOver) return;
+    this.#outgoingIsOver = true;
+    this.#link.send({ kind: 'end' });
+    this.taken();
+  }
+
+  cancel(): void {
+    if (this.#outgoingIsOver && this.#incoming !== undefined) return;
+    this.#link.cancel();
+    this.broken(new TributaryError('NETWORK_EXCEPTION', 'the stream was cancelled here'), true);
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<In, undefined> {
+    return {
+      next: () => this.#next(),
+      return: () => {
+        this.cancel();
+        return Promise.resolve({ done: true, value: undefined });
+      },
+    };
+  }
+
+  /** For the network: the other end's next frame. */
+  arrived(bytes: Uint8Array): void {
+    if (this.#incoming !== undefined) return;
+    this.#inbox.push(bytes);
+    this.#wake();
+  }
+
+  /** For the network: the other end will send no more. @param both also this end may not. */
+  ended(both: boolean): void {
+    this.#incoming ??= { how: 'ended' };
+    if (both) this.#outgoingIsOver = true;
+    this.#wake();
+    this.taken();
+  }
+
+  /** For the network. @param unreadIsLost messages that arrived and were not read go with it. */
+  broken(error: TributaryError, unreadIsLost: boolean): void {
+    this.#outgoingIsOver = true;
+    this.#incoming ??= { how: 'broken', error };
+    if (unreadIsLost) this.#inbox.length = 0;
+    this.#wake();
+    this.taken();
+  }
+
+  /** For the network: some of what was queued has left. */
+  taken(): void {
+    if (this.#writers.length === 0 || !this.#isWritable()) return;
+    const writers = this.#writers;
+    this.#writers = [];
+    for (const wake of writers) wake();
+  }
+
+  #isWritable(): boolean {
+    return this.#outgoingIsOver || this.#link.queuedBytes < limits.streamQueue;
+  }
+
+  #next(): Promise<IteratorResult<In, undefined>> {
+    return new Promise((resolve, reject) => {
+      this.#reader = { resolve, reject };
+      this.#wake();
+    });
+  }
+
+  #wake(): void {
+    const reader = this.#reader;
+    if (reader === undefined) return;
+    const bytes = this.#inbox.shift();
+    if (bytes === undefined && this.#incoming === undefined) return;
+    this.#reader = undefined;
+    if (bytes !== undefined) {
+      this.#link.consumed(bytes.length);
+      this.#decoded(bytes, reader);
+    } else if (this.#incoming?.how === 'broken') {
+      const { error } = this.#incoming;
+      // Told once; whoever reads on sees the end.
+      this.#incoming = { how: 'ended' };
+      reader.reject(error);
+    } else {
+      reader.resolve({ done: true, value: undefined });
+    }
+  }
+
+  #decoded(bytes: Uint8Array, reader: { resolve: (result: IteratorResult<In, undefined>) => void; reject: (error: unknown) => void }): void {
+    try {
+      reader.resolve({ done: false, value: this.#in.decode(bytes) });
+    } catch (thrown) {
+      this.cancel();
+      this.#incoming = { how: 'ended' };
+      reader.reject(thrown);
+    }
+  }
+}
+
+/** Marks bytes that the other side must never see. */
+const POISON = 0xdb;
+
+/** What goes over the wire is a copy; the encoder's own buffer is spoilt, so that nobody lives on it by accident. */
+export function shipped(encoded: Uint8Array): Uint8Array {
+  const copy = Uint8Array.from(encoded);
+  encoded.fill(POISON);
+  return copy;
+}
