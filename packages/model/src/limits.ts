@@ -31,6 +31,8 @@ export const limits = {
   minRevisionWaitMs: 5_000,
   /** Deadline of calls between the parts, ms. */
   internalCallMs: 5_000,
+  /** How often deadlines of parked answers are looked at, ms. */
+  parkedTickMs: 250,
   /** Length of a topic's name, Kafka's. */
   topicNameLength: 249,
   /** Partitions of one topic: metadata transactions have at most 100 operations (M3), so creation takes several. */
@@ -127,4 +129,6 @@ export const limits = {
   closeGraceMs: 2_000,
   /** Characters of an error sentence on the wire: it travels in a header. */
   errorMessageLength: 2_000,
+  /** Allocated for a message on the word of its header alone; the rest follows as the bytes arrive. */
+  messageAllocated: 1024 * 1024,
 } as const;

@@ -1,0 +1,200 @@
+/** A broker: its data directory, its replicas, its place in the cluster, and what it serves. */
+import { nodeId, TributaryError } from '@tributary/model';
+import { type ClusterImage, confirmRemoval, type ImageChange, type ImageSource, metadataKeys, openImageSource, type PartitionName } from '@tributary/metadata';
+import type { Clock, FileSystem, Host, Logger, MetadataStore, Random, Service, Transport } from '@tributary/ports';
+import { methods } from '@tributary/wire';
+import { DataDirectory } from './log/data-directory.ts';
+import { type BrokerObserver, silentObserver } from './observer.ts';
+import type { Partition } from './partition/partition.ts';
+import { ProducerIds } from './producer-ids.ts';
+import { checkVersion, Registration } from './registration.ts';
+import { Replicas } from './replicas.ts';
+import { ControllerClient, noContext } from './rpc/controller-client.ts';
+import { brokerService } from './service.ts';
+import { upkeep } from './upkeep.ts';
+
+export interface BrokerConfig {
+  readonly nodeId: number;
+  readonly dataDirectory: string;
+  /** Name of the cluster's keys in the metadata store. */
+  readonly metadataPrefix: string;
+  /** Name of the machine, for placement. */
+  readonly host: string;
+  readonly rack: string;
+  readonly sessionTimeoutMs: number;
+  readonly retentionCheckMs: number;
+  readonly checkpointMs: number;
+}
+
+export interface BrokerPorts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly files: FileSystem;
+  readonly transport: Transport;
+  readonly metadata: MetadataStore;
+  readonly host: Host;
+  readonly logger: Logger;
+  readonly observer?: BrokerObserver;
+}
+
+/** What /readyz says. */
+export type Readiness = { readonly ready: true } | { readonly ready: false; readonly reason: string };
+
+/** Opens the data directory and recovers every log. @throws TributaryError naming what is wrong with the directory. */
+export async function createBroker(config: BrokerConfig, ports: BrokerPorts, signal: AbortSignal): Promise<Broker> {
+  const keys = metadataKeys(config.metadataPrefix);
+  const stack = new AsyncDisposableStack();
+  try {
+    const observer = ports.observer ?? silentObserver;
+    const directory = stack.use(
+      await DataDirectory.open(ports.files, config.dataDirectory, { ...ports, synced: (ms) => observer.synced(ms) }),
+    );
+    const source = stack.use(await openImageSource(ports.metadata, keys, ports.clock, signal));
+    const image = await named(source, signal);
+    checkVersion(image);
+    const me = nodeId(config.nodeId);
+    await directory.bind(clusterOf(image), me);
+    const replicas = new Replicas(me, directory, ports, image);
+    const suspects = await replicas.recover();
+    return new Broker({ config, ports, keys, directory, source, replicas, suspects, observer, stack: stack.move() });
+  } catch (thrown) {
+    await stack.disposeAsync();
+    throw thrown;
+  }
+}
+
+/** The first image that has a cluster id: a controller makes one when there is none. */
+async function named(source: ImageSource, signal: AbortSignal): Promise<ClusterImage> {
+  for await (const { image } of source.changes(signal)) if (image.cluster !== undefined) return image;
+  throw signal.reason;
+}
+
+function clusterOf(image: ClusterImage) {
+  const id = image.cluster?.clusterId;
+  if (id === undefined) throw new TributaryError('BROKER_NOT_AVAILABLE', 'The cluster has no id yet: is a controller running?');
+  return id;
+}
+
+interface BrokerParts {
+  readonly config: BrokerConfig;
+  readonly ports: BrokerPorts;
+  readonly keys: ReturnType<typeof metadataKeys>;
+  readonly directory: DataDirectory;
+  readonly source: ImageSource;
+  readonly replicas: Replicas;
+  readonly suspects: readonly PartitionName[];
+  readonly observer: BrokerObserver;
+  /** What to close last. */
+  readonly stack: AsyncDisposableStack;
+}
+
+export class Broker implements AsyncDisposable {
+  readonly service: Service;
+  readonly #parts: BrokerParts;
+  readonly #stopping = new AbortController();
+  readonly #controller: ControllerClient;
+  #registration: Registration | undefined;
+  #running: Promise<void>[] = [];
+  readonly #admitted = Promise.withResolvers<void>();
+  #serving = false;
+
+  constructor(parts: BrokerParts) {
+    const { ports, source, replicas, observer } = parts;
+    this.#parts = parts;
+    this.#controller = new ControllerClient(source, ports.transport);
+    const producerIds = new ProducerIds(() => this.#allocateProducerIds());
+    this.service = brokerService({ replicas, source, controller: this.#controller, producerIds, clock: ports.clock, observer });
+    this.#admitted.promise.catch(() => {});
+  }
+
+  /** Registers under `address`, where `service` is already served, and resolves once the controller has let it in and its partitions are led. */
+  async start(address: string): Promise<void> {
+    const { config, ports, directory, keys, replicas, suspects } = this.#parts;
+    const where = { nodeId: nodeId(config.nodeId), address, host: config.host, rack: config.rack, sessionTimeoutMs: config.sessionTimeoutMs };
+    const registration = new Registration(where, directory, keys, ports);
+    this.#registration = registration;
+    const { signal } = this.#stopping;
+    const registered = (): void => void this.#guard(this.#follow([]));
+    this.#running = [
+      this.#guard(registration.keep(suspects, registered, signal)),
+      this.#guard(this.#followAll(signal)),
+      this.#guard(upkeep(replicas, directory, config, ports, signal)),
+    ];
+    await this.#admitted.promise;
+  }
+
+  /** A background loop that fails ends the broker: nothing may silently stop being done. */
+  async #guard(loop: Promise<void>): Promise<void> {
+    try {
+      await loop;
+    } catch (thrown) {
+      if (this.#stopping.signal.aborted) return;
+      const reason = thrown instanceof Error ? thrown.message : String(thrown);
+      this.#parts.ports.logger.error('broker-failed', { reason });
+      // Whoever starts it hears of what a user can mend; all else is a bug or a lost store.
+      if (this.#serving || !(thrown instanceof TributaryError)) this.#parts.ports.host.crash(reason);
+      this.#admitted.reject(thrown);
+    }
+  }
+
+  async #followAll(signal: AbortSignal): Promise<void> {
+    for await (const change of this.#parts.source.changes(signal)) await this.#follow([...touched(change)]);
+  }
+
+  async #follow(names: readonly PartitionName[]): Promise<void> {
+    const { directory, replicas, source } = this.#parts;
+    const image = source.current;
+    directory.noteRevision(image.revision);
+    const admitted = this.#registration?.admitted(image) ?? false;
+    await replicas.follow(image, admitted, names);
+    if (!admitted) return;
+    this.#serving = true;
+    this.#admitted.resolve();
+    await this.#confirmRemovals(image);
+  }
+
+  /** M6: a deleted topic's id stays known until every replica has confirmed that its folder is gone. */
+  async #confirmRemovals(image: ClusterImage): Promise<void> {
+    const { config, directory, keys, ports, replicas } = this.#parts;
+    for (const id of image.unsettledTopics) {
+      const topic = image.topic(id);
+      if (topic?.phase !== 'deleting' || replicas.has(id) || image.removalsOf(id).has(nodeId(config.nodeId))) continue;
+      const mine = topic.removingReplicas.find((replica) => replica.nodeId === config.nodeId && replica.directoryId === directory.directoryId);
+      if (mine !== undefined) await confirmRemoval(ports.metadata, keys, topic, mine, ports.clock, this.#stopping.signal);
+    }
+  }
+
+  async #allocateProducerIds() {
+    const epoch = this.#registration?.epoch;
+    if (epoch === undefined) throw new TributaryError('BROKER_NOT_AVAILABLE', 'This broker is not registered yet; try again.');
+    const request = { context: noContext, brokerId: this.#parts.config.nodeId, brokerEpoch: epoch };
+    const { firstId, count } = await this.#controller.call(methods.allocateProducerIds, request, this.#stopping.signal);
+    return { first: firstId, count };
+  }
+
+  /** For metrics. */
+  partitions(): Iterable<{ readonly name: PartitionName; readonly partition: Partition }> {
+    return this.#parts.replicas.open();
+  }
+
+  readiness(): Readiness {
+    const image = this.#parts.source.current;
+    if (this.#registration?.admitted(image) !== true) return { ready: false, reason: 'the controller has not yet admitted this broker' };
+    return { ready: true };
+  }
+
+  /** Stops taking records, writes and flushes what it took, leaves the cluster, marks a clean stop. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping.abort(new Error('The broker is stopping.'));
+    await Promise.all(this.#running);
+    await this.#parts.replicas.close();
+    await this.#registration?.revoke().catch(() => {});
+    await this.#controller[Symbol.asyncDispose]();
+    await this.#parts.stack.disposeAsync();
+  }
+}
+
+function* touched({ image, delta }: ImageChange): Generator<PartitionName> {
+  for (const { topicId, partition } of delta.partitions.values()) yield { topicId, partition };
+  for (const id of delta.topics.keys()) for (const info of image.partitionsOf(id)) if (info !== undefined) yield info;
+}

@@ -1,0 +1,22 @@
+// pure
+/** Facts that the shell reports as they happen; metrics.ts counts them. */
+import type { TributaryError } from '@tributary/model';
+import type { FetchObserver } from './rpc/fetch.ts';
+import type { ProduceObserver } from './rpc/produce.ts';
+
+export interface BrokerObserver {
+  readonly produce: ProduceObserver;
+  readonly fetch: FetchObserver;
+  /** A log file was flushed. */
+  synced(ms: number): void;
+}
+
+const ignore = (): void => {};
+const ignoreError = (_error: TributaryError): void => {};
+
+/** Where nobody watches. */
+export const silentObserver: BrokerObserver = {
+  produce: { produced: ignore, refused: ignoreError, answered: ignore },
+  fetch: { fetched: ignore, refused: ignoreError },
+  synced: ignore,
+};

@@ -1,0 +1,116 @@
+/**
+ * A broker's place in the cluster (R6): registered under a lease, then admitted by the controller. When the lease is lost it registers anew;
+ * existing leaderships go on until the image says otherwise (no metadata store, no election: leaders keep serving).
+ */
+import { type BrokerEpoch, incarnationId, type IncarnationId, type NodeId, randomId, TributaryError } from '@tributary/model';
+import { type ClusterImage, isAdmitted, type MetadataKeys, type PartitionName, registerBroker } from '@tributary/metadata';
+import type { Clock, Logger, MetadataStore, Random } from '@tributary/ports';
+import type { DataDirectory } from './log/data-directory.ts';
+
+interface RegistrationPorts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly metadata: MetadataStore;
+  readonly logger: Logger;
+}
+
+interface Whereabouts {
+  readonly nodeId: NodeId;
+  readonly address: string;
+  readonly host: string;
+  readonly rack: string;
+  readonly sessionTimeoutMs: number;
+}
+
+interface Held {
+  readonly incarnation: IncarnationId;
+  readonly epoch: BrokerEpoch;
+  readonly revoke: () => Promise<void>;
+}
+
+/** Cluster versions that this code speaks (M7). */
+const versions = { min: 1, max: 1 } as const;
+
+export class Registration {
+  readonly #where: Whereabouts;
+  readonly #directory: DataDirectory;
+  readonly #keys: MetadataKeys;
+  readonly #ports: RegistrationPorts;
+  #held: Held | undefined;
+  /** Suspects and lossiness are told once: what the controller has made of them is in the image from then on. */
+  #firstTime = true;
+
+  constructor(where: Whereabouts, directory: DataDirectory, keys: MetadataKeys, ports: RegistrationPorts) {
+    this.#where = where;
+    this.#directory = directory;
+    this.#keys = keys;
+    this.#ports = ports;
+  }
+
+  get epoch(): BrokerEpoch | undefined {
+    return this.#held?.epoch;
+  }
+
+  admitted(image: ClusterImage): boolean {
+    return this.#held !== undefined && isAdmitted(image, this.#where.nodeId, this.#held.epoch, this.#held.incarnation);
+  }
+
+  /** Registers, and again whenever the lease is lost; ends with the signal. @throws TributaryError DUPLICATE_BROKER_REGISTRATION. */
+  async keep(suspects: readonly PartitionName[], onRegistered: () => void, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const lost = await this.#register(this.#firstTime ? suspects : [], signal);
+      this.#firstTime = false;
+      onRegistered();
+      await until(lost, signal);
+      if (!signal.aborted) this.#ports.logger.warn('registration-lost', { node: this.#where.nodeId });
+    }
+  }
+
+  async #register(suspects: readonly PartitionName[], signal: AbortSignal): Promise<AbortSignal> {
+    const { nodeId, address, host, rack, sessionTimeoutMs } = this.#where;
+    const incarnation = incarnationId(randomId(() => this.#ports.random.nextU32()));
+    // Synced before registering: a directory restored from a backup knows neither of the two ids that etcd holds (R6).
+    await this.#directory.recordPendingIncarnation(incarnation);
+    const registration = {
+      nodeId,
+      incarnationId: incarnation,
+      directoryId: this.#directory.directoryId,
+      address,
+      host,
+      rack,
+      versionMin: versions.min,
+      versionMax: versions.max,
+      lossy: this.#firstTime && this.#directory.lastStop === 'lossy',
+      suspects,
+    };
+    const held = await registerBroker(this.#ports.metadata, this.#keys, registration, this.#ports.clock, { sessionTimeoutMs, signal });
+    this.#held = { incarnation, epoch: held.brokerEpoch, revoke: held.revoke };
+    await this.#directory.recordRegistered(incarnation);
+    this.#ports.logger.info('registered', { node: nodeId, brokerEpoch: held.brokerEpoch.toString(), address });
+    return held.lost;
+  }
+
+  /** Leaves the cluster at once. */
+  async revoke(): Promise<void> {
+    await this.#held?.revoke();
+    this.#held = undefined;
+  }
+}
+
+function until(...signals: readonly AbortSignal[]): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  for (const signal of signals) {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  }
+  return promise;
+}
+
+/** @throws TributaryError when the cluster's finalised version is outside what this code speaks (M7). */
+export function checkVersion(image: ClusterImage): void {
+  const version = image.cluster?.version ?? versions.max;
+  if (version < versions.min || version > versions.max) {
+    throw new TributaryError('UNSUPPORTED_VERSION', `The cluster is at version ${version}; this broker speaks ${versions.min} to ${versions.max}: use another release.`);
+  }
+}
+

@@ -1,0 +1,219 @@
+/**
+ * The partitions that this broker holds, kept as the cluster image says: opened, led, reconfigured, removed. Changes of one partition run one
+ * after the other, those of several at the same time.
+ */
+import {
+  assert,
+  type ClusterId,
+  type LeaderEpoch,
+  limits,
+  type NodeId,
+  partitionIndex,
+  type TopicConfig,
+  type TopicId,
+  TributaryError,
+  topicConfig,
+  topicId,
+} from '@tributary/model';
+import type { ClusterImage, PartitionInfo, PartitionName, Stored } from '@tributary/metadata';
+import type { Clock, Logger } from '@tributary/ports';
+import type { DataDirectory } from './log/data-directory.ts';
+import { Partition } from './partition/partition.ts';
+import { ProducerState } from './partition/producer-state.ts';
+
+export interface LeaderHint {
+  readonly id: NodeId;
+  readonly epoch: LeaderEpoch;
+}
+
+interface ReplicasPorts {
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+interface Replica {
+  readonly name: PartitionName;
+  partition: Partition | undefined;
+  /** Work on this partition, in order. */
+  turn: Promise<void>;
+}
+
+export class Replicas {
+  readonly #me: NodeId;
+  readonly #directory: DataDirectory;
+  readonly #ports: ReplicasPorts;
+  readonly #replicas = new Map<TopicId, Map<number, Replica>>();
+  #image: ClusterImage;
+  /** The controller has let the current registration in: only then an epoch in the image is newer than it (R6). */
+  #admitted = false;
+  #stopping = false;
+  readonly clusterId: ClusterId;
+
+  constructor(me: NodeId, directory: DataDirectory, ports: ReplicasPorts, image: ClusterImage) {
+    assert(image.cluster !== undefined, 'the cluster id is known before replicas are opened');
+    this.#me = me;
+    this.#directory = directory;
+    this.#ports = ports;
+    this.#image = image;
+    this.clusterId = image.cluster.clusterId;
+  }
+
+  /** @throws TributaryError UNKNOWN_TOPIC_ID, or NOT_LEADER_OR_FOLLOWER where another broker holds it. */
+  find(topic: string, index: number): Partition {
+    const found = this.#replicas.get(topicId(topic))?.get(index)?.partition;
+    if (found !== undefined) return found;
+    const known = this.#image.topic(topicId(topic));
+    if (known === undefined || known.phase === 'deleting') {
+      throw new TributaryError('UNKNOWN_TOPIC_ID', `No topic has the id "${topic.slice(0, 40)}" here: it was deleted, or is not yet known; refresh the metadata.`);
+    }
+    if (index < 0 || index >= known.partitions) {
+      throw new TributaryError('UNKNOWN_TOPIC_OR_PARTITION', `Topic ${known.name} has ${known.partitions} partitions; there is no partition ${index}.`);
+    }
+    throw new TributaryError('NOT_LEADER_OR_FOLLOWER', `Broker ${this.#me} holds no open replica of ${known.name}-${index}: refresh the metadata.`);
+  }
+
+  leaderOf(topic: string, index: number): LeaderHint | undefined {
+    const info = this.#image.partition(topicId(topic), partitionIndex(index));
+    return info?.leader === undefined ? undefined : { id: info.leader, epoch: info.leaderEpoch };
+  }
+
+  /** Has any folder or open file of the topic. */
+  has(topic: TopicId): boolean {
+    return this.#replicas.has(topic);
+  }
+
+  *open(): Generator<{ readonly name: PartitionName; readonly partition: Partition }> {
+    for (const byIndex of this.#replicas.values()) {
+      for (const { name, partition } of byIndex.values()) if (partition !== undefined) yield { name, partition };
+    }
+  }
+
+  /** Recovers what the directory holds, before registering: `suspects` go into the registration (L3, R6). */
+  async recover(): Promise<readonly PartitionName[]> {
+    const mine: PartitionName[] = [];
+    for (const name of this.#directory.unopened) {
+      const topic = this.#image.topic(name.topicId);
+      if (this.#holds(this.#image.partition(name.topicId, name.partition))) {
+        mine.push(name);
+      } else if (topic?.phase === 'deleting') {
+        await this.#directory.deletePartition(name);
+      } else {
+        this.#ports.logger.warn('replica-quarantined', { ...name, why: 'metadata does not place it here (M6)' });
+        await this.#directory.quarantine(name);
+      }
+    }
+    await inParallel(mine, (name) => this.#change(name));
+    const suspects: PartitionName[] = [];
+    for (const { name, partition } of this.open()) if (partition.log.health.suspect) suspects.push(name);
+    return suspects;
+  }
+
+  /** Follows the image. @param names those that may have changed. */
+  async follow(image: ClusterImage, admitted: boolean, names: Iterable<PartitionName>): Promise<void> {
+    this.#image = image;
+    const all = admitted !== this.#admitted;
+    this.#admitted = admitted;
+    const changed = all ? [...this.#everyName()] : [...names];
+    await inParallel(changed, (name) => this.#change(name));
+  }
+
+  *#everyName(): Generator<PartitionName> {
+    for (const info of this.#image.partitions()) if (this.#holds(info)) yield info;
+    for (const byIndex of this.#replicas.values()) for (const { name } of byIndex.values()) yield name;
+  }
+
+  #holds(info: Stored<PartitionInfo> | undefined): boolean {
+    return info?.replicas.some((replica) => replica.nodeId === this.#me && replica.directoryId === this.#directory.directoryId) ?? false;
+  }
+
+  #change(name: PartitionName): Promise<void> {
+    const replica = this.#replica(name);
+    const next = replica.turn.then(() => this.#settle(replica));
+    replica.turn = next;
+    return next;
+  }
+
+  #replica(name: PartitionName): Replica {
+    let byIndex = this.#replicas.get(name.topicId);
+    if (byIndex === undefined) {
+      byIndex = new Map();
+      this.#replicas.set(name.topicId, byIndex);
+    }
+    let replica = byIndex.get(name.partition);
+    if (replica === undefined) {
+      replica = { name: { topicId: name.topicId, partition: name.partition }, partition: undefined, turn: Promise.resolve() };
+      byIndex.set(name.partition, replica);
+    }
+    return replica;
+  }
+
+  /** Brings one replica to what the newest image wants of it. */
+  async #settle(replica: Replica): Promise<void> {
+    if (this.#stopping) return;
+    const { topicId: topic, partition: index } = replica.name;
+    const info = this.#image.partition(topic, index);
+    const about = this.#image.topic(topic);
+    if (info === undefined || about === undefined || !this.#holds(info)) {
+      await this.#remove(replica);
+      return;
+    }
+    const config = topicConfig(about.configs);
+    replica.partition ??= await this.#open(info, `${about.name}-${index}`, config);
+    const { partition } = replica;
+    partition.configure(config);
+    if (info.leader === this.#me && this.#admitted) {
+      await partition.lead(info.leaderEpoch, info.isr, info.effectiveMinIsr);
+    } else {
+      partition.wait(this.#whyNotLeading(info));
+    }
+  }
+
+  #whyNotLeading(info: PartitionInfo): string {
+    if (info.leader === undefined) return 'it has no leader now';
+    if (info.leader !== this.#me) return `broker ${info.leader} leads it in epoch ${info.leaderEpoch}`;
+    return 'the controller has not yet admitted the registration of this broker (R6)';
+  }
+
+  async #open(info: PartitionInfo, label: string, config: TopicConfig): Promise<Partition> {
+    const producers = new ProducerState();
+    const role = info.replicas.length === 1 ? 'sole' : 'member';
+    const log = await this.#directory.openLog(info.topicId, info.partition, { config, role, replay: producers });
+    const { how, scannedBytes, cutBytes } = log.recovery;
+    if (how !== 'clean' && how !== 'created') this.#ports.logger.info('log-recovered', { partition: label, how, scannedBytes, cutBytes });
+    if (log.health.possibleLoss) this.#ports.logger.warn('possible-loss', { partition: label, damaged: log.health.damaged });
+    return new Partition(this.#me, label, config, log, producers, this.#ports.clock);
+  }
+
+  async #remove(replica: Replica): Promise<void> {
+    const { name, partition } = replica;
+    if (partition !== undefined) {
+      replica.partition = undefined;
+      await partition.close();
+      const deleted = this.#image.topic(name.topicId)?.phase === 'deleting';
+      await (deleted ? this.#directory.deletePartition(name) : this.#directory.quarantine(name));
+    }
+    const byIndex = this.#replicas.get(name.topicId);
+    byIndex?.delete(name.partition);
+    if (byIndex?.size === 0) this.#replicas.delete(name.topicId);
+  }
+
+  /** Closes all: what was accepted is written and flushed. */
+  async close(): Promise<void> {
+    this.#stopping = true;
+    const open = [...this.#replicas.values()].flatMap((byIndex) => [...byIndex.values()]);
+    await inParallel(open, async (replica) => {
+      await replica.turn;
+      await replica.partition?.close();
+    });
+  }
+}
+
+/** At most limits.partitionsOpenedAtOnce at a time. */
+async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const remaining = items[Symbol.iterator]();
+  const worker = async (): Promise<void> => {
+    for (const item of remaining) await work(item);
+  };
+  await Promise.all(Array.from({ length: Math.min(items.length, limits.partitionsOpenedAtOnce) }, worker));
+}
+

@@ -1,0 +1,229 @@
+/**
+ * LogService.Fetch: the leader pushes whole batches as they become readable, never beyond a partition's byte credit and always of the newest
+ * position generation (E1). Partitions of a stream take turns, a chunk each, so that none blocks another.
+ *
+ * An error closes its partition on the stream and travels in an answer: UNKNOWN_TOPIC_ID, NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH,
+ * UNKNOWN_LEADER_EPOCH, OFFSET_OUT_OF_RANGE, CORRUPT_MESSAGE, KAFKA_STORAGE_ERROR. The stream ends with INCONSISTENT_CLUSTER_ID.
+ */
+import { limits, type Offset, offset, TributaryError } from '@tributary/model';
+import type { CallContext, Stream } from '@tributary/ports';
+import type { ErrorCode, FetchCredit, FetchedPartition, FetchPosition, FetchRequest, FetchResponse } from '@tributary/wire';
+import type { Partition, Slice } from '../partition/partition.ts';
+import type { Replicas } from '../replicas.ts';
+import { checkCluster } from './context.ts';
+
+export interface FetchObserver {
+  fetched(bytes: number): void;
+  refused(error: TributaryError): void;
+}
+
+export function fetchHandler(replicas: Replicas, observer: FetchObserver) {
+  return async (stream: Stream<FetchResponse, FetchRequest>, context: CallContext): Promise<void> => {
+    const session = new FetchSession(stream, replicas, observer);
+    let first = true;
+    try {
+      for await (const request of stream) {
+        if (context.signal.aborted) break;
+        if (first) checkCluster(request.context, replicas.clusterId);
+        first = false;
+        session.handle(request);
+      }
+    } finally {
+      session.close();
+    }
+  };
+}
+
+/** One partition as this stream reads it. */
+interface Reader {
+  readonly topicId: string;
+  readonly index: number;
+  readonly generation: number;
+  readonly leaderEpoch: number;
+  readonly partition: Partition;
+  position: Offset;
+  creditLimit: number;
+  sent: number;
+  /** In the queue, or being read right now. */
+  queued: boolean;
+  closed: boolean;
+  /** The credit limit at which "needed" was last said: once is enough. */
+  saidNeeded: number;
+  readonly unsubscribe: () => void;
+}
+
+class FetchSession {
+  readonly #stream: Stream<FetchResponse, FetchRequest>;
+  readonly #replicas: Replicas;
+  readonly #observer: FetchObserver;
+  readonly #readers = new Map<string, Reader>();
+  /** Readers that may have something to send, in turn. */
+  readonly #queue: Reader[] = [];
+  #pumping = false;
+  #closed = false;
+
+  constructor(stream: Stream<FetchResponse, FetchRequest>, replicas: Replicas, observer: FetchObserver) {
+    this.#stream = stream;
+    this.#replicas = replicas;
+    this.#observer = observer;
+  }
+
+  handle(request: FetchRequest): void {
+    for (const { topicId, partition } of request.close) this.#drop(`${topicId}/${partition}`);
+    for (const position of request.open) this.#open(position);
+    for (const credit of request.credit) this.#grant(credit);
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const key of [...this.#readers.keys()]) this.#drop(key);
+  }
+
+  #open(wanted: FetchPosition): void {
+    const key = `${wanted.topicId}/${wanted.partition}`;
+    const before = this.#readers.get(key);
+    if (before !== undefined && before.generation > wanted.generation) return;
+    this.#drop(key);
+    try {
+      const partition = this.#replicas.find(wanted.topicId, wanted.partition);
+      const reader: Reader = {
+        topicId: wanted.topicId,
+        index: wanted.partition,
+        generation: wanted.generation,
+        leaderEpoch: wanted.leaderEpoch,
+        partition,
+        position: offset(wanted.offset),
+        creditLimit: Number(wanted.creditLimit),
+        sent: 0,
+        queued: false,
+        closed: false,
+        saidNeeded: -1,
+        unsubscribe: partition.onReadable(() => this.#wake(reader)),
+      };
+      this.#readers.set(key, reader);
+      this.#wake(reader);
+    } catch (thrown) {
+      this.#refuse(wanted, TributaryError.from(thrown));
+    }
+  }
+
+  #grant(credit: FetchCredit): void {
+    const reader = this.#readers.get(`${credit.topicId}/${credit.partition}`);
+    if (reader === undefined || reader.generation !== credit.generation) return;
+    const limit = Number(credit.creditLimit);
+    if (limit <= reader.creditLimit) return;
+    reader.creditLimit = limit;
+    this.#wake(reader);
+  }
+
+  #drop(key: string): void {
+    const reader = this.#readers.get(key);
+    if (reader === undefined) return;
+    reader.closed = true;
+    reader.unsubscribe();
+    this.#readers.delete(key);
+  }
+
+  #wake(reader: Reader): void {
+    if (reader.queued || reader.closed || this.#closed) return;
+    reader.queued = true;
+    this.#queue.push(reader);
+    if (this.#pumping) return;
+    this.#pumping = true;
+    // After the tick that made it readable: several batches leave in one answer.
+    queueMicrotask(() => void this.#pump());
+  }
+
+  async #pump(): Promise<void> {
+    for (let reader = this.#queue.shift(); reader !== undefined; reader = this.#queue.shift()) {
+      if (this.#stream.queuedBytes >= limits.streamQueue) await this.#stream.writable();
+      reader.queued = false;
+      if (reader.closed || this.#closed) continue;
+      try {
+        // A cached slice comes without waiting: the hot path stays in one tick.
+        const pending = this.#slice(reader);
+        this.#deliver(reader, pending instanceof Promise ? await pending : pending);
+      } catch (thrown) {
+        if (reader.closed) continue;
+        this.#drop(`${reader.topicId}/${reader.index}`);
+        this.#refuse({ topicId: reader.topicId, partition: reader.index, generation: reader.generation }, TributaryError.from(thrown));
+      }
+    }
+    this.#pumping = false;
+  }
+
+  #slice(reader: Reader): Slice | Promise<Slice> {
+    const credit = reader.creditLimit - reader.sent;
+    return reader.partition.read(reader.position, Math.min(limits.fetchChunk, credit), credit, reader.leaderEpoch);
+  }
+
+  #deliver(reader: Reader, slice: Slice): void {
+    if (reader.closed) return;
+    switch (slice.kind) {
+      case 'records': {
+        reader.position = slice.next;
+        const answers: FetchedPartition[] = [];
+        for (const records of slice.records) {
+          reader.sent += records.length;
+          this.#observer.fetched(records.length);
+          answers.push(this.#answer(reader, records, 0));
+        }
+        this.#stream.send({ throttleMs: 0, partitions: answers });
+        this.#wake(reader);
+        return;
+      }
+      case 'too-large':
+        if (reader.saidNeeded === reader.creditLimit) return;
+        reader.saidNeeded = reader.creditLimit;
+        this.#stream.send({ throttleMs: 0, partitions: [this.#answer(reader, nothing, reader.sent + slice.size)] });
+        return;
+      case 'end':
+        return;
+    }
+  }
+
+  #answer(reader: Reader, records: Uint8Array, creditNeeded: number): FetchedPartition {
+    const { partition } = reader;
+    const highWatermark = partition.highWatermark;
+    return {
+      topicId: reader.topicId,
+      partition: reader.index,
+      generation: reader.generation,
+      errorCode: 0,
+      errorMessage: '',
+      highWatermark,
+      lastStableOffset: highWatermark,
+      logStartOffset: partition.startOffset,
+      localLogStartOffset: partition.startOffset,
+      aborted: [],
+      records,
+      leaderId: 0,
+      leaderEpoch: 0,
+      creditNeeded: BigInt(creditNeeded),
+    };
+  }
+
+  #refuse(wanted: Pick<FetchPosition, 'topicId' | 'partition' | 'generation'>, error: TributaryError): void {
+    this.#observer.refused(error);
+    const leader = error.refreshMetadata ? this.#replicas.leaderOf(wanted.topicId, wanted.partition) : undefined;
+    const failed: FetchedPartition = {
+      topicId: wanted.topicId,
+      partition: wanted.partition,
+      generation: wanted.generation,
+      errorCode: error.code as ErrorCode,
+      errorMessage: error.message,
+      highWatermark: -1n,
+      lastStableOffset: -1n,
+      logStartOffset: -1n,
+      localLogStartOffset: -1n,
+      aborted: [],
+      records: nothing,
+      leaderId: leader?.id ?? 0,
+      leaderEpoch: leader?.epoch ?? 0,
+      creditNeeded: 0n,
+    };
+    this.#stream.send({ throttleMs: 0, partitions: [failed] });
+  }
+}
+
+const nothing = new Uint8Array(0);

@@ -1,0 +1,63 @@
+/**
+ * LogService.ListOffsets: earliest, latest (the high watermark), of the newest timestamp, or the first at or after a timestamp. Errors travel
+ * per partition: UNKNOWN_TOPIC_ID, NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, OFFSET_NOT_AVAILABLE, INVALID_REQUEST.
+ */
+import { type Offset, TributaryError } from '@tributary/model';
+import { type ErrorCode, type ListedOffset, type ListOffsetsPartition, type ListOffsetsRequest, type ListOffsetsResponse, OffsetSpec } from '@tributary/wire';
+import type { Partition } from '../partition/partition.ts';
+import type { Replicas } from '../replicas.ts';
+import { checkCluster } from './context.ts';
+
+interface Found {
+  readonly offset: Offset;
+  readonly timestampMs: number;
+}
+
+export function listOffsetsHandler(replicas: Replicas) {
+  return async (request: ListOffsetsRequest): Promise<ListOffsetsResponse> => {
+    checkCluster(request.context, replicas.clusterId);
+    return { throttleMs: 0, partitions: await Promise.all(request.partitions.map((wanted) => answer(replicas, wanted))) };
+  };
+}
+
+async function answer(replicas: Replicas, wanted: ListOffsetsPartition): Promise<ListedOffset> {
+  const { topicId, partition: index } = wanted;
+  try {
+    const partition = replicas.find(topicId, index);
+    const notLeader = partition.state.checkLeader(wanted.leaderEpoch);
+    if (notLeader !== undefined) throw notLeader;
+    const found = await find(partition, wanted);
+    return {
+      topicId,
+      partition: index,
+      errorCode: 0,
+      errorMessage: '',
+      offset: found?.offset ?? -1n,
+      timestampMs: BigInt(found?.timestampMs ?? -1),
+      leaderEpoch: wanted.leaderEpoch,
+    };
+  } catch (thrown) {
+    const error = TributaryError.from(thrown);
+    return { topicId, partition: index, errorCode: error.code as ErrorCode, errorMessage: error.message, offset: -1n, timestampMs: -1n, leaderEpoch: 0 };
+  }
+}
+
+async function find(partition: Partition, wanted: ListOffsetsPartition): Promise<Found | undefined> {
+  switch (wanted.spec) {
+    case OffsetSpec.EARLIEST:
+      return { offset: partition.startOffset, timestampMs: -1 };
+    case OffsetSpec.LATEST:
+      return { offset: partition.latest(), timestampMs: -1 };
+    case OffsetSpec.MAX_TIMESTAMP:
+      return readable(partition, await partition.log.offsetOfMaxTimestamp());
+    case OffsetSpec.TIMESTAMP:
+      return readable(partition, await partition.log.offsetForTimestamp(Number(wanted.timestampMs)));
+    default:
+      throw new TributaryError('INVALID_REQUEST', 'ListOffsets names no spec: say earliest, latest, max timestamp or timestamp.');
+  }
+}
+
+/** Records above the high watermark do not exist for clients. */
+function readable(partition: Partition, found: Found | undefined): Found | undefined {
+  return found === undefined || found.offset >= partition.highWatermark ? undefined : found;
+}

@@ -1,0 +1,35 @@
+/** What a broker serves: the log and metadata itself, the rest by one hop to the controller (F1). */
+import type { ImageSource } from '@tributary/metadata';
+import type { Clock, Handlers, Service } from '@tributary/ports';
+import { methods } from '@tributary/wire';
+import type { BrokerObserver } from './observer.ts';
+import type { ProducerIds } from './producer-ids.ts';
+import type { Replicas } from './replicas.ts';
+import type { ControllerClient } from './rpc/controller-client.ts';
+import { fetchHandler } from './rpc/fetch.ts';
+import { listOffsetsHandler } from './rpc/list-offsets.ts';
+import { getMetadataHandler, initProducerIdHandler } from './rpc/metadata.ts';
+import { produceHandler } from './rpc/produce.ts';
+
+interface Parts {
+  readonly replicas: Replicas;
+  readonly source: ImageSource;
+  readonly controller: ControllerClient;
+  readonly producerIds: ProducerIds;
+  readonly clock: Clock;
+  readonly observer: BrokerObserver;
+}
+
+export function brokerService({ replicas, source, controller, producerIds, clock, observer }: Parts): Service {
+  return (handlers: Handlers): void => {
+    handlers.stream(methods.produce, produceHandler(replicas, clock, observer.produce));
+    handlers.stream(methods.fetch, fetchHandler(replicas, observer.fetch));
+    handlers.unary(methods.listOffsets, listOffsetsHandler(replicas));
+    handlers.unary(methods.getMetadata, getMetadataHandler(source, clock));
+    handlers.unary(methods.initProducerId, initProducerIdHandler(producerIds));
+    handlers.unary(methods.createTopic, (request, context) => controller.forward(methods.createTopic, request, context.signal));
+    handlers.unary(methods.deleteTopic, (request, context) => controller.forward(methods.deleteTopic, request, context.signal));
+    handlers.unary(methods.listTopics, (request, context) => controller.forward(methods.listTopics, request, context.signal));
+    handlers.unary(methods.describeTopic, (request, context) => controller.forward(methods.describeTopic, request, context.signal));
+  };
+}

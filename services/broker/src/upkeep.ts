@@ -1,0 +1,46 @@
+/** What a broker does on its own time: checkpoints, retention, deadlines, and the flushing of `async` logs. */
+import { limits, millis } from '@tributary/model';
+import type { Clock, Logger } from '@tributary/ports';
+import type { DataDirectory } from './log/data-directory.ts';
+import type { Replicas } from './replicas.ts';
+
+interface UpkeepConfig {
+  readonly retentionCheckMs: number;
+  readonly checkpointMs: number;
+}
+
+interface UpkeepPorts {
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Runs until the signal aborts; then resolves. */
+export async function upkeep(replicas: Replicas, directory: DataDirectory, config: UpkeepConfig, ports: UpkeepPorts, signal: AbortSignal): Promise<void> {
+  const { clock, logger } = ports;
+  await Promise.all([
+    every(clock, limits.parkedTickMs, signal, async () => {
+      for (const { partition } of replicas.open()) partition.tick(millis(clock.monotonicMs()));
+    }),
+    every(clock, config.checkpointMs, signal, async () => {
+      for (const { partition } of replicas.open()) partition.flushBehind();
+      await directory.checkpoint();
+    }),
+    every(clock, config.retentionCheckMs, signal, async () => {
+      for (const { partition } of replicas.open()) {
+        const segments = await partition.log.enforceRetention(clock.wallMs());
+        if (segments > 0) logger.info('retention', { partition: partition.state.name, segments, logStart: partition.startOffset.toString() });
+      }
+    }),
+  ]);
+}
+
+async function every(clock: Clock, intervalMs: number, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await clock.sleep(intervalMs, signal);
+    } catch {
+      return;
+    }
+    await work();
+  }
+}
