@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { leaderEpoch, nodeId, offset, topicConfig } from '@tributary/model';
+import { PartitionState } from '../../src/partition/partition-state.ts';
+import { ProducerState } from '../../src/partition/producer-state.ts';
+import { header } from './batches.ts';
+
+function partition(configs: Record<string, string> = {}, end = 0n, committed = end): PartitionState {
+  return new PartitionState(nodeId(1), 'orders-0', topicConfig(configs), new ProducerState(), offset(end), offset(committed), 0);
+}
+
+function leading(configs: Record<string, string> = {}, minIsr = 1): PartitionState {
+  const state = partition(configs);
+  state.lead(leaderEpoch(3), [nodeId(1)], minIsr);
+  return state;
+}
+
+const refused = (state: PartitionState, epoch = 3, acks: 'leader' | 'all' = 'all', nowMs = 1_000): string => {
+  const decision = state.decideAppend(header({ timestamp: 1_000 }), epoch, acks, nowMs);
+  return decision.kind === 'refuse' ? decision.error.error : decision.kind;
+};
+
+test('R6: nothing is appended before the controller has decided an epoch for this incarnation', () => {
+  assert.equal(refused(partition()), 'NOT_LEADER_OR_FOLLOWER');
+});
+
+test('F2: a request of an older or a newer leader epoch is refused, and told which it is', () => {
+  assert.equal(refused(leading(), 2), 'FENCED_LEADER_EPOCH');
+  assert.equal(refused(leading(), 4), 'UNKNOWN_LEADER_EPOCH');
+  assert.equal(refused(leading(), 3), 'append');
+});
+
+test('P5: acks=all needs the effective min ISR; acks=1 does not', () => {
+  assert.equal(refused(leading({}, 2), 3, 'all'), 'NOT_ENOUGH_REPLICAS');
+  assert.equal(refused(leading({}, 2), 3, 'leader'), 'append');
+});
+
+test('a batch above max.message.bytes is refused with both sizes', () => {
+  const decision = leading({ 'max.message.bytes': '70' }).decideAppend(header({ value: 'x'.repeat(50) }), 3, 'all', 1_000);
+  assert.equal(decision.kind, 'refuse');
+  assert.match(decision.kind === 'refuse' ? decision.error.message : '', /of 1\d\d bytes .* max\.message\.bytes is 70/);
+});
+
+test('P3: a timestamp too far ahead is refused, unless the broker stamps its own', () => {
+  const configs = { 'message.timestamp.after.max.ms': '10' };
+  assert.equal(refused(leading(configs), 3, 'all', 989), 'INVALID_TIMESTAMP');
+  assert.equal(refused(leading(configs), 3, 'all', 990), 'append');
+  assert.equal(refused(leading({ ...configs, 'message.timestamp.type': 'LogAppendTime' }), 3, 'all', 0), 'append');
+});
+
+test('L2: under commit the high watermark follows what is flushed, under async what is written', () => {
+  for (const [policy, expected] of [['commit', 0n], ['async', 2n]] as const) {
+    const state = leading({ 'flush.policy': policy });
+    state.applyAppend(header({ count: 2 }));
+    state.applyWritten(offset(2n));
+    state.advanceHighWatermark();
+    assert.equal(state.highWatermark, expected, policy);
+    state.applyFlushed(offset(2n));
+    state.advanceHighWatermark();
+    assert.equal(state.highWatermark, 2n);
+  }
+});
+
+test('R3: the high watermark is held while the ISR is below the effective min ISR, and never goes back', () => {
+  const state = leading({ 'flush.policy': 'async' }, 2);
+  state.applyAppend(header({}));
+  state.applyWritten(offset(1n));
+  assert.equal(state.advanceHighWatermark(), false);
+  state.lead(leaderEpoch(4), [nodeId(1), nodeId(2)], 2);
+  assert.equal(state.advanceHighWatermark(), true);
+  state.config = topicConfig({ 'flush.policy': 'commit' });
+  assert.equal(state.advanceHighWatermark(), false);
+  assert.equal(state.highWatermark, 1n);
+});
+
+test('L6: a cut goes back to what is written, and below the high watermark it is a bug', () => {
+  const state = leading({ 'flush.policy': 'async' });
+  state.applyAppend(header({}));
+  state.applyWritten(offset(1n));
+  state.advanceHighWatermark();
+  state.applyAppend(header({ at: 1n }));
+  state.applyCut(offset(1n));
+  assert.equal(state.staged, 1n);
+  assert.throws(() => state.applyCut(offset(0n)), /L6/);
+});
+
+test('R6: a leader epoch never goes back', () => {
+  assert.throws(() => leading().lead(leaderEpoch(2), [nodeId(1)], 1), /epoch went back/);
+});
+
+test('after a restart the high watermark is the checkpointed one until the new epoch has committed (R8)', () => {
+  const state = partition({}, 10n, 4n);
+  assert.equal(state.highWatermark, 4n);
+  state.lead(leaderEpoch(5), [nodeId(1)], 1);
+  state.advanceHighWatermark();
+  assert.equal(state.highWatermark, 10n);
+});
