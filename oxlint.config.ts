@@ -160,6 +160,9 @@ export default defineConfig({
     'no-var': 'error',
     'prefer-const': 'error',
     'no-console': 'error',
+    // Walking a copy is how a collection is changed while it is walked; `new Array(n)` is how one is sized at once.
+    'unicorn/no-useless-spread': 'off',
+    'unicorn/no-new-array': 'off',
   },
   overrides: [
     ...ZONES.map((zone) => ({
