@@ -25,7 +25,7 @@ await main(async () => {
   const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('-'));
   const all = FOLDERS.flatMap(testFiles);
   const everyRun = all.filter((file) => !ON_DEMAND.some((folder) => file.startsWith(folder + path.sep)));
-  const files = wanted.length === 0 ? everyRun : wanted.flatMap((part) => matching(all, part));
+  const files = wanted.length === 0 ? everyRun : wanted.flatMap((part) => matching(part, everyRun, all));
   if (files.length === 0) throw new Error('there is no test yet');
   process.chdir(root);
   become(
@@ -63,10 +63,14 @@ function entries(folder) {
   }
 }
 
-function matching(all, part) {
+/** What a part of a path means: a file or folder before any likeness, and what every run has before what is on demand. */
+function matching(part, ...selections) {
   const wanted = path.normalize(part).replace(/[\\/]$/, '');
-  const found = all.filter((file) => file === wanted || file.startsWith(wanted + path.sep));
-  const files = found.length > 0 ? found : all.filter((file) => file.includes(wanted));
-  if (files.length === 0) throw new Error(`no test matches "${part}": give a folder, a file or a part of a path`);
-  return files;
+  const isBelow = (file) => file === wanted || file.startsWith(wanted + path.sep);
+  const isLike = (file) => file.includes(wanted);
+  for (const matches of [isBelow, isLike]) {
+    const found = selections.map((files) => files.filter(matches)).find((files) => files.length > 0);
+    if (found !== undefined) return found;
+  }
+  throw new Error(`no test matches "${part}": give a folder, a file or a part of a path`);
 }
