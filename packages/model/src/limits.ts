@@ -15,6 +15,26 @@ export const limits = {
   streamQueue: 1024 * 1024,
   /** Tail of all logs of a broker kept in memory for hot reads. */
   tailCache: 32 * 1024 * 1024,
+  /** How often recovery points, high watermarks and log starts are written, ms: bounds what a start after a crash reads again. */
+  checkpointMs: 5_000,
+  /** Index files of all logs of a broker kept in memory; the least recently searched go first. */
+  indexCache: 32 * 1024 * 1024,
+  /** One index file, as Kafka's segment.index.bytes: a segment of tiny batches is closed before its index outgrows it. */
+  indexFile: 10 * 1024 * 1024,
+  /** One read while a log is scanned; a larger batch gets a larger buffer. */
+  scanChunk: 1024 * 1024,
+  /** Log between two producer snapshots: a start after a crash reads at most so much of it twice. */
+  snapshotInterval: 64 * 1024 * 1024,
+  /** Producer snapshots kept per partition beyond the one that recovery may need. */
+  snapshotsKept: 2,
+  /** Copies of cut bytes kept per partition (L3); the oldest goes. */
+  cutCopies: 8,
+  /** Places where readers of one log stopped, remembered so that they go on without a search. */
+  readPositions: 32,
+  /** Rounds of repair and renewed scan of one log, before it is given up as failing faster than it is mended. */
+  recoveryRounds: 8,
+  /** A file of zeros given up when the disk is full, so that meta.json and the checkpoints can still be written. */
+  diskReserve: 1024 * 1024,
   /** Log files synced at once: each holds a thread of libuv's pool (16 asked for at start). */
   syncsInFlight: 12,
   /** Batches of one producer and partition in flight (P1), and remembered per producer for duplicates (P2). */
@@ -54,10 +74,14 @@ export const limits = {
   storeRetryMsMax: 2_000,
   /** Revisions that a metadata watch can go back: a watcher that was away for longer lists again. */
   metadataHistoryRevisions: 10_000,
+  /** Changes kept for the same purpose: bounds the memory when each revision changes many keys. */
+  metadataHistoryChanges: 50_000,
   /** Journal of the embedded metadata store, above which it is rewritten as a snapshot: bounds its size and the time of opening it. */
   metadataJournal: 4 * 1024 * 1024,
   /** Transactions of the embedded metadata store that share one sync. */
   metadataGroup: 256,
+  /** Transactions waiting for the embedded metadata store; further ones are told to come back. */
+  metadataWaiting: 10_000,
   /** How long a request waits for its min_revision (M4), ms: longer than a watch ever lags unless it is cut off. */
   minRevisionWaitMs: 5_000,
   /** Admin requests waiting for the controller; further ones are told to come back. */

@@ -1,4 +1,5 @@
 import { FileError, type FileErrorReason } from '@tributary/ports';
+import { codeOf } from '../system-error.ts';
 
 const reasons: Readonly<Record<string, FileErrorReason>> = {
   ENOSPC: 'full',
@@ -25,11 +26,6 @@ export function fileError(what: string, path: string, thrown: unknown): FileErro
   const code = codeOf(thrown);
   const reason = reasons[code] ?? 'io';
   return new FileError(reason, `Cannot ${what} ${path}: ${sentences[reason]} (${code === '' ? String(thrown) : code}).`, { cause: thrown });
-}
-
-/** The errno name of a system error, else ''. */
-export function codeOf(thrown: unknown): string {
-  return thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string' ? thrown.code : '';
 }
 
 /** Runs one operation; what it throws becomes a FileError. */

@@ -1,7 +1,8 @@
 import fs from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { FileError } from '@tributary/ports';
-import { codeOf, fileError } from './file-error.ts';
+import { codeOf } from '../system-error.ts';
+import { fileError } from './file-error.ts';
 
 /** SQLite's result when another connection holds the lock. */
 const sqliteBusy = 5;

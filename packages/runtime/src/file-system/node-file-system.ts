@@ -1,8 +1,9 @@
 import { constants } from 'node:fs';
 import fs from 'node:fs/promises';
 import type { FileSystem } from '@tributary/ports';
+import { codeOf } from '../system-error.ts';
+import { attempt } from './file-error.ts';
 import { lockFile } from './lock-file.ts';
-import { attempt, codeOf } from './file-error.ts';
 import { openFile } from './node-file.ts';
 
 /** Not O_APPEND, under which Linux ignores the position: the rest of a partial write could land behind a tail that was to be replaced. */

@@ -1,0 +1,90 @@
+import type { Http2Stream } from 'node:http2';
+import { limits } from '@tributary/model';
+import { checkSize, writeFrame } from './frames.ts';
+
+/** What is on its way out of one stream. Messages sent in one turn of the event loop go to the network together. */
+export class Outbox {
+  #stream: Http2Stream | undefined;
+  /** Sent before there was a connection. */
+  #early: Uint8Array[] = [];
+  #bytes = 0;
+  #corked = false;
+  #state: 'open' | 'ended' | 'closed' = 'open';
+  #waiters: (() => void)[] = [];
+
+  /** Bytes that the network has not yet taken. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get open(): boolean {
+    return this.#state === 'open';
+  }
+
+  attach(stream: Http2Stream): void {
+    this.#stream = stream;
+    const early = this.#early;
+    this.#early = [];
+    for (const message of early) this.#write(stream, message);
+    if (this.#state === 'ended') stream.end();
+  }
+
+  /** @throws TributaryError MESSAGE_TOO_LARGE: nothing was sent, the stream goes on. */
+  send(message: Uint8Array): void {
+    if (this.#state !== 'open') return;
+    checkSize(message.length);
+    this.#bytes += message.length;
+    if (this.#stream === undefined) this.#early.push(message);
+    else this.#write(this.#stream, message);
+  }
+
+  /** Resolves when less than `limits.streamQueue` is on its way, or nothing will be any more. */
+  writable(): Promise<void> {
+    if (this.#bytes < limits.streamQueue || this.#state === 'closed') return Promise.resolve();
+    return new Promise((resolve) => this.#waiters.push(resolve));
+  }
+
+  /** Takes nothing more; the stream stays open. */
+  hold(): void {
+    if (this.#state === 'open') this.#state = 'ended';
+  }
+
+  end(): void {
+    if (this.#state !== 'open') return;
+    this.#state = 'ended';
+    this.#stream?.end();
+  }
+
+  /** Drops what is still here. */
+  close(): void {
+    this.#state = 'closed';
+    this.#early = [];
+    this.#bytes = 0;
+    this.#wake();
+  }
+
+  #write(stream: Http2Stream, message: Uint8Array): void {
+    if (!this.#corked) {
+      this.#corked = true;
+      stream.cork();
+      process.nextTick(() => {
+        this.#corked = false;
+        stream.uncork();
+      });
+    }
+    writeFrame(stream, message, () => this.#written(message.length));
+  }
+
+  #written(bytes: number): void {
+    if (this.#state === 'closed') return;
+    this.#bytes -= bytes;
+    if (this.#bytes < limits.streamQueue) this.#wake();
+  }
+
+  #wake(): void {
+    if (this.#waiters.length === 0) return;
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const wake of waiters) wake();
+  }
+}

@@ -1,0 +1,35 @@
+/** What both ends of a connection have in common. */
+import type { Http2Session, Settings } from 'node:http2';
+import { limits } from '@tributary/model';
+
+/** Node's own limit on the memory of a session resets streams under load; what arrives is bounded by the windows, what leaves by the senders. */
+export const sessionMemoryMax = Number.MAX_SAFE_INTEGER;
+
+export const sessionSettings: Settings = {
+  enablePush: false,
+  initialWindowSize: limits.transportWindow,
+  maxConcurrentStreams: limits.callsPerConnection,
+};
+
+/** Probes a quiet connection while `inUse`, and destroys it when no answer comes: its calls then break. Ends with the session. */
+export function keepAlive(session: Http2Session, inUse: () => boolean): void {
+  const timer = setInterval(() => {
+    if (inUse() && !session.closed && !session.destroyed) probe(session);
+  }, limits.keepaliveMs);
+  timer.unref();
+  session.once('close', () => clearInterval(timer));
+}
+
+function probe(session: Http2Session): void {
+  const silent = (): void => session.destroy(new Error(`no answer to a probe within ${limits.keepaliveTimeoutMs} ms`));
+  // After a pause of our own the timer fires before the answer that has long arrived is read: one more turn of the loop reads it.
+  const timer = setTimeout(() => {
+    late = setImmediate(silent);
+  }, limits.keepaliveTimeoutMs);
+  let late: NodeJS.Immediate | undefined;
+  timer.unref();
+  session.ping(() => {
+    clearTimeout(timer);
+    if (late !== undefined) clearImmediate(late);
+  });
+}
