@@ -10,7 +10,16 @@
  * What a leader stamps (base offset, leader epoch) lies before the CRC's range, so that stamping keeps it valid. The readers trust their
  * caller: `checkBatch` or `BatchScanner` has been there first.
  */
-import { type LeaderEpoch, leaderEpoch, type Offset, offset, type ProducerEpoch, type ProducerId, producerEpoch, producerId } from '@tributary/model';
+import {
+  type LeaderEpoch,
+  leaderEpoch,
+  type Offset,
+  offset,
+  type ProducerEpoch,
+  type ProducerId,
+  producerEpoch,
+  producerId,
+} from '@tributary/model';
 import { readI16, readI32, readI64, readI64AsNumber, writeI32, writeI64 } from './big-endian.ts';
 
 /** Bytes of the header; the records section follows. */
@@ -52,33 +61,45 @@ export type Compression = (typeof compressions)[number];
 export const noProducer = { id: producerId(-1n), epoch: producerEpoch(-1), baseSequence: -1 } as const;
 
 /** Size of the batch in bytes, header included; meaningful if at least 12 bytes are there. */
-export const sizeOfBatch = (bytes: Uint8Array, at: number): number => batchPrefixBytes + readI32(bytes, at + position.batchLength);
+export const sizeOfBatch = (bytes: Uint8Array, at: number): number =>
+  batchPrefixBytes + readI32(bytes, at + position.batchLength);
 
 export const baseOffsetOf = (bytes: Uint8Array, at: number): Offset => offset(readI64(bytes, at + position.baseOffset));
-export const leaderEpochOf = (bytes: Uint8Array, at: number): LeaderEpoch => leaderEpoch(readI32(bytes, at + position.leaderEpoch));
+export const leaderEpochOf = (bytes: Uint8Array, at: number): LeaderEpoch =>
+  leaderEpoch(readI32(bytes, at + position.leaderEpoch));
 export const magicOf = (bytes: Uint8Array, at: number): number => (bytes[at + position.magic]! << 24) >> 24;
 export const crcOf = (bytes: Uint8Array, at: number): number => readI32(bytes, at + position.crc) >>> 0;
 export const attributesOf = (bytes: Uint8Array, at: number): number => readI16(bytes, at + position.attributes);
-export const lastOffsetDeltaOf = (bytes: Uint8Array, at: number): number => readI32(bytes, at + position.lastOffsetDelta);
-export const lastOffsetOf = (bytes: Uint8Array, at: number): Offset => offset(baseOffsetOf(bytes, at) + BigInt(lastOffsetDeltaOf(bytes, at)));
+export const lastOffsetDeltaOf = (bytes: Uint8Array, at: number): number =>
+  readI32(bytes, at + position.lastOffsetDelta);
+export const lastOffsetOf = (bytes: Uint8Array, at: number): Offset =>
+  offset(baseOffsetOf(bytes, at) + BigInt(lastOffsetDeltaOf(bytes, at)));
 /** The offset after the batch's last one. */
-export const nextOffsetOf = (bytes: Uint8Array, at: number): Offset => offset(baseOffsetOf(bytes, at) + BigInt(lastOffsetDeltaOf(bytes, at) + 1));
+export const nextOffsetOf = (bytes: Uint8Array, at: number): Offset =>
+  offset(baseOffsetOf(bytes, at) + BigInt(lastOffsetDeltaOf(bytes, at) + 1));
 /** Milliseconds since 1970. */
-export const baseTimestampOf = (bytes: Uint8Array, at: number): number => readI64AsNumber(bytes, at + position.baseTimestamp);
+export const baseTimestampOf = (bytes: Uint8Array, at: number): number =>
+  readI64AsNumber(bytes, at + position.baseTimestamp);
 /** Milliseconds since 1970. */
-export const maxTimestampOf = (bytes: Uint8Array, at: number): number => readI64AsNumber(bytes, at + position.maxTimestamp);
+export const maxTimestampOf = (bytes: Uint8Array, at: number): number =>
+  readI64AsNumber(bytes, at + position.maxTimestamp);
 /** −1 for a producer that is not idempotent. */
-export const producerIdOf = (bytes: Uint8Array, at: number): ProducerId => producerId(readI64(bytes, at + position.producerId));
+export const producerIdOf = (bytes: Uint8Array, at: number): ProducerId =>
+  producerId(readI64(bytes, at + position.producerId));
 export const hasProducerId = (bytes: Uint8Array, at: number): boolean => readI32(bytes, at + position.producerId) >= 0;
-export const producerEpochOf = (bytes: Uint8Array, at: number): ProducerEpoch => producerEpoch(readI16(bytes, at + position.producerEpoch));
+export const producerEpochOf = (bytes: Uint8Array, at: number): ProducerEpoch =>
+  producerEpoch(readI16(bytes, at + position.producerEpoch));
 export const baseSequenceOf = (bytes: Uint8Array, at: number): number => readI32(bytes, at + position.baseSequence);
 export const recordsCountOf = (bytes: Uint8Array, at: number): number => readI32(bytes, at + position.recordsCount);
 
-export const isControlBatch = (bytes: Uint8Array, at: number): boolean => (attributesOf(bytes, at) & attribute.control) !== 0;
-export const isTransactionalBatch = (bytes: Uint8Array, at: number): boolean => (attributesOf(bytes, at) & attribute.transactional) !== 0;
+export const isControlBatch = (bytes: Uint8Array, at: number): boolean =>
+  (attributesOf(bytes, at) & attribute.control) !== 0;
+export const isTransactionalBatch = (bytes: Uint8Array, at: number): boolean =>
+  (attributesOf(bytes, at) & attribute.transactional) !== 0;
 
 /** The codec, or undefined for a number that Kafka has not given out. */
-export const compressionOf = (attributes: number): Compression | undefined => compressions[attributes & attribute.compressionMask];
+export const compressionOf = (attributes: number): Compression | undefined =>
+  compressions[attributes & attribute.compressionMask];
 export const compressionNumber = (compression: Compression): number => compressions.indexOf(compression);
 
 /** Sequences wrap from 2³¹ − 1 to 0. */

@@ -30,7 +30,8 @@ export class BatchScanner {
 
   /**
    * Moves to the next whole batch; false when there is none.
-   * @throws TributaryError CORRUPT_MESSAGE if what begins here cannot be a batch, however much of it were there.
+   * @throws TributaryError CORRUPT_MESSAGE if what begins here cannot be a batch, however much of it were there; for an older message format
+   *   UNSUPPORTED_FOR_MESSAGE_FORMAT.
    */
   next(): boolean {
     const at = this.end;
@@ -38,10 +39,13 @@ export class BatchScanner {
     if (there < batchPrefixBytes) return false;
     const size = sizeOfBatch(this.#bytes, at);
     if (size < batchHeaderBytes) {
-      throw new TributaryError('CORRUPT_MESSAGE', `batch at byte ${at}: length field says ${size} bytes, the header alone has ${batchHeaderBytes}`);
+      throw new TributaryError(
+        'CORRUPT_MESSAGE',
+        `batch at byte ${at}: length field says ${size} bytes, the header alone has ${batchHeaderBytes}`,
+      );
     }
     if (there >= batchHeaderBytes && magicOf(this.#bytes, at) !== batchMagic) {
-      throw new TributaryError('CORRUPT_MESSAGE', `batch at byte ${at}: magic byte is ${magicOf(this.#bytes, at)} instead of ${batchMagic}`);
+      throw wrongMagic(at, magicOf(this.#bytes, at));
     }
     if (size > there) return false;
     this.at = at;
@@ -63,7 +67,22 @@ export interface BatchSpan {
 }
 
 /** {@link BatchScanner} as an iterator, for where convenience counts more than speed; a cut last batch is left out. */
-export function* scanBatches(bytes: Uint8Array, start = 0, limit = bytes.length): Generator<BatchSpan, void, undefined> {
+export function* scanBatches(
+  bytes: Uint8Array,
+  start = 0,
+  limit = bytes.length,
+): Generator<BatchSpan, void, undefined> {
   const scanner = new BatchScanner(bytes, start, limit);
   while (scanner.next()) yield { at: scanner.at, size: scanner.size };
+}
+
+/** The refusal of a batch whose magic is not {@link batchMagic}. */
+export function wrongMagic(at: number, magic: number): TributaryError {
+  if (magic === 0 || magic === 1) {
+    return new TributaryError(
+      'UNSUPPORTED_FOR_MESSAGE_FORMAT',
+      `batch at byte ${at}: message format ${magic} is older than ${batchMagic}, the only one served; use a client of Kafka 0.11 or newer`,
+    );
+  }
+  return new TributaryError('CORRUPT_MESSAGE', `batch at byte ${at}: magic byte is ${magic} instead of ${batchMagic}`);
 }

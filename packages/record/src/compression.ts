@@ -31,12 +31,19 @@ export function compress(compression: Compression, bytes: Uint8Array, level?: nu
     case 'lz4':
       return compressLz4Frame(bytes);
     case 'zstd':
-      return zstdCompressSync(bytes, { params: { [constants.ZSTD_c_compressionLevel]: level ?? levelDefault.zstd }, chunkSize });
+      return zstdCompressSync(bytes, {
+        params: { [constants.ZSTD_c_compressionLevel]: level ?? levelDefault.zstd },
+        chunkSize,
+      });
   }
 }
 
 /** @throws TributaryError MESSAGE_TOO_LARGE beyond `maxBytes`, CORRUPT_MESSAGE if the input is not what the codec writes. */
-export function decompress(compression: Compression, bytes: Uint8Array, maxBytes: number = decompressedBytesMax): Uint8Array {
+export function decompress(
+  compression: Compression,
+  bytes: Uint8Array,
+  maxBytes: number = decompressedBytesMax,
+): Uint8Array {
   switch (compression) {
     case 'none':
       return bytes;
@@ -56,8 +63,16 @@ function inflate(compression: Compression, maxBytes: number, run: () => Uint8Arr
     return run();
   } catch (thrown) {
     if (thrown instanceof RangeError && 'code' in thrown && thrown.code === 'ERR_BUFFER_TOO_LARGE') {
-      throw new TributaryError('MESSAGE_TOO_LARGE', `${compression} records expand beyond the limit of ${maxBytes} bytes`, { cause: thrown });
+      throw new TributaryError(
+        'MESSAGE_TOO_LARGE',
+        `${compression} records expand beyond the limit of ${maxBytes} bytes`,
+        { cause: thrown },
+      );
     }
-    throw new TributaryError('CORRUPT_MESSAGE', `${compression} records do not decompress: ${thrown instanceof Error ? thrown.message : String(thrown)}`, { cause: thrown });
+    throw new TributaryError(
+      'CORRUPT_MESSAGE',
+      `${compression} records do not decompress: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
+      { cause: thrown },
+    );
   }
 }

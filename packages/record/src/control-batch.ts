@@ -43,7 +43,8 @@ export type ControlRecord =
 /** @throws TributaryError CORRUPT_MESSAGE. */
 export function readControlRecord(record: RecordView): ControlRecord {
   const { key, value } = record;
-  if (key === null || key.length < keyBytes) throw new TributaryError('CORRUPT_MESSAGE', `control record at offset ${record.offset} has no type`);
+  if (key === null || key.length < keyBytes)
+    throw new TributaryError('CORRUPT_MESSAGE', `control record at offset ${record.offset} has no type`);
   const type = readI16(key, 2);
   if (type !== typeNumber.abort && type !== typeNumber.commit) return { kind: 'other', type };
   if (value === null || value.length < valueBytes) {

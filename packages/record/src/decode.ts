@@ -21,7 +21,7 @@ export class RecordView {
   readonly batch: RecordBatch;
   readonly offsetDelta: number;
   readonly timestampDelta: number;
-  /** Positions are in `batch.records`' bytes; a length of −1 means null. */
+  /** Positions are in the batch's `section`; a length of −1 means null. */
   readonly keyStart: number;
   readonly keyLength: number;
   readonly valueStart: number;
@@ -68,17 +68,23 @@ export class RecordView {
 
   /** A view onto the batch: copy it to keep it longer. */
   get value(): Uint8Array | null {
-    return this.valueLength < 0 ? null : this.batch.section.subarray(this.valueStart, this.valueStart + this.valueLength);
+    return this.valueLength < 0
+      ? null
+      : this.batch.section.subarray(this.valueStart, this.valueStart + this.valueLength);
   }
 
   /** The key as UTF-8, without a view in between. */
   keyText(): string | null {
-    return this.keyLength < 0 ? null : this.batch.section.toString('utf8', this.keyStart, this.keyStart + this.keyLength);
+    return this.keyLength < 0
+      ? null
+      : this.batch.section.toString('utf8', this.keyStart, this.keyStart + this.keyLength);
   }
 
   /** The value as UTF-8, without a view in between. */
   valueText(): string | null {
-    return this.valueLength < 0 ? null : this.batch.section.toString('utf8', this.valueStart, this.valueStart + this.valueLength);
+    return this.valueLength < 0
+      ? null
+      : this.batch.section.toString('utf8', this.valueStart, this.valueStart + this.valueLength);
   }
 
   /** Decoded at each call. */
@@ -100,18 +106,27 @@ export class RecordView {
   }
 }
 
-/** A decoded batch: iterate over it, or take `records`. */
+/** A batch whose records can be read: all at once (`records`), or one by one (`cursor`) where a batch may hold more than is wanted. */
 export class RecordBatch {
   readonly header: BatchHeader;
   /** The bytes of the records, decompressed. */
   readonly section: Buffer;
-  readonly records: readonly RecordView[];
+  #records: readonly RecordView[] | undefined;
 
-  /** @throws TributaryError CORRUPT_MESSAGE. */
   constructor(header: BatchHeader, section: Buffer) {
     this.header = header;
     this.section = section;
-    this.records = readRecords(this);
+  }
+
+  /** Decoded at the first call. @throws TributaryError CORRUPT_MESSAGE, if anything in the batch is malformed. */
+  get records(): readonly RecordView[] {
+    this.#records ??= readRecords(this);
+    return this.#records;
+  }
+
+  /** From the first record. Costs memory for one record at a time, but may have given some before it meets what is malformed. */
+  cursor(): RecordCursor {
+    return new RecordCursor(this);
   }
 
   [Symbol.iterator](): ArrayIterator<RecordView> {
@@ -119,39 +134,85 @@ export class RecordBatch {
   }
 }
 
+export class RecordCursor {
+  readonly #batch: RecordBatch;
+  readonly #reader: VarintReader;
+  #remaining: number;
+  #previousDelta = -1;
+
+  constructor(batch: RecordBatch) {
+    const { header, section } = batch;
+    const count = header.recordsCount;
+    if (count < 0 || count * recordBytesMin > section.length)
+      throw corrupt(header, `${count} records cannot be in ${section.length} bytes`);
+    this.#batch = batch;
+    this.#reader = new VarintReader(section, 0, section.length);
+    this.#remaining = count;
+  }
+
+  /** Records that are still to come. */
+  get remaining(): number {
+    return this.#remaining;
+  }
+
+  /** @returns undefined after the last one. @throws TributaryError CORRUPT_MESSAGE. */
+  next(): RecordView | undefined {
+    if (this.#remaining === 0) {
+      this.#checkEnd();
+      return undefined;
+    }
+    const { header } = this.#batch;
+    const record = readRecord(this.#batch, this.#reader);
+    if (record.offsetDelta <= this.#previousDelta || record.offsetDelta > header.lastOffsetDelta) {
+      throw corrupt(
+        header,
+        `offset delta ${record.offsetDelta} follows ${this.#previousDelta}, the last is ${header.lastOffsetDelta}`,
+      );
+    }
+    this.#previousDelta = record.offsetDelta;
+    this.#remaining--;
+    return record;
+  }
+
+  #checkEnd(): void {
+    const rest = this.#reader.limit - this.#reader.position;
+    if (rest !== 0) throw corrupt(this.#batch.header, `${rest} bytes follow the last record`);
+  }
+}
+
 /**
- * Decodes the batch that begins at `at`.
+ * Opens the batch that begins at `at`, decompressing it; its records are decoded when asked for.
  * @param maxBytes limit of its records after decompression.
  * @throws TributaryError CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, UNSUPPORTED_COMPRESSION_TYPE, UNSUPPORTED_FOR_MESSAGE_FORMAT.
  */
-export function decodeBatch(bytes: Uint8Array, at = 0, maxBytes: number = decompressedBytesMax): RecordBatch {
+export function openBatch(bytes: Uint8Array, at = 0, maxBytes: number = decompressedBytesMax): RecordBatch {
   const size = checkFrame(bytes, at, bytes.length);
   const header = new BatchHeader(bytes, at);
+  if (!Number.isSafeInteger(header.baseTimestamp) || !Number.isSafeInteger(header.maxTimestamp))
+    throw corrupt(header, 'timestamps lie beyond 2^53 ms');
   const { compression } = header;
   if (compression === undefined) {
-    throw new TributaryError('UNSUPPORTED_COMPRESSION_TYPE', `batch at offset ${header.baseOffset}: compression codec ${header.attributes & 7} is unknown`);
+    throw new TributaryError(
+      'UNSUPPORTED_COMPRESSION_TYPE',
+      `batch at offset ${header.baseOffset}: compression codec ${header.attributes & 7} is unknown`,
+    );
   }
   const stored = bytes.subarray(at + batchHeaderBytes, at + size);
   const section = compression === 'none' || stored.length === 0 ? stored : decompress(compression, stored, maxBytes);
   return new RecordBatch(header, Buffer.from(section.buffer, section.byteOffset, section.byteLength));
 }
 
+/** As {@link openBatch}, with every record decoded: a malformed batch gives none at all. */
+export function decodeBatch(bytes: Uint8Array, at = 0, maxBytes: number = decompressedBytesMax): RecordBatch {
+  const batch = openBatch(bytes, at, maxBytes);
+  void batch.records;
+  return batch;
+}
+
 function readRecords(batch: RecordBatch): RecordView[] {
-  const { header, section } = batch;
-  const count = header.recordsCount;
-  if (count < 0 || count * recordBytesMin > section.length) throw corrupt(header, `${count} records cannot be in ${section.length} bytes`);
+  const cursor = batch.cursor();
   const records: RecordView[] = [];
-  const reader = new VarintReader(section, 0, section.length);
-  let previousDelta = -1;
-  for (let index = 0; index < count; index++) {
-    const record = readRecord(batch, reader);
-    if (record.offsetDelta <= previousDelta || record.offsetDelta > header.lastOffsetDelta) {
-      throw corrupt(header, `record ${index} has offset delta ${record.offsetDelta}, after ${previousDelta}, of at most ${header.lastOffsetDelta}`);
-    }
-    previousDelta = record.offsetDelta;
-    records.push(record);
-  }
-  if (reader.position !== section.length) throw corrupt(header, `${section.length - reader.position} bytes follow the last of ${count} records`);
+  for (let record = cursor.next(); record !== undefined; record = cursor.next()) records.push(record);
   return records;
 }
 
@@ -160,34 +221,54 @@ function readRecord(batch: RecordBatch, reader: VarintReader): RecordView {
   const start = reader.position;
   const length = reader.int();
   const end = reader.position + length;
-  if (length < recordBytesMin - 1 || end > reader.limit) throw corrupt(header, `record at byte ${start} has length ${length}, ${reader.limit - reader.position} bytes are there`);
+  if (length < recordBytesMin - 1 || end > reader.limit)
+    throw corrupt(
+      header,
+      `record at byte ${start} has length ${length}, ${reader.limit - reader.position} bytes are there`,
+    );
   reader.position++;
   const timestampDelta = reader.long();
   const offsetDelta = reader.int();
   const keyLength = reader.int();
   const keyStart = reader.position;
   if (keyLength > 0) reader.position = keyStart + keyLength;
-  if (keyLength < -1 || reader.position > end) throw corrupt(header, `record at byte ${start} has a key of length ${keyLength}`);
+  if (keyLength < -1 || reader.position > end)
+    throw corrupt(header, `record at byte ${start} has a key of length ${keyLength}`);
   const valueLength = reader.int();
   const valueStart = reader.position;
   if (valueLength > 0) reader.position = valueStart + valueLength;
-  if (valueLength < -1 || reader.position > end) throw corrupt(header, `record at byte ${start} has a value of length ${valueLength}`);
+  if (valueLength < -1 || reader.position > end)
+    throw corrupt(header, `record at byte ${start} has a value of length ${valueLength}`);
   const headersCount = reader.int();
   const headersStart = reader.position;
   if (headersCount !== 0) skipHeaders(header, reader, headersCount, end);
-  if (reader.position !== end) throw corrupt(header, `record at byte ${start} is ${reader.position - start} bytes long and says ${end - start}`);
-  return new RecordView(batch, offsetDelta, timestampDelta, keyStart, keyLength, valueStart, valueLength, headersStart, headersCount);
+  if (reader.position !== end)
+    throw corrupt(header, `record at byte ${start} is ${reader.position - start} bytes long and says ${end - start}`);
+  return new RecordView(
+    batch,
+    offsetDelta,
+    timestampDelta,
+    keyStart,
+    keyLength,
+    valueStart,
+    valueLength,
+    headersStart,
+    headersCount,
+  );
 }
 
 function skipHeaders(header: BatchHeader, reader: VarintReader, count: number, end: number): void {
   const start = reader.position;
-  if (count < 0 || count * headerBytesMin > end - start) throw corrupt(header, `${count} headers cannot be in ${end - start} bytes`);
+  if (count < 0 || count * headerBytesMin > end - start)
+    throw corrupt(header, `${count} headers cannot be in ${end - start} bytes`);
   for (let index = 0; index < count; index++) {
     const keyLength = reader.int();
-    if (keyLength < 0 || keyLength > end - reader.position) throw corrupt(header, `header at byte ${reader.position} has a key of length ${keyLength}`);
+    if (keyLength < 0 || keyLength > end - reader.position)
+      throw corrupt(header, `header at byte ${reader.position} has a key of length ${keyLength}`);
     reader.position += keyLength;
     const valueLength = reader.int();
-    if (valueLength < -1 || valueLength > end - reader.position) throw corrupt(header, `header at byte ${reader.position} has a value of length ${valueLength}`);
+    if (valueLength < -1 || valueLength > end - reader.position)
+      throw corrupt(header, `header at byte ${reader.position} has a value of length ${valueLength}`);
     if (valueLength > 0) reader.position += valueLength;
   }
 }

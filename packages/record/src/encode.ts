@@ -1,6 +1,15 @@
 /** Building batches: what a producer does for every record it sends. */
-import { type LeaderEpoch, leaderEpoch, type Offset, offset } from '@tributary/model';
-import { attribute, batchHeaderBytes, batchMagic, batchPrefixBytes, type Compression, compressionNumber, noProducer, position } from './batch-header.ts';
+import { type LeaderEpoch, leaderEpoch, type Offset, offset, TributaryError } from '@tributary/model';
+import {
+  attribute,
+  batchHeaderBytes,
+  batchMagic,
+  batchPrefixBytes,
+  type Compression,
+  compressionNumber,
+  noProducer,
+  position,
+} from './batch-header.ts';
 import { writeI16, writeI32, writeI64, writeI64FromNumber } from './big-endian.ts';
 import { compress } from './compression.ts';
 import { type BatchProducer, stampCrc } from './restamp.ts';
@@ -31,6 +40,10 @@ export interface BatchOptions {
 }
 
 const noHeaders: readonly RecordHeader[] = [];
+/** What Kafka calls "no timestamp". */
+const timestampMin = -1;
+/** Deltas between timestamps stay exact as numbers. */
+const timestampMax = 2 ** 52 - 2;
 /** A buffer begins with this much and doubles: a thousand idle partitions must not cost a thousand whole batches. */
 const initialBytes = 2048;
 /** Up to this, a loop copies faster than the call to `set` begins (13 ns). */
@@ -81,10 +94,17 @@ export class BatchBuilder {
 
   /**
    * Adds a record; its offset delta is the count before.
-   * @param timestampMs a safe integer.
+   * @param timestampMs milliseconds since 1970, or −1 for none.
    * @returns false if the batch is not empty and would exceed its capacity; nothing has changed then.
+   * @throws TributaryError INVALID_TIMESTAMP.
    */
   append(timestampMs: number, key: Payload, value: Payload, headers: readonly RecordHeader[] = noHeaders): boolean {
+    if (!(timestampMs >= timestampMin && timestampMs <= timestampMax && Number.isInteger(timestampMs))) {
+      throw new TributaryError(
+        'INVALID_TIMESTAMP',
+        `timestamp ${timestampMs} is not a whole number of milliseconds since 1970`,
+      );
+    }
     const count = this.#count;
     const delta = count === 0 ? 0 : timestampMs - this.#baseTimestamp;
     const keyBytes = payloadBytes(key);
@@ -129,13 +149,19 @@ export class BatchBuilder {
       const view = this.#buffer.subarray(0, this.#end);
       batch = options.copy === true ? Uint8Array.prototype.slice.call(view) : view;
     } else {
-      const records = compress(compression, this.#buffer.subarray(batchHeaderBytes, this.#end), options.compressionLevel);
+      const records = compress(
+        compression,
+        this.#buffer.subarray(batchHeaderBytes, this.#end),
+        options.compressionLevel,
+      );
       batch = Buffer.allocUnsafeSlow(batchHeaderBytes + records.length);
       batch.set(records, batchHeaderBytes);
     }
     const producer = options.producer ?? noProducer;
     const attributes =
-      compressionNumber(compression) | (options.transactional === true ? attribute.transactional : 0) | (options.control === true ? attribute.control : 0);
+      compressionNumber(compression) |
+      (options.transactional === true ? attribute.transactional : 0) |
+      (options.control === true ? attribute.control : 0);
     writeI64(batch, position.baseOffset, options.baseOffset ?? offset(0n));
     writeI32(batch, position.batchLength, batch.length - batchPrefixBytes);
     writeI32(batch, position.leaderEpoch, options.leaderEpoch ?? leaderEpoch(-1));
@@ -159,7 +185,8 @@ export class BatchBuilder {
     this.#baseTimestamp = 0;
     this.#maxTimestamp = 0;
     // One huge record must not hold its memory for ever.
-    if (this.#buffer.length > this.capacity) this.#buffer = Buffer.allocUnsafeSlow(Math.max(this.capacity, batchHeaderBytes));
+    if (this.#buffer.length > this.capacity)
+      this.#buffer = Buffer.allocUnsafeSlow(Math.max(this.capacity, batchHeaderBytes));
   }
 
   #grow(needed: number): void {

@@ -34,9 +34,22 @@ export {
 } from './batch-header.ts';
 export { BatchScanner, type BatchSpan, scanBatches } from './batch-scanner.ts';
 export { compress, decompress, decompressedBytesMax } from './compression.ts';
-export { type ControlBatchFields, type ControlRecord, encodeControlBatch, readControlRecord, type TransactionEnd } from './control-batch.ts';
+export {
+  type ControlBatchFields,
+  type ControlRecord,
+  encodeControlBatch,
+  readControlRecord,
+  type TransactionEnd,
+} from './control-batch.ts';
 export { crc32c } from './crc32c.ts';
-export { decodeBatch, RecordBatch, RecordView } from './decode.ts';
-export { BatchBuilder, type BatchOptions, encodeBatch, type NewRecord, type Payload, type RecordHeader } from './encode.ts';
+export { decodeBatch, openBatch, RecordBatch, RecordCursor, RecordView } from './decode.ts';
+export {
+  BatchBuilder,
+  type BatchOptions,
+  encodeBatch,
+  type NewRecord,
+  type Payload,
+  type RecordHeader,
+} from './encode.ts';
 export { type BatchProducer, computeCrc, setProducer, stampCrc, stampLogAppendTime } from './restamp.ts';
 export { type BatchOrigin, checkBatch, checkFrame } from './validate-batch.ts';

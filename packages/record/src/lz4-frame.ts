@@ -7,9 +7,22 @@ import { compressFrameSync, decompressFrameSync } from 'lz4-napi';
 import { readI32LittleEndian } from './big-endian.ts';
 
 const magic = 0x184d2204;
-const flag = { version: 0b1100_0000, version1: 0b0100_0000, independentBlocks: 0b10_0000, blockChecksum: 0b1_0000, contentSize: 0b1000, contentChecksum: 0b100, dictionary: 0b1 } as const;
+const flag = {
+  version: 0b1100_0000,
+  version1: 0b0100_0000,
+  independentBlocks: 0b10_0000,
+  blockChecksum: 0b1_0000,
+  contentSize: 0b1000,
+  contentChecksum: 0b100,
+  dictionary: 0b1,
+} as const;
 /** By the block descriptor's bits 4–6. */
-const blockBytesMax: Readonly<Record<number, number>> = { 4: 64 * 1024, 5: 256 * 1024, 6: 1024 * 1024, 7: 4 * 1024 * 1024 };
+const blockBytesMax: Readonly<Record<number, number>> = {
+  4: 64 * 1024,
+  5: 256 * 1024,
+  6: 1024 * 1024,
+  7: 4 * 1024 * 1024,
+};
 /** A length continues with bytes of 255 each: no byte of input yields more. */
 const expansionMax = 255;
 
@@ -22,7 +35,11 @@ export function decompressLz4Frame(bytes: Uint8Array, maxBytes: number): Uint8Ar
   const frame = walkFrame(bytes);
   if (frame.atMost > maxBytes) {
     const exact = frame.blocks.reduce((sum, block) => sum + blockLength(bytes, block), 0);
-    if (exact > maxBytes) throw new TributaryError('MESSAGE_TOO_LARGE', `lz4 records expand to ${exact} bytes, beyond the limit of ${maxBytes}`);
+    if (exact > maxBytes)
+      throw new TributaryError(
+        'MESSAGE_TOO_LARGE',
+        `lz4 records expand to ${exact} bytes, beyond the limit of ${maxBytes}`,
+      );
   }
   try {
     return decompressFrameSync(asBuffer(bytes.subarray(0, frame.end)));
@@ -100,6 +117,8 @@ function blockLength(bytes: Uint8Array, block: Block): number {
 }
 
 /** The library insists on a Buffer; this makes one over the same memory. */
-const asBuffer = (bytes: Uint8Array): Buffer => (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+const asBuffer = (bytes: Uint8Array): Buffer =>
+  Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
-const corrupt = (what: string, cause?: unknown): TributaryError => new TributaryError('CORRUPT_MESSAGE', `lz4 records do not decompress: ${what}`, { cause });
+const corrupt = (what: string, cause?: unknown): TributaryError =>
+  new TributaryError('CORRUPT_MESSAGE', `lz4 records do not decompress: ${what}`, { cause });

@@ -11,14 +11,19 @@ const headerBytes = 16;
 const version = 1;
 /** Uncompressed bytes of a block, as snappy-java has it. */
 const blockBytes = 32 * 1024;
-/** The densest thing in the format is a copy of 64 bytes in 3; one more byte of slack for the length itself. */
+/**
+ * Otherwise the library hands out its own memory, at the capacity that incompressible input would need, and gives it back only after the event
+ * loop has turned: a burst of batches would hold hundreds of MiB.
+ */
+const copied = { copyOutputData: true } as const;
+/** The densest thing in the format is a copy of 64 bytes in 3. */
 const expansionMax = 64 / 3;
 
 export function compressSnappy(bytes: Uint8Array): Uint8Array {
   const blocks: Uint8Array[] = [];
   let size = headerBytes;
   for (let start = 0; start < bytes.length; start += blockBytes) {
-    const block = compressSync(bytes.subarray(start, start + blockBytes));
+    const block = compressSync(bytes.subarray(start, start + blockBytes), copied);
     blocks.push(block);
     size += 4 + block.length;
   }
@@ -40,7 +45,8 @@ export function decompressSnappy(bytes: Uint8Array, maxBytes: number): Uint8Arra
   return isFramed(bytes) ? decompressFramed(bytes, maxBytes) : block(bytes, 0, bytes.length, maxBytes);
 }
 
-const isFramed = (bytes: Uint8Array): boolean => bytes.length >= headerBytes && magic.every((byte, index) => bytes[index] === byte);
+const isFramed = (bytes: Uint8Array): boolean =>
+  bytes.length >= headerBytes && magic.every((byte, index) => bytes[index] === byte);
 
 function decompressFramed(bytes: Uint8Array, maxBytes: number): Uint8Array {
   const parts: Uint8Array[] = [];
@@ -59,10 +65,15 @@ function decompressFramed(bytes: Uint8Array, maxBytes: number): Uint8Array {
 
 function block(bytes: Uint8Array, start: number, end: number, maxBytes: number): Uint8Array {
   const claimed = claimedLength(bytes, start, end);
-  if (claimed > (end - start) * expansionMax) throw corrupt(`block at byte ${start} claims ${claimed} bytes from ${end - start}`);
-  if (claimed > maxBytes) throw new TributaryError('MESSAGE_TOO_LARGE', `snappy records expand beyond the limit, by a block of ${claimed} bytes where ${maxBytes} are left`);
+  if (claimed > (end - start) * expansionMax)
+    throw corrupt(`block at byte ${start} claims ${claimed} bytes from ${end - start}`);
+  if (claimed > maxBytes)
+    throw new TributaryError(
+      'MESSAGE_TOO_LARGE',
+      `snappy records expand beyond the limit, by a block of ${claimed} bytes where ${maxBytes} are left`,
+    );
   try {
-    return uncompressSync(bytes.subarray(start, end), { asBuffer: true }) as Buffer;
+    return uncompressSync(bytes.subarray(start, end), { asBuffer: true, ...copied }) as Buffer;
   } catch (thrown) {
     throw corrupt(thrown instanceof Error ? thrown.message : String(thrown), thrown);
   }
@@ -81,4 +92,5 @@ function claimedLength(bytes: Uint8Array, start: number, end: number): number {
   throw corrupt(`block at byte ${start} has no valid length`);
 }
 
-const corrupt = (what: string, cause?: unknown): TributaryError => new TributaryError('CORRUPT_MESSAGE', `snappy records do not decompress: ${what}`, { cause });
+const corrupt = (what: string, cause?: unknown): TributaryError =>
+  new TributaryError('CORRUPT_MESSAGE', `snappy records do not decompress: ${what}`, { cause });

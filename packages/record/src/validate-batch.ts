@@ -18,6 +18,7 @@ import {
   recordsCountOf,
   sizeOfBatch,
 } from './batch-header.ts';
+import { wrongMagic } from './batch-scanner.ts';
 import { computeCrc } from './restamp.ts';
 
 /**
@@ -53,11 +54,13 @@ export function checkBatch(bytes: Uint8Array, at: number, limit: number, origin:
 /** Checks that a whole batch of the current format lies within [at, limit). @returns its size in bytes. */
 export function checkFrame(bytes: Uint8Array, at: number, limit: number): number {
   const there = Math.min(limit, bytes.length) - at;
-  if (at < 0 || there < batchHeaderBytes) throw corrupt(at, `only ${Math.max(there, 0)} of at least ${batchHeaderBytes} bytes are there`);
+  if (at < 0 || there < batchHeaderBytes)
+    throw corrupt(at, `only ${Math.max(there, 0)} of at least ${batchHeaderBytes} bytes are there`);
   const magic = magicOf(bytes, at);
   if (magic !== batchMagic) throw wrongMagic(at, magic);
   const size = sizeOfBatch(bytes, at);
-  if (size < batchHeaderBytes) throw corrupt(at, `length field says ${size} bytes, the header alone has ${batchHeaderBytes}`);
+  if (size < batchHeaderBytes)
+    throw corrupt(at, `length field says ${size} bytes, the header alone has ${batchHeaderBytes}`);
   if (size > there) throw corrupt(at, `length field says ${size} bytes, ${there} are there`);
   return size;
 }
@@ -65,16 +68,23 @@ export function checkFrame(bytes: Uint8Array, at: number, limit: number): number
 function checkFresh(bytes: Uint8Array, at: number, count: number, lastDelta: number): void {
   const attributes = attributesOf(bytes, at);
   if (count !== lastDelta + 1 || count === 0) {
-    throw invalid(at, `a producer's batch has ${count} records and last offset delta ${lastDelta}; it must be dense and not empty`);
+    throw invalid(
+      at,
+      `a producer's batch has ${count} records and last offset delta ${lastDelta}; it must be dense and not empty`,
+    );
   }
   if ((attributes & attribute.control) !== 0) throw invalid(at, 'clients may not write control records');
   if (compressionOf(attributes) === undefined) {
-    throw new TributaryError('UNSUPPORTED_COMPRESSION_TYPE', `batch at byte ${at}: compression codec ${attributes & attribute.compressionMask} is unknown`);
+    throw new TributaryError(
+      'UNSUPPORTED_COMPRESSION_TYPE',
+      `batch at byte ${at}: compression codec ${attributes & attribute.compressionMask} is unknown`,
+    );
   }
   const base = baseTimestampOf(bytes, at);
   const max = maxTimestampOf(bytes, at);
   if ((attributes & attribute.logAppendTime) !== 0) throw badTimestamp(at, 'a producer may not claim log append time');
-  if (base < -1 || max < base) throw badTimestamp(at, `base timestamp ${base} and max timestamp ${max} do not fit together`);
+  if (base < -1 || max < base)
+    throw badTimestamp(at, `base timestamp ${base} and max timestamp ${max} do not fit together`);
   if (hasProducerId(bytes, at)) {
     if (baseSequenceOf(bytes, at) < 0 || producerEpochOf(bytes, at) < 0) {
       throw invalid(
@@ -89,18 +99,10 @@ function checkFresh(bytes: Uint8Array, at: number, count: number, lastDelta: num
   }
 }
 
-function wrongMagic(at: number, magic: number): TributaryError {
-  if (magic === 0 || magic === 1) {
-    return new TributaryError(
-      'UNSUPPORTED_FOR_MESSAGE_FORMAT',
-      `batch at byte ${at}: message format ${magic} is older than ${batchMagic}, the only one served; use a client of Kafka 0.11 or newer`,
-    );
-  }
-  return corrupt(at, `magic byte is ${magic} instead of ${batchMagic}`);
-}
-
 const hex = (value: number): string => `0x${value.toString(16).padStart(8, '0')}`;
-const corrupt = (at: number, what: string): TributaryError => new TributaryError('CORRUPT_MESSAGE', `batch at byte ${at}: ${what}`);
-const invalid = (at: number, what: string): TributaryError => new TributaryError('INVALID_RECORD', `batch at byte ${at}: ${what}`);
-const badTimestamp = (at: number, what: string): TributaryError => new TributaryError('INVALID_TIMESTAMP', `batch at byte ${at}: ${what}`);
-
+const corrupt = (at: number, what: string): TributaryError =>
+  new TributaryError('CORRUPT_MESSAGE', `batch at byte ${at}: ${what}`);
+const invalid = (at: number, what: string): TributaryError =>
+  new TributaryError('INVALID_RECORD', `batch at byte ${at}: ${what}`);
+const badTimestamp = (at: number, what: string): TributaryError =>
+  new TributaryError('INVALID_TIMESTAMP', `batch at byte ${at}: ${what}`);

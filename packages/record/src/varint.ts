@@ -126,7 +126,8 @@ export class VarintReader {
       zigzag += (byte & 0x7f) * scale;
       scale *= 128;
       if (byte < 0x80) {
-        if (zigzag > Number.MAX_SAFE_INTEGER) throw new TributaryError('CORRUPT_MESSAGE', `varint at byte ${this.position} is beyond 2^52`);
+        if (zigzag > Number.MAX_SAFE_INTEGER)
+          throw new TributaryError('CORRUPT_MESSAGE', `varint at byte ${this.position} is beyond 2^52`);
         this.position = at;
         return zigzag % 2 === 0 ? zigzag / 2 : -(zigzag + 1) / 2;
       }
