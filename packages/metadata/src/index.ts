@@ -1,4 +1,5 @@
 export * from './delta.ts';
+export * from './embedded-store.ts';
 export * from './follow.ts';
 export * from './image.ts';
 export * from './image-source.ts';

@@ -51,6 +51,7 @@ export interface MetadataStore {
   commit(transaction: Transaction): Promise<CommitResult>;
   /** Whole revisions in order from `fromRevision` on. @throws CompactedError when that is gone: list again. */
   watch(prefix: string, fromRevision: bigint, signal: AbortSignal): AsyncIterable<WatchRevision>;
+  /** Aborting ends its being kept alive, not the lease: it runs out `ttlMs` later. */
   lease(ttlMs: number, signal: AbortSignal): Promise<Lease>;
   compact(revision: bigint): Promise<void>;
   status(): Promise<{ readonly revision: bigint; readonly writable: boolean }>;
