@@ -2,6 +2,7 @@
 import type { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
 import { TributaryError } from '@tributary/model';
 import type { Codec, StreamMethod, UnaryMethod } from '@tributary/ports';
+import { fetchResponseCodec, produceRequestCodec, produceResponseCodec } from './batch-codecs.ts';
 import { AdminServiceDefinition } from './gen/tributary/v1alpha/admin.ts';
 import { ControllerServiceDefinition } from './gen/tributary/v1alpha/controller.ts';
 import { LogServiceDefinition } from './gen/tributary/v1alpha/log.ts';
@@ -48,7 +49,10 @@ function generated<T>(type: GeneratedMessage<T>): Codec<T> {
   };
 }
 
-function unary<Request, Response>(service: ServiceDefinition, method: UnaryDefinition<Request, Response>): UnaryMethod<Request, Response> {
+function unary<Request, Response>(
+  service: ServiceDefinition,
+  method: UnaryDefinition<Request, Response>,
+): UnaryMethod<Request, Response> {
   return {
     kind: 'unary',
     path: `/${service.fullName}/${method.name}`,
@@ -57,7 +61,10 @@ function unary<Request, Response>(service: ServiceDefinition, method: UnaryDefin
   };
 }
 
-function stream<Request, Response>(service: ServiceDefinition, method: StreamDefinition<Request, Response>): StreamMethod<Request, Response> {
+function stream<Request, Response>(
+  service: ServiceDefinition,
+  method: StreamDefinition<Request, Response>,
+): StreamMethod<Request, Response> {
   return {
     kind: 'stream',
     path: `/${service.fullName}/${method.name}`,
@@ -72,8 +79,12 @@ const admin = AdminServiceDefinition.methods;
 const controller = ControllerServiceDefinition.methods;
 
 export const methods = {
-  produce: stream(LogServiceDefinition, log.produce),
-  fetch: stream(LogServiceDefinition, log.fetch),
+  produce: {
+    ...stream(LogServiceDefinition, log.produce),
+    request: produceRequestCodec,
+    response: produceResponseCodec,
+  },
+  fetch: { ...stream(LogServiceDefinition, log.fetch), response: fetchResponseCodec },
   listOffsets: unary(LogServiceDefinition, log.listOffsets),
   getMetadata: unary(MetadataServiceDefinition, metadata.getMetadata),
   initProducerId: unary(MetadataServiceDefinition, metadata.initProducerId),

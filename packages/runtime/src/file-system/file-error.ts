@@ -25,7 +25,11 @@ export function fileError(what: string, path: string, thrown: unknown): FileErro
   if (thrown instanceof FileError) return thrown;
   const code = codeOf(thrown);
   const reason = reasons[code] ?? 'io';
-  return new FileError(reason, `Cannot ${what} ${path}: ${sentences[reason]} (${code === '' ? String(thrown) : code}).`, { cause: thrown });
+  return new FileError(
+    reason,
+    `Cannot ${what} ${path}: ${sentences[reason]} (${code === '' ? String(thrown) : code}).`,
+    { cause: thrown },
+  );
 }
 
 /** Runs one operation; what it throws becomes a FileError. */

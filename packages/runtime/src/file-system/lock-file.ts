@@ -55,7 +55,12 @@ function createEmpty(path: string): void {
 }
 
 function isBusy(thrown: unknown): boolean {
-  return codeOf(thrown) === 'ERR_SQLITE_ERROR' && thrown instanceof Error && 'errcode' in thrown && thrown.errcode === sqliteBusy;
+  return (
+    codeOf(thrown) === 'ERR_SQLITE_ERROR' &&
+    thrown instanceof Error &&
+    'errcode' in thrown &&
+    thrown.errcode === sqliteBusy
+  );
 }
 
 /** For the error sentence only; the lock itself does not depend on it. */

@@ -11,7 +11,7 @@ const appendable = constants.O_RDWR | constants.O_CREAT;
 
 /** The machine's disk. Paths are those of the system. */
 export const nodeFileSystem: FileSystem = {
-  open: (path, mode) => (openFile(path, mode === 'read' ? constants.O_RDONLY : appendable)),
+  open: (path, mode) => openFile(path, mode === 'read' ? constants.O_RDONLY : appendable),
 
   list: (directory) =>
     attempt('list', directory, async () => {

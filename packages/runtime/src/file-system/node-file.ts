@@ -139,7 +139,9 @@ export class NodeFile implements File {
 
 function writeOnThread(descriptor: number, chunks: readonly Uint8Array[], position: number): Promise<number> {
   return new Promise((resolve, reject) => {
-    fs.writev(descriptor, chunks, position, (failure, written) => (failure === null ? resolve(written) : reject(failure)));
+    fs.writev(descriptor, chunks, position, (failure, written) =>
+      failure === null ? resolve(written) : reject(failure),
+    );
   });
 }
 

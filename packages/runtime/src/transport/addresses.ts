@@ -13,7 +13,10 @@ export function parseAddress(address: string): Address {
   const host = match?.[1] ?? match?.[2];
   const port = Number(match?.[3]);
   if (host === undefined || port > 65_535) {
-    throw new TributaryError('INVALID_REQUEST', `Bad address "${address}": expected host:port, such as localhost:9095.`);
+    throw new TributaryError(
+      'INVALID_REQUEST',
+      `Bad address "${address}": expected host:port, such as localhost:9095.`,
+    );
   }
   return { host, port };
 }

@@ -78,7 +78,8 @@ export class ClientCall<Out, In> implements Stream<Out, In> {
   }
 
   cancel(): void {
-    if (!this.#over) this.break(new TributaryError('NETWORK_EXCEPTION', `The call to ${this.#address} was cancelled here.`));
+    if (!this.#over)
+      this.break(new TributaryError('NETWORK_EXCEPTION', `The call to ${this.#address} was cancelled here.`));
   }
 
   /** Ends the call on this side, for this reason. */
@@ -108,7 +109,9 @@ export class ClientCall<Out, In> implements Stream<Out, In> {
 
   #closed(rstCode: number | undefined): void {
     if (this.#over) return;
-    this.#finish(this.#trailers === undefined ? this.#brokenOff(rstCode) : errorFromTrailers(this.#trailers, this.#address));
+    this.#finish(
+      this.#trailers === undefined ? this.#brokenOff(rstCode) : errorFromTrailers(this.#trailers, this.#address),
+    );
     // A server that has ended reads no more.
     this.#http2?.end();
   }
@@ -123,7 +126,8 @@ export class ClientCall<Out, In> implements Stream<Out, In> {
     this.#over = true;
     if (error !== undefined) this.#inbox.break(error);
     else if (this.#frames.whole) this.#inbox.end();
-    else this.#inbox.break(new TributaryError('NETWORK_EXCEPTION', `${this.#address} ended the call within a message.`));
+    else
+      this.#inbox.break(new TributaryError('NETWORK_EXCEPTION', `${this.#address} ended the call within a message.`));
     this.#outbox.close();
     this.#onOver();
   }

@@ -76,7 +76,8 @@ export function openConnection(address: Address, signal: AbortSignal): Promise<C
       session.destroy();
       reject(error);
     };
-    const onError = (failure: Error): void => fail(connected && !isSocketError(failure) ? notHttp2(name, failure) : connectError(name, failure));
+    const onError = (failure: Error): void =>
+      fail(connected && !isSocketError(failure) ? notHttp2(name, failure) : connectError(name, failure));
     const onClose = (): void => fail(connected ? notHttp2(name, undefined) : connectError(name, signal.reason));
     const onTimeout = (): void => onError(Object.assign(new Error('connect timeout'), { code: 'ETIMEDOUT' }));
     const onAbort = (): void => fail(connectError(name, signal.reason));

@@ -32,7 +32,10 @@ function writeHeader(into: Buffer, length: number): void {
 /** @throws TributaryError MESSAGE_TOO_LARGE. */
 export function checkSize(length: number): void {
   if (length <= limits.messageBytesMax) return;
-  throw new TributaryError('MESSAGE_TOO_LARGE', `A message of ${length} bytes is larger than the ${limits.messageBytesMax} allowed.`);
+  throw new TributaryError(
+    'MESSAGE_TOO_LARGE',
+    `A message of ${length} bytes is larger than the ${limits.messageBytesMax} allowed.`,
+  );
 }
 
 /** Cuts what the network delivers into messages. A message within one chunk is a view of it; others are put together, copied once. */
@@ -121,7 +124,10 @@ class PartialMessage {
 
 function messageLength(chunk: Buffer, at: number): number {
   if (chunk[at] === compressedFlag) {
-    throw new TributaryError('UNSUPPORTED_COMPRESSION_TYPE', 'The message is compressed by gRPC; send it uncompressed: batches carry their own compression.');
+    throw new TributaryError(
+      'UNSUPPORTED_COMPRESSION_TYPE',
+      'The message is compressed by gRPC; send it uncompressed: batches carry their own compression.',
+    );
   }
   const length = chunk.readUInt32BE(at + 1);
   checkSize(length);

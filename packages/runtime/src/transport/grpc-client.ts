@@ -38,15 +38,22 @@ export class GrpcPeer implements Peer {
   ): Promise<Response> {
     const call = this.#call(method, options.signal, { 'grpc-timeout': timeoutHeader(options.deadlineMs) });
     const timer = setTimeout(() => {
-      call.break(new TributaryError('REQUEST_TIMED_OUT', `${this.address} did not answer ${method.path} within ${options.deadlineMs} ms.`));
+      call.break(
+        new TributaryError(
+          'REQUEST_TIMED_OUT',
+          `${this.address} did not answer ${method.path} within ${options.deadlineMs} ms.`,
+        ),
+      );
     }, options.deadlineMs);
     try {
       call.send(request);
       call.end();
       const answer = await call.next();
-      if (answer.done) throw new TributaryError('NETWORK_EXCEPTION', `${this.address} ended ${method.path} without an answer.`);
+      if (answer.done)
+        throw new TributaryError('NETWORK_EXCEPTION', `${this.address} ended ${method.path} without an answer.`);
       // The status comes after the answer, and alone says whether it counts.
-      if (!(await call.next()).done) throw new TributaryError('NETWORK_EXCEPTION', `${this.address} answered ${method.path} more than once.`);
+      if (!(await call.next()).done)
+        throw new TributaryError('NETWORK_EXCEPTION', `${this.address} answered ${method.path} more than once.`);
       return answer.value;
     } finally {
       clearTimeout(timer);
@@ -70,7 +77,11 @@ export class GrpcPeer implements Peer {
     headers: Readonly<Record<string, string>>,
   ): ClientCall<Request, Response> {
     const aborted = (): void => {
-      call.break(new TributaryError('NETWORK_EXCEPTION', `The call to ${this.address} was cancelled here.`, { cause: signal?.reason }));
+      call.break(
+        new TributaryError('NETWORK_EXCEPTION', `The call to ${this.address} was cancelled here.`, {
+          cause: signal?.reason,
+        }),
+      );
     };
     const call = new ClientCall(this.address, method.request, method.response, () => {
       this.#calls.delete(call);

@@ -91,9 +91,11 @@ class GrpcServer {
   #start(http2: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
     const path = single(headers[constants.HTTP2_HEADER_PATH]) ?? '';
     const start = this.#methods.get(path);
-    if (!isGrpc(headers)) refuse(http2, { [constants.HTTP2_HEADER_STATUS]: constants.HTTP_STATUS_UNSUPPORTED_MEDIA_TYPE });
+    if (!isGrpc(headers))
+      refuse(http2, { [constants.HTTP2_HEADER_STATUS]: constants.HTTP_STATUS_UNSUPPORTED_MEDIA_TYPE });
     else if (this.#closing) refuseCall(http2, shuttingDown());
-    else if (start === undefined) refuseCall(http2, new TributaryError('UNSUPPORTED_VERSION', `This server has no method ${path}.`));
+    else if (start === undefined)
+      refuseCall(http2, new TributaryError('UNSUPPORTED_VERSION', `This server has no method ${path}.`));
     else {
       const call = start(http2, peerOf(http2), timeoutFromHeader(headers['grpc-timeout']));
       this.#calls.set(http2, call);
@@ -131,7 +133,8 @@ async function answer<Request, Response>(
 ): Promise<void> {
   const request = await call.next();
   if (request.done) throw new TributaryError('INVALID_REQUEST', `${method.path} was called without a request.`);
-  if (!(await call.next()).done) throw new TributaryError('INVALID_REQUEST', `${method.path} was called with more than one request.`);
+  if (!(await call.next()).done)
+    throw new TributaryError('INVALID_REQUEST', `${method.path} was called with more than one request.`);
   call.send(await handler(request.value, call));
 }
 
@@ -171,5 +174,7 @@ function refuse(http2: ServerHttp2Stream, headers: OutgoingHttpHeaders): void {
 
 function peerOf(http2: ServerHttp2Stream): string {
   const socket = http2.session?.socket;
-  return socket?.remoteAddress === undefined ? 'a client' : formatAddress({ host: socket.remoteAddress, port: socket.remotePort ?? 0 });
+  return socket?.remoteAddress === undefined
+    ? 'a client'
+    : formatAddress({ host: socket.remoteAddress, port: socket.remotePort ?? 0 });
 }

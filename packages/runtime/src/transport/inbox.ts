@@ -16,7 +16,10 @@ export class Inbox<In> implements AsyncIterator<In, undefined> {
   #ending: Ending | undefined;
   #readers: PromiseWithResolvers<IteratorResult<In, undefined>>[] = [];
 
-  constructor(decode: (bytes: Uint8Array) => In, bound: { readonly bytes: number; readonly messages: number; readonly drained: () => void }) {
+  constructor(
+    decode: (bytes: Uint8Array) => In,
+    bound: { readonly bytes: number; readonly messages: number; readonly drained: () => void },
+  ) {
     this.#decode = decode;
     this.#bytesMax = bound.bytes;
     this.#messagesMax = bound.messages;

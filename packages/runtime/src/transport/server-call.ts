@@ -24,7 +24,13 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
   #trailers: OutgoingHttpHeaders = okTrailers;
   #over = false;
 
-  constructor(http2: ServerHttp2Stream, peer: string, request: Codec<In>, response: Codec<Out>, timeoutMs: number | undefined) {
+  constructor(
+    http2: ServerHttp2Stream,
+    peer: string,
+    request: Codec<In>,
+    response: Codec<Out>,
+    timeoutMs: number | undefined,
+  ) {
     this.peer = peer;
     this.#http2 = http2;
     this.#response = response;
@@ -46,7 +52,10 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
       this.#stopClient();
     });
     if (timeoutMs !== undefined) {
-      this.#deadline = setTimeout(() => this.finish(new TributaryError('REQUEST_TIMED_OUT', `No answer within ${timeoutMs} ms.`)), timeoutMs);
+      this.#deadline = setTimeout(
+        () => this.finish(new TributaryError('REQUEST_TIMED_OUT', `No answer within ${timeoutMs} ms.`)),
+        timeoutMs,
+      );
       this.#deadline.unref();
     }
   }

@@ -54,13 +54,19 @@ export function errorFromTrailers(trailers: IncomingHttpHeaders, peer: string): 
   const code = Number(single(trailers[errorCodeHeader]));
   const error = Number.isInteger(code) ? errorName(code) : (errors[Number(status)] ?? 'UNKNOWN_SERVER_ERROR');
   const sentence = decoded(single(trailers['grpc-message']) ?? '');
-  return new TributaryError(error, sentence === '' ? `${peer} answered with gRPC status ${single(status)} and no message.` : sentence);
+  return new TributaryError(
+    error,
+    sentence === '' ? `${peer} answered with gRPC status ${single(status)} and no message.` : sentence,
+  );
 }
 
 function notGrpc(trailers: IncomingHttpHeaders, peer: string): TributaryError {
   const http = trailers[':status'];
   if (http !== undefined && Number(http) !== constants.HTTP_STATUS_OK) {
-    return new TributaryError('NETWORK_EXCEPTION', `${peer} answered with HTTP status ${http}: it is not a Tributary server, or a proxy is in the way.`);
+    return new TributaryError(
+      'NETWORK_EXCEPTION',
+      `${peer} answered with HTTP status ${http}: it is not a Tributary server, or a proxy is in the way.`,
+    );
   }
   return new TributaryError('NETWORK_EXCEPTION', `${peer} ended the call without a gRPC status.`);
 }

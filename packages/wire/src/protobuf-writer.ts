@@ -1,0 +1,160 @@
+// pure
+/**
+ * Writing protobuf into one buffer of exactly the right size: the `…Size` functions add up what the writer will take. A field of its default
+ * value is left out, as proto3 asks. Tags are given as they stand on the wire (field number × 8 + wire type) and are below 128.
+ */
+import { TributaryError } from '@tributary/model';
+
+const tagSize = 1;
+/** Above this a string goes through the native encoder. */
+const shortString = 64;
+
+export function varintSize(value: number): number {
+  if (value < 0x80) return 1;
+  if (value < 0x4000) return 2;
+  if (value < 0x200000) return 3;
+  if (value < 0x10000000) return 4;
+  return 5;
+}
+
+export function uint32Size(value: number): number {
+  return value === 0 ? 0 : tagSize + varintSize(value);
+}
+
+/** A negative one is sign-extended to 64 bits: ten bytes. */
+export function int32Size(value: number): number {
+  if (value === 0) return 0;
+  return tagSize + (value < 0 ? 10 : varintSize(value));
+}
+
+export function int64Size(value: bigint): number {
+  if (value === 0n) return 0;
+  if (value < 0n) return tagSize + 10;
+  let size = 1;
+  for (let limit = 0x80n; value >= limit; limit <<= 7n) size++;
+  return tagSize + size;
+}
+
+export const uint64Size = int64Size;
+
+export function stringSize(value: string): number {
+  if (value === '') return 0;
+  return lengthDelimitedSize(utf8Length(value));
+}
+
+export function bytesSize(value: Uint8Array): number {
+  return value.length === 0 ? 0 : lengthDelimitedSize(value.length);
+}
+
+/** Of a field whose content has `length` bytes, with its tag and length. */
+export function lengthDelimitedSize(length: number): number {
+  return tagSize + varintSize(length) + length;
+}
+
+function utf8Length(value: string): number {
+  return isShortAscii(value) ? value.length : Buffer.byteLength(value);
+}
+
+function isShortAscii(value: string): boolean {
+  if (value.length > shortString) return false;
+  for (let i = 0; i < value.length; i++) if (value.charCodeAt(i) > 0x7f) return false;
+  return true;
+}
+
+export class ProtobufWriter {
+  readonly #into: Buffer;
+  #at = 0;
+
+  constructor(into: Buffer) {
+    this.#into = into;
+  }
+
+  get position(): number {
+    return this.#at;
+  }
+
+  uint32(tag: number, value: number): void {
+    if (value === 0) return;
+    if (value >>> 0 !== value) refuse(value, 'uint32');
+    this.#into[this.#at++] = tag;
+    this.#varint(value);
+  }
+
+  int32(tag: number, value: number): void {
+    if (value === 0) return;
+    if ((value | 0) !== value) refuse(value, 'int32');
+    this.#into[this.#at++] = tag;
+    if (value > 0) this.#varint(value);
+    else this.#varint64(BigInt.asUintN(64, BigInt(value)));
+  }
+
+  int64(tag: number, value: bigint): void {
+    if (value === 0n) return;
+    if (BigInt.asIntN(64, value) !== value) refuse(value, 'int64');
+    this.#into[this.#at++] = tag;
+    this.#varint64(value < 0n ? BigInt.asUintN(64, value) : value);
+  }
+
+  uint64(tag: number, value: bigint): void {
+    if (value === 0n) return;
+    if (BigInt.asUintN(64, value) !== value) refuse(value, 'uint64');
+    this.#into[this.#at++] = tag;
+    this.#varint64(value);
+  }
+
+  string(tag: number, value: string): void {
+    if (value === '') return;
+    if (!isShortAscii(value)) {
+      this.lengthPrefix(tag, Buffer.byteLength(value));
+      this.#at += this.#into.write(value, this.#at, 'utf8');
+      return;
+    }
+    this.lengthPrefix(tag, value.length);
+    for (let i = 0; i < value.length; i++) this.#into[this.#at++] = value.charCodeAt(i);
+  }
+
+  bytes(tag: number, value: Uint8Array): void {
+    if (value.length === 0) return;
+    this.lengthPrefix(tag, value.length);
+    this.raw(value);
+  }
+
+  /** What follows has `length` bytes. */
+  lengthPrefix(tag: number, length: number): void {
+    this.#into[this.#at++] = tag;
+    this.#varint(length);
+  }
+
+  raw(value: Uint8Array): void {
+    this.#into.set(value, this.#at);
+    this.#at += value.length;
+  }
+
+  #varint(value: number): void {
+    let rest = value;
+    while (rest > 0x7f) {
+      this.#into[this.#at++] = (rest & 0x7f) | 0x80;
+      rest >>>= 7;
+    }
+    this.#into[this.#at++] = rest;
+  }
+
+  /** Seven bytes of seven bits are exact in a number; only what is larger is taken apart as a bigint. */
+  #varint64(value: bigint): void {
+    let rest = value;
+    while (rest > 0x1ffffffffffffn) {
+      this.#into[this.#at++] = Number(rest & 0x7fn) | 0x80;
+      rest >>= 7n;
+    }
+    let small = Number(rest);
+    while (small > 0x7fffffff) {
+      this.#into[this.#at++] = (small % 0x80) | 0x80;
+      small = Math.floor(small / 0x80);
+    }
+    this.#varint(small);
+  }
+}
+
+function refuse(value: number | bigint, type: string): never {
+  throw new TributaryError('INVALID_REQUEST', `${value} does not fit the wire's ${type}.`);
+}
