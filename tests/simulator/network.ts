@@ -1,4 +1,4 @@
-import { TributaryError } from '@tributary/model';
+import { limits, TributaryError } from '@tributary/model';
 import type { Server, Service, Transport } from '@tributary/ports';
 import type { Coverage } from './coverage.ts';
 import { Connection, type Surroundings } from './network/connection.ts';
@@ -60,7 +60,13 @@ export class SimulatedNetwork {
     this.#scheduler = scheduler;
     this.#random = random;
     this.#coverage = coverage;
-    this.#options = { delayMicros: 120, keepaliveMicros: 10_000_000, connectTimeoutMicros: 5_000_000, windowBytes: 8 * 1024 * 1024, ...options };
+    this.#options = {
+      delayMicros: 120,
+      keepaliveMicros: (limits.keepaliveMs + limits.keepaliveTimeoutMs) * 1_000,
+      connectTimeoutMicros: limits.connectTimeoutMs * 1_000,
+      windowBytes: limits.receiveQueue + limits.transportWindow,
+      ...options,
+    };
   }
 
   /** The transport as one process sees it. */
@@ -182,10 +188,15 @@ export class SimulatedNetwork {
     });
   }
 
-  #dispose(listener: Listener): Promise<void> {
+  async #dispose(listener: Listener): Promise<void> {
     this.#stopListening((other) => other === listener);
-    for (const connection of [...this.#connections]) if (connection.listener === listener) this.#break(connection, 'the server has stopped');
-    return Promise.resolve();
+    const connections = [...this.#connections].filter((connection) => connection.listener === listener);
+    const callsOn = (): boolean => connections.some((connection) => [...connection.calls].some((call) => call.serverLeaves()));
+    const untilMicros = this.#scheduler.nowMicros + limits.closeGraceMs * 1_000;
+    while (callsOn() && this.#scheduler.nowMicros < untilMicros) await this.#scheduler.pause(1_000);
+    if (!listener.endpoint.alive) return new Promise(() => undefined);
+    await this.#scheduler.pause(this.#delay() * 2);
+    for (const connection of connections) this.#break(connection, 'the server has stopped');
   }
 
   #connect(client: Endpoint, address: string): Connection {
@@ -288,7 +299,6 @@ export class SimulatedNetwork {
       get nowMicros() {
         return network.#scheduler.nowMicros;
       },
-      unreadIsLost: () => this.#random.chance(0.5),
     };
   }
 }

@@ -215,7 +215,8 @@ export class Call {
       return;
     }
     const stream = new StreamEnd<unknown, unknown>(served.method.response, served.method.request, {
-      send: (frame) => this.#serverAlive() && this.down.send(frame),
+      // In gRPC the server's end is the end of the call: it is told when the handler settles.
+      send: (frame) => this.#serverAlive() && frame.kind !== 'end' && this.down.send(frame),
       get queuedBytes() {
         return down.queuedBytes;
       },
@@ -226,12 +227,17 @@ export class Call {
     this.#serverStream = stream;
     const handled = async (): Promise<void> => served.handler(stream, this.#context());
     handled().then(
-      () => {
-        stream.end();
-        this.#serverOver();
-      },
+      () => this.#reply({ kind: 'end' }),
       (thrown: unknown) => this.#reply(this.#failure(thrown)),
     );
+  }
+
+  /** The server leaves: a stream is told at once, a unary call has a moment to finish. @returns whether the call is still on. */
+  serverLeaves(): boolean {
+    if (this.#serverIsOver) return false;
+    if (this.#serverStream === undefined) return true;
+    this.#reply({ kind: 'failure', code: 8, message: 'the server is shutting down' });
+    return false;
   }
 
   #failure(thrown: unknown): Frame {
@@ -250,7 +256,7 @@ export class Call {
   /** Tells the handler, if it still runs, that nobody listens any more. */
   #finishServer(error: TributaryError): void {
     if (this.#serverIsOver) return;
-    if (this.#serverAlive()) this.#serverStream?.broken(error, this.#around.random.chance(0.5));
+    if (this.#serverAlive()) this.#serverStream?.broken(error);
     this.#serverOver();
   }
 

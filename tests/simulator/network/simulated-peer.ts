@@ -10,8 +10,6 @@ export interface Dialling {
   connect(client: Endpoint, address: string): Connection;
   after(delayMicros: number, action: () => void): { cancel(): void };
   readonly nowMicros: number;
-  /** True breaks an unread message off with the connection. */
-  unreadIsLost(): boolean;
 }
 
 /** The client's end: one connection to one address, made again when it is needed and broken. */
@@ -36,8 +34,9 @@ export class SimulatedPeer implements Peer {
     return new Promise((resolve, reject) => {
       if (!this.#client.alive) return;
       const { signal } = options;
-      if (signal?.aborted === true) {
-        reject(signal.reason as Error);
+      const refusal = this.#refusal(signal);
+      if (refusal !== undefined) {
+        reject(refusal);
         return;
       }
       let isOver = false;
@@ -61,7 +60,7 @@ export class SimulatedPeer implements Peer {
         over(() => reject(reason as Error));
       };
       const deadline = this.#network.after(options.deadlineMs * 1_000, () => this.#client.alive && giveUp(late));
-      const abort = (): void => giveUp(signal?.reason);
+      const abort = (): void => giveUp(this.#refusal(signal));
       signal?.addEventListener('abort', abort, { once: true });
       call.up.send({ kind: 'call', path: method.path, bytes: shipped(method.request.encode(request)), deadlineMicros });
     });
@@ -72,7 +71,7 @@ export class SimulatedPeer implements Peer {
       frame: (frame) => this.#deliver(end, frame, finish),
       broken: (error) => {
         finish();
-        end.broken(error, this.#network.unreadIsLost());
+        end.broken(error);
       },
       taken: () => end.taken(),
     });
@@ -92,9 +91,14 @@ export class SimulatedPeer implements Peer {
       signal.removeEventListener('abort', abort);
       call.forget();
     };
+    const refusal = this.#refusal(signal);
+    if (refusal !== undefined) {
+      finish();
+      end.broken(refusal);
+      return end;
+    }
     call.up.send({ kind: 'open', path: method.path });
-    if (signal.aborted) end.cancel();
-    else signal.addEventListener('abort', abort, { once: true });
+    signal.addEventListener('abort', abort, { once: true });
     return end;
   }
 
@@ -104,8 +108,14 @@ export class SimulatedPeer implements Peer {
     return Promise.resolve();
   }
 
+  /** Why no call may begin, or go on. */
+  #refusal(signal: AbortSignal | undefined): TributaryError | undefined {
+    if (this.#isClosed) return new TributaryError('NETWORK_EXCEPTION', `the connection to ${this.address} was closed here`);
+    if (signal?.aborted !== true) return undefined;
+    return new TributaryError('NETWORK_EXCEPTION', `the call to ${this.address} was cancelled here`, { cause: signal.reason });
+  }
+
   #dialled(): Connection {
-    if (this.#isClosed) throw new TributaryError('NETWORK_EXCEPTION', `the connection to ${this.address} was closed here`);
     if (this.#connection === undefined || this.#connection.state === 'broken') {
       this.#connection = this.#network.connect(this.#client, this.address);
     }
@@ -124,7 +134,7 @@ export class SimulatedPeer implements Peer {
         return;
       case 'failure':
         finish();
-        end.broken(TributaryError.fromAnswer(frame.code, frame.message), false);
+        end.broken(TributaryError.fromAnswer(frame.code, frame.message));
         return;
       case 'call':
       case 'open':

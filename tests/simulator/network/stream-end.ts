@@ -12,17 +12,20 @@ export interface StreamLink {
   cancel(): void;
 }
 
-type Over = { readonly how: 'ended' } | { readonly how: 'broken'; readonly error: TributaryError };
+type Ending = { readonly how: 'ended' } | { readonly how: 'broken'; readonly error: TributaryError };
 
-/** One end of a bidirectional stream. Messages are encoded when sent and decoded when read; the two sides share no byte. */
+/**
+ * One end of a bidirectional stream. Messages are encoded when sent and decoded when read; the two sides share no byte. What had arrived
+ * before the stream broke stays readable. Iterating again goes on where the last iteration stopped.
+ */
 export class StreamEnd<Out, In> implements Stream<Out, In> {
   readonly #out: Codec<Out>;
   readonly #in: Codec<In>;
   readonly #link: StreamLink;
   readonly #inbox: Uint8Array[] = [];
-  #reader: { readonly resolve: (result: IteratorResult<In, undefined>) => void; readonly reject: (error: unknown) => void } | undefined;
+  readonly #readers: PromiseWithResolvers<IteratorResult<In, undefined>>[] = [];
   #writers: (() => void)[] = [];
-  #incoming: Over | undefined;
+  #ending: Ending | undefined;
   #outgoingIsOver = false;
 
   constructor(out: Codec<Out>, into: Codec<In>, link: StreamLink) {
@@ -55,41 +58,34 @@ export class StreamEnd<Out, In> implements Stream<Out, In> {
   }
 
   cancel(): void {
-    if (this.#outgoingIsOver && this.#incoming !== undefined) return;
+    if (this.#outgoingIsOver && this.#ending !== undefined) return;
     this.#link.cancel();
-    this.broken(new TributaryError('NETWORK_EXCEPTION', 'the stream was cancelled here'), true);
+    this.broken(new TributaryError('NETWORK_EXCEPTION', 'the call was cancelled here'));
   }
 
   [Symbol.asyncIterator](): AsyncIterator<In, undefined> {
-    return {
-      next: () => this.#next(),
-      return: () => {
-        this.cancel();
-        return Promise.resolve({ done: true, value: undefined });
-      },
-    };
+    return { next: () => this.#next() };
   }
 
-  /** For the network: the other end's next frame. */
+  /** For the network: the other end's next message. */
   arrived(bytes: Uint8Array): void {
-    if (this.#incoming !== undefined) return;
+    if (this.#ending !== undefined) return;
     this.#inbox.push(bytes);
     this.#wake();
   }
 
   /** For the network: the other end will send no more. @param both also this end may not. */
   ended(both: boolean): void {
-    this.#incoming ??= { how: 'ended' };
+    this.#ending ??= { how: 'ended' };
     if (both) this.#outgoingIsOver = true;
     this.#wake();
     this.taken();
   }
 
-  /** For the network. @param unreadIsLost messages that arrived and were not read go with it. */
-  broken(error: TributaryError, unreadIsLost: boolean): void {
+  /** For the network: nothing goes either way any more. */
+  broken(error: TributaryError): void {
     this.#outgoingIsOver = true;
-    this.#incoming ??= { how: 'broken', error };
-    if (unreadIsLost) this.#inbox.length = 0;
+    this.#ending ??= { how: 'broken', error };
     this.#wake();
     this.taken();
   }
@@ -107,37 +103,29 @@ export class StreamEnd<Out, In> implements Stream<Out, In> {
   }
 
   #next(): Promise<IteratorResult<In, undefined>> {
-    return new Promise((resolve, reject) => {
-      this.#reader = { resolve, reject };
-      this.#wake();
-    });
+    const reader = Promise.withResolvers<IteratorResult<In, undefined>>();
+    this.#readers.push(reader);
+    this.#wake();
+    return reader.promise;
   }
 
   #wake(): void {
-    const reader = this.#reader;
-    if (reader === undefined) return;
-    const bytes = this.#inbox.shift();
-    if (bytes === undefined && this.#incoming === undefined) return;
-    this.#reader = undefined;
-    if (bytes !== undefined) {
-      this.#link.consumed(bytes.length);
-      this.#decoded(bytes, reader);
-    } else if (this.#incoming?.how === 'broken') {
-      const { error } = this.#incoming;
-      // Told once; whoever reads on sees the end.
-      this.#incoming = { how: 'ended' };
-      reader.reject(error);
-    } else {
-      reader.resolve({ done: true, value: undefined });
+    while (this.#readers.length > 0) {
+      const bytes = this.#inbox.shift();
+      if (bytes === undefined && this.#ending === undefined) return;
+      const reader = this.#readers.shift();
+      if (reader === undefined) return;
+      if (bytes !== undefined) this.#decoded(bytes, reader);
+      else if (this.#ending?.how === 'broken') reader.reject(this.#ending.error);
+      else reader.resolve({ done: true, value: undefined });
     }
   }
 
-  #decoded(bytes: Uint8Array, reader: { resolve: (result: IteratorResult<In, undefined>) => void; reject: (error: unknown) => void }): void {
+  #decoded(bytes: Uint8Array, reader: PromiseWithResolvers<IteratorResult<In, undefined>>): void {
+    this.#link.consumed(bytes.length);
     try {
       reader.resolve({ done: false, value: this.#in.decode(bytes) });
     } catch (thrown) {
-      this.cancel();
-      this.#incoming = { how: 'ended' };
       reader.reject(thrown);
     }
   }

@@ -167,7 +167,7 @@ describe('the simulated network', () => {
       assert.deepEqual(await reader.next(), { done: false, value: 'one' });
       assert.ok(network.breakOne());
       await assert.rejects(reader.next(), isNetworkError);
-      assert.equal((await reader.next()).done, true);
+      await assert.rejects(reader.next(), isNetworkError);
       await scheduler.pause(1_000_000);
       assert.ok(isNetworkError(serverSaw));
       assert.ok(aborted);
@@ -192,7 +192,7 @@ describe('the simulated network', () => {
     }
     const [process = 0, machine = 0, back = 0] = waits;
     assert.ok(process < 50_000, `${process}`);
-    assert.ok(machine > 9_000_000 && machine < 11_000_000, `${machine}`);
+    assert.ok(machine > 19_000_000 && machine < 21_000_000, `${machine}`);
     assert.ok(back > 2_000_000 && back < 2_100_000, `${back}`);
   });
 

@@ -1,0 +1,237 @@
+/**
+ * The judge of what clients saw. It knows nothing of brokers: it is told what producers sent and were told, and what readers read, and says
+ * which promise of DESIGN §1 does not hold. One history per partition.
+ */
+
+export interface SentRecord {
+  /** Unique in the run; part of the value's bytes. */
+  readonly id: string;
+  /** One incarnation of a producer: what it sends has an order. */
+  readonly producer: string;
+  /** Its place among all that the producer sends to this partition. */
+  readonly order: number;
+  /** The value, byte for byte, as latin1 text. */
+  readonly value: string;
+  readonly acks: 'none' | 'leader' | 'all';
+  /** Retries never double it (P1). */
+  readonly idempotent: boolean;
+}
+
+export interface ReadRecord {
+  readonly offset: bigint;
+  readonly value: string;
+}
+
+type Outcome =
+  /** Sent, and nothing heard: 0 or 1 time, for an idempotent producer. */
+  | { readonly kind: 'unknown' }
+  /** Refused before anything was written: 0 times. */
+  | { readonly kind: 'refused' }
+  | { readonly kind: 'acknowledged'; readonly offset: bigint };
+
+interface Sent extends SentRecord {
+  attempts: number;
+  outcome: Outcome;
+}
+
+interface Reader {
+  next: bigint | undefined;
+  highWatermark: bigint;
+}
+
+/** Called with the rule that does not hold, and what shows it. */
+export type Verdict = (rule: string, what: string) => void;
+
+export interface PartitionPromise {
+  /** For sentences. */
+  readonly name: string;
+  /** `commit`: what is acknowledged survives every crash. `async`: a loss of power may take the end of the log (L6). */
+  readonly flushPolicy: 'commit' | 'async';
+}
+
+export class PartitionHistory {
+  readonly #promise: PartitionPromise;
+  readonly #verdict: Verdict;
+  readonly #sent = new Map<string, Sent>();
+  /** By value, since that is what readers see. */
+  readonly #byValue = new Map<string, Sent>();
+  #readAt = new Map<bigint, string>();
+  #acknowledgedAt = new Map<bigint, string>();
+  readonly #readers = new Map<string, Reader>();
+  #damage = false;
+  #logStart = 0n;
+  #acknowledged = 0;
+
+  constructor(promise: PartitionPromise, verdict: Verdict) {
+    this.#promise = promise;
+    this.#verdict = verdict;
+  }
+
+  /** Records acknowledged with acks=all so far. */
+  get acknowledged(): number {
+    return this.#acknowledged;
+  }
+
+  /** Different offsets that somebody has read. */
+  get offsetsRead(): number {
+    return this.#readAt.size;
+  }
+
+  get name(): string {
+    return this.#promise.name;
+  }
+
+  /** One attempt to send it leaves the producer. */
+  sending(record: SentRecord): void {
+    const known = this.#sent.get(record.id);
+    if (known !== undefined) {
+      known.attempts += 1;
+      return;
+    }
+    const sent: Sent = { ...record, attempts: 1, outcome: { kind: 'unknown' } };
+    this.#sent.set(record.id, sent);
+    this.#byValue.set(record.value, sent);
+  }
+
+  /** The broker will never have it: told of the first and only attempt. */
+  refused(id: string): void {
+    const sent = this.#sent.get(id);
+    if (sent !== undefined && sent.attempts === 1) sent.outcome = { kind: 'refused' };
+  }
+
+  acknowledgedAt(id: string, offset: bigint): void {
+    const sent = this.#sent.get(id);
+    if (sent === undefined) return this.#fail('judge', `${id} was acknowledged and never sent`);
+    if (sent.acks !== 'all') return;
+    const other = this.#acknowledgedAt.get(offset);
+    if (other !== undefined && other !== id) this.#fail('L6', `offset ${offset} was acknowledged for ${other}, and then for ${id}`);
+    if (sent.outcome.kind === 'acknowledged' && sent.outcome.offset !== offset) {
+      this.#fail('P1', `${id} was acknowledged at ${sent.outcome.offset} and at ${offset}`);
+    }
+    const read = this.#readAt.get(offset);
+    if (read !== undefined && read !== sent.value) this.#fail('L6', `${id} was acknowledged at ${offset}, where readers saw ${label(read)}`);
+    if (sent.outcome.kind !== 'acknowledged') this.#acknowledged += 1;
+    sent.outcome = { kind: 'acknowledged', offset };
+    this.#acknowledgedAt.set(offset, id);
+  }
+
+  /** A reader begins anew at `offset`. It keeps what it knows of the high watermark. */
+  positioned(reader: string, offset: bigint): void {
+    this.#reader(reader).next = offset;
+  }
+
+  /** One answer: records without a gap, all below `highWatermark`. */
+  read(name: string, records: readonly ReadRecord[], highWatermark: bigint, logStart: bigint): void {
+    const reader = this.#reader(name);
+    if (highWatermark < reader.highWatermark) {
+      this.#fail('R3', `${name} saw the high watermark go back from ${reader.highWatermark} to ${highWatermark}`);
+    }
+    reader.highWatermark = highWatermark;
+    if (logStart > highWatermark) this.#fail('L4', `log start ${logStart} is above the high watermark ${highWatermark}`);
+    if (logStart < this.#logStart) this.#fail('L4', `log start went back from ${this.#logStart} to ${logStart}`);
+    this.#logStart = logStart;
+    for (const record of records) {
+      if (reader.next !== undefined && record.offset !== reader.next && !this.#damage) {
+        this.#fail('E1', `${name} read offset ${record.offset} where ${reader.next} comes next`);
+      }
+      reader.next = record.offset + 1n;
+      if (record.offset >= highWatermark) this.#fail('R3', `${name} read offset ${record.offset} at high watermark ${highWatermark}`);
+      this.#readOne(name, record);
+    }
+  }
+
+  /** The disk lost a range below the high watermark, and the broker has said so with a typed error (L3). */
+  damaged(): void {
+    this.#damage = true;
+  }
+
+  /** The end of an `async` log may be lost: what was promised about it no longer is. */
+  lossyStop(): void {
+    if (this.#promise.flushPolicy === 'commit') return;
+    this.#readAt = new Map();
+    this.#acknowledgedAt = new Map();
+    this.#readers.clear();
+    for (const sent of this.#sent.values()) if (sent.outcome.kind === 'acknowledged') sent.outcome = { kind: 'unknown' };
+  }
+
+  /** At the end of a run, healed: everything from the log start to the high watermark, as one reader sees it. */
+  finish(log: readonly ReadRecord[], logStart: bigint, highWatermark: bigint): void {
+    let next = logStart;
+    const counts = new Map<string, number>();
+    for (const { offset, value } of log) {
+      if (offset !== next && !this.#damage) this.#fail('L6', `offsets are not dense: ${offset} follows ${next - 1n}`);
+      next = offset + 1n;
+      counts.set(value, (counts.get(value) ?? 0) + 1);
+    }
+    if (next !== highWatermark && !this.#damage) this.#fail('convergence', `the log ends at ${next}, its high watermark is ${highWatermark}`);
+    this.#judgeAcknowledged(log, logStart);
+    this.#judgeCounts(counts);
+    this.#judgeOrder(log);
+  }
+
+  #judgeAcknowledged(log: readonly ReadRecord[], logStart: bigint): void {
+    const at = new Map(log.map(({ offset, value }) => [offset, value]));
+    for (const sent of this.#sent.values()) {
+      if (sent.outcome.kind !== 'acknowledged' || sent.outcome.offset < logStart) continue;
+      const found = at.get(sent.outcome.offset);
+      if (found === sent.value || (found === undefined && this.#damage)) continue;
+      const there = found === undefined ? 'nothing is there' : `${label(found)} is there`;
+      this.#fail('durability', `${sent.id} was acknowledged with acks=all at offset ${sent.outcome.offset}, and ${there}`);
+    }
+  }
+
+  #judgeCounts(counts: ReadonlyMap<string, number>): void {
+    for (const [value, count] of counts) {
+      const sent = this.#byValue.get(value);
+      if (sent === undefined) this.#fail('judge', `${label(value)} was read and never sent`);
+      else if (sent.outcome.kind === 'refused') this.#fail('durability', `${sent.id} was refused and is in the log`);
+      else if (count > (sent.idempotent ? 1 : sent.attempts)) this.#fail('P1', `${sent.id} is in the log ${count} times`);
+    }
+  }
+
+  #judgeOrder(log: readonly ReadRecord[]): void {
+    const last = new Map<string, Sent>();
+    for (const { offset, value } of log) {
+      const sent = this.#byValue.get(value);
+      if (sent?.idempotent !== true) continue;
+      const before = last.get(sent.producer);
+      if (before !== undefined && before.order > sent.order) {
+        this.#fail('P1', `order: ${sent.id} at ${offset} comes after ${before.id}, which its producer sent later`);
+      }
+      last.set(sent.producer, sent);
+    }
+  }
+
+  #readOne(reader: string, { offset, value }: ReadRecord): void {
+    const sent = this.#byValue.get(value);
+    if (sent === undefined) return this.#fail('judge', `${reader} read ${label(value)} at ${offset}, which nobody sent`);
+    const before = this.#readAt.get(offset);
+    if (before !== undefined && before !== value) this.#fail('L6', `offset ${offset} was read as ${label(before)}, and by ${reader} as ${sent.id}`);
+    this.#readAt.set(offset, value);
+    const acknowledged = this.#acknowledgedAt.get(offset);
+    if (acknowledged !== undefined && acknowledged !== sent.id) {
+      this.#fail('L6', `offset ${offset} was acknowledged for ${acknowledged}, and ${reader} read ${sent.id} there`);
+    }
+    if (sent.outcome.kind === 'acknowledged' && sent.outcome.offset !== offset && sent.idempotent) {
+      this.#fail('P1', `${sent.id} was acknowledged at ${sent.outcome.offset}, and ${reader} read it at ${offset}`);
+    }
+  }
+
+  #reader(name: string): Reader {
+    let reader = this.#readers.get(name);
+    if (reader === undefined) {
+      reader = { next: undefined, highWatermark: 0n };
+      this.#readers.set(name, reader);
+    }
+    return reader;
+  }
+
+  #fail(rule: string, what: string): void {
+    this.#verdict(rule, `${this.#promise.name}: ${what}`);
+  }
+}
+
+/** The id is what comes before the padding. */
+function label(value: string): string {
+  return JSON.stringify(value.split(' ')[0]?.slice(0, 60));
+}
