@@ -22,7 +22,11 @@ const int64 = fc.oneof(
 );
 const uint64 = fc.oneof(fc.constantFrom(0n, 2n ** 49n - 1n, 2n ** 49n, 2n ** 64n - 1n), magnitude);
 const string = fc.oneof(fc.constant(''), fc.string({ maxLength: 80 }), fc.string({ unit: 'grapheme', maxLength: 70 }));
-const bytes = fc.oneof(fc.uint8Array({ maxLength: 300 }), fc.constant(new Uint8Array(17_000).fill(7)));
+/** The lengths at which the length's own size changes are among them. */
+const bytes = fc.oneof(
+  fc.uint8Array({ maxLength: 300 }),
+  fc.constantFrom(127, 128, 16_383, 16_384, 17_000).map((length) => new Uint8Array(length).fill(7)),
+);
 const errorCode = fc.constantFrom(-1, 0, 6, 104) as fc.Arbitrary<0>;
 
 const context = fc.record({
@@ -218,6 +222,25 @@ describe('records', () => {
     });
     records.fill(0);
     assert.equal(produceRequestCodec.decode(sent).batches[0]?.records[0], 9);
+  });
+});
+
+describe('a field that is longer than the message around it', () => {
+  it('is refused, and does not reach into what follows', () => {
+    const batch = { correlationId: 1, topicId: '', partition: 0, leaderEpoch: 0, records: Buffer.from('abc') };
+    const message = Buffer.from(
+      produceRequestCodec.encode({
+        context: undefined,
+        acks: 0,
+        timeoutMs: 0,
+        transactionalId: '',
+        batches: [batch, batch],
+      }),
+    );
+    const length = message.indexOf('abc') - 1;
+    assert.equal(message[length], 3);
+    message[length] = 4;
+    assert.throws(() => produceRequestCodec.decode(message), { error: 'INVALID_REQUEST' });
   });
 });
 
