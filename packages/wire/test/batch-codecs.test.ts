@@ -228,18 +228,18 @@ describe('records', () => {
 describe('a field that is longer than the message around it', () => {
   it('is refused, and does not reach into what follows', () => {
     const batch = { correlationId: 1, topicId: '', partition: 0, leaderEpoch: 0, records: Buffer.from('abc') };
-    const message = Buffer.from(
-      produceRequestCodec.encode({
-        context: undefined,
-        acks: 0,
-        timeoutMs: 0,
-        transactionalId: '',
-        batches: [batch, batch],
-      }),
-    );
+    const one = produceRequestCodec.encode({
+      context: undefined,
+      acks: 0,
+      timeoutMs: 0,
+      transactionalId: '',
+      batches: [batch],
+    });
+    const timeout = [0x18, 0x01];
+    const message = Buffer.concat([one, Buffer.from(timeout)]);
     const length = message.indexOf('abc') - 1;
     assert.equal(message[length], 3);
-    message[length] = 4;
+    message[length] = 3 + timeout.length;
     assert.throws(() => produceRequestCodec.decode(message), { error: 'INVALID_REQUEST' });
   });
 });
