@@ -105,6 +105,12 @@ for (const valueBytes of [100, 1024]) {
     return builder.build().length;
   };
   rows.push(await measure(`encode ${label}, bytes`, records, bytes, encode(buffers, null)));
+  const viaBuffers = (): number => {
+    builder.reset();
+    for (let index = 0; builder.append(timestamp, null, Buffer.from(texts[index & 63] ?? '')); ) index++;
+    return builder.build().length;
+  };
+  rows.push(await measure(`encode ${label}, string through a Buffer`, records, bytes, viaBuffers));
   rows.push(await measure(`encode ${label}, string`, records, bytes, encode(texts, null)));
   rows.push(await measure(`encode ${label}, bytes, 8-character key`, records, bytes, encode(buffers, 'user-042')));
   rows.push(await measure(`decode ${label}, structure`, records, bytes, () => decodeBatch(batch).records.length));

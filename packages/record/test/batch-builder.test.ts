@@ -101,6 +101,18 @@ test('a batch never exceeds its capacity, except for a single record that must',
   );
 });
 
+test('a batch is filled to its last byte', () => {
+  const size = encodeBatch([{ value: 'first' }, { value: 'second' }]).length;
+  for (const [capacity, fits] of [
+    [size, true],
+    [size - 1, false],
+  ] as const) {
+    const builder = new BatchBuilder(capacity);
+    assert(builder.append(0, null, 'first'));
+    assert.equal(builder.append(0, null, 'second'), fits);
+  }
+});
+
 test('a refused record leaves the batch as it was', () => {
   const builder = new BatchBuilder(200);
   assert(builder.append(5, 'k', 'v'));

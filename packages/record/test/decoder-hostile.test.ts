@@ -130,6 +130,17 @@ test('lengths that are negative or reach beyond the record are corrupt', () => {
   );
 });
 
+test('a record that is longer than what it holds is corrupt', () => {
+  assert(refuses(batchOf([...recordOf({ length: varint(11) }), 0], 1)));
+  const inside = recordOf({ offsetDelta: varint(1) });
+  assert(refuses(batchOf([...recordOf({ length: varint(10 + inside.length) }), ...inside], 2)), 'a record within another');
+});
+
+test('a header whose key is null is corrupt, even where what follows would make up for it', () => {
+  const headers = [...varint(-1), ...varint(1), 0x68, ...varint(0)];
+  assert(refuses(batchOf(recordOf({ headersCount: varint(2), headers }), 1)));
+});
+
 test('a length may not reach past the batch, even where bytes follow it', () => {
   const bytes = batchOf(recordOf({ length: varint(40) }), 1);
   const followed = Buffer.concat([bytes, Buffer.alloc(1000)]);
@@ -141,7 +152,9 @@ test('varints longer than their type are corrupt, padded ones within it are read
   for (const part of ['length', 'offsetDelta', 'keyLength', 'valueLength', 'headersCount'] as const) {
     const value = { length: 10, offsetDelta: 0, keyLength: 1, valueLength: 2, headersCount: 0 }[part];
     assert(refuses(batchOf(recordOf({ [part]: varint(value, 6) }), 1)), part);
-    assert(refuses(batchOf(recordOf({ [part]: [0xff, 0xff, 0xff, 0xff, 0x1f] }), 1)), `${part} of 33 bits`);
+    const [low, ...padding] = varint(value, 5);
+    const of33Bits = [low ?? 0, ...padding.slice(0, 3), 0x10];
+    assert(refuses(batchOf(recordOf({ [part]: of33Bits }), 1)), `${part} of 33 bits`);
   }
   assert(refuses(batchOf(recordOf({ timestampDelta: varint(0, 11) }), 1)));
   const padded = recordOf({ offsetDelta: varint(0, 5), timestampDelta: varint(7, 10) });
