@@ -58,7 +58,9 @@ export class PartitionHistory {
   #readAt = new Map<bigint, string>();
   #acknowledgedAt = new Map<bigint, string>();
   readonly #readers = new Map<string, Reader>();
-  #damage = false;
+  /** Offsets that the broker has said, by a typed error, to have lost to a damaged disk (L3). */
+  readonly #damaged = new Set<bigint>();
+  #isRotten = false;
   #logStart = 0n;
   #acknowledged = 0;
 
@@ -131,7 +133,7 @@ export class PartitionHistory {
     if (logStart < this.#logStart) this.#fail('L4', `log start went back from ${this.#logStart} to ${logStart}`);
     this.#logStart = logStart;
     for (const record of records) {
-      if (reader.next !== undefined && record.offset !== reader.next && !this.#damage) {
+      if (reader.next !== undefined && record.offset !== reader.next) {
         this.#fail('E1', `${name} read offset ${record.offset} where ${reader.next} comes next`);
       }
       reader.next = record.offset + 1n;
@@ -140,9 +142,31 @@ export class PartitionHistory {
     }
   }
 
-  /** The disk lost a range below the high watermark, and the broker has said so with a typed error (L3). */
-  damaged(): void {
-    this.#damage = true;
+  /** The disk lost this offset, below the high watermark, and the broker says so with a typed error (L3). */
+  damagedAt(offset: bigint): void {
+    this.#damaged.add(offset);
+  }
+
+  /** The medium has decayed: from the next restart on only what was below the checkpointed high watermark is promised, or a typed error for it. */
+  rotten(): void {
+    this.#isRotten = true;
+  }
+
+  /** The broker's process begins anew. @param checkpointed the high watermark that its disk holds (L3). */
+  restarted(checkpointed: bigint): void {
+    if (!this.#isRotten || this.#promise.flushPolicy === 'async') return;
+    for (const offset of [...this.#readAt.keys()]) if (offset >= checkpointed) this.#readAt.delete(offset);
+    for (const offset of [...this.#acknowledgedAt.keys()]) if (offset >= checkpointed) this.#acknowledgedAt.delete(offset);
+    for (const sent of this.#sent.values()) {
+      if (sent.outcome.kind === 'acknowledged' && sent.outcome.offset >= checkpointed) sent.outcome = { kind: 'unknown' };
+    }
+    for (const reader of this.#readers.values()) if (reader.highWatermark > checkpointed) reader.highWatermark = checkpointed;
+  }
+
+  /** A reader at `next` is told that the log ends at `end`, and not before its start. */
+  endedBelow(name: string, next: bigint, end: bigint): void {
+    const { highWatermark } = this.#reader(name);
+    if (highWatermark > end) this.#fail('R3', `${name} is at ${next} and had seen the high watermark ${highWatermark}; the log ends at ${end}`);
   }
 
   /** The end of an `async` log may be lost: what was promised about it no longer is. */
@@ -159,11 +183,13 @@ export class PartitionHistory {
     let next = logStart;
     const counts = new Map<string, number>();
     for (const { offset, value } of log) {
-      if (offset !== next && !this.#damage) this.#fail('L6', `offsets are not dense: ${offset} follows ${next - 1n}`);
+      for (; next < offset; next++) if (!this.#damaged.has(next)) this.#fail('L6', `offsets are not dense: ${next} is missing before ${offset}`);
+      if (offset < next) this.#fail('L6', `offset ${offset} occurs again after ${next - 1n}`);
       next = offset + 1n;
       counts.set(value, (counts.get(value) ?? 0) + 1);
     }
-    if (next !== highWatermark && !this.#damage) this.#fail('convergence', `the log ends at ${next}, its high watermark is ${highWatermark}`);
+    while (next < highWatermark && this.#damaged.has(next)) next++;
+    if (next !== highWatermark) this.#fail('convergence', `the log ends at ${next}, its high watermark is ${highWatermark}`);
     this.#judgeAcknowledged(log, logStart);
     this.#judgeCounts(counts);
     this.#judgeOrder(log);
@@ -174,7 +200,7 @@ export class PartitionHistory {
     for (const sent of this.#sent.values()) {
       if (sent.outcome.kind !== 'acknowledged' || sent.outcome.offset < logStart) continue;
       const found = at.get(sent.outcome.offset);
-      if (found === sent.value || (found === undefined && this.#damage)) continue;
+      if (found === sent.value || (found === undefined && this.#damaged.has(sent.outcome.offset))) continue;
       const there = found === undefined ? 'nothing is there' : `${label(found)} is there`;
       this.#fail('durability', `${sent.id} was acknowledged with acks=all at offset ${sent.outcome.offset}, and ${there}`);
     }

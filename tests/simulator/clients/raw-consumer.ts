@@ -1,0 +1,228 @@
+import { TributaryError } from '@tributary/model';
+import type { Peer, Stream } from '@tributary/ports';
+import { openBatch, scanBatches } from '@tributary/record';
+import { type FetchedPartition, type FetchRequest, type FetchResponse, methods, OffsetSpec } from '@tributary/wire';
+import type { PartitionHistory, ReadRecord } from '../history.ts';
+import type { ProcessPorts } from '../process.ts';
+import type { SeededRandom } from '../seeded-random.ts';
+import { contextOf, findRoutes, type PartitionKey, type Route, untilDone } from './routes.ts';
+
+export interface RawConsumerPlan {
+  readonly name: string;
+  readonly bootstrap: string;
+  readonly topics: readonly string[];
+  /** Bytes granted beyond what was read. */
+  readonly windowBytes: number;
+  /** Chance after each answer to go back to an earlier offset. */
+  readonly seekChance: number;
+}
+
+export interface ConsumerObservers {
+  history(topic: string, partition: number): PartitionHistory;
+  count(what: string): void;
+  broken(rule: string, what: string): void;
+  /** Offsets of the partition that a damaged disk may have lost. */
+  mayBeDamaged(topic: string, partition: number): boolean;
+}
+
+interface Position {
+  readonly key: PartitionKey;
+  route: Route;
+  generation: number;
+  /** Next offset to read; undefined: ask for the earliest. */
+  next: bigint | undefined;
+  received: number;
+  limit: number;
+  isOpen: boolean;
+  logStart: bigint;
+  highWatermark: bigint;
+}
+
+/** A consumer on the bare Fetch stream: credits, generations, and a new stream whenever the old one breaks. */
+export class RawConsumer {
+  readonly #plan: RawConsumerPlan;
+  readonly #ports: ProcessPorts;
+  readonly #random: SeededRandom;
+  readonly #observers: ConsumerObservers;
+  readonly #positions = new Map<PartitionKey, Position>();
+  /** What it has read, in the order of offsets, where that is asked for. */
+  readonly #kept: Map<PartitionKey, ReadRecord[]> | undefined;
+
+  constructor(plan: RawConsumerPlan, ports: ProcessPorts, random: SeededRandom, observers: ConsumerObservers, keep = false) {
+    this.#plan = plan;
+    this.#ports = ports;
+    this.#random = random;
+    this.#observers = observers;
+    this.#kept = keep ? new Map() : undefined;
+  }
+
+  /** Reads until stopped. */
+  async run(stop: AbortSignal): Promise<void> {
+    await using peer = this.#ports.transport.connect(this.#plan.bootstrap);
+    while (!stop.aborted) {
+      try {
+        await this.#session(peer, stop);
+      } catch (thrown) {
+        if (stop.aborted) return;
+        const error = TributaryError.from(thrown);
+        if (!error.retriable) throw error;
+        this.#observers.count(`consumer: session ended by ${error.error}`);
+      }
+      await this.#ports.clock.sleep(this.#random.between(1, 200), stop).catch(() => undefined);
+    }
+  }
+
+  /** Next offsets by partition. */
+  progress(): ReadonlyMap<PartitionKey, bigint> {
+    return new Map([...this.#positions].map(([key, { next }]) => [key, next ?? 0n]));
+  }
+
+  kept(key: PartitionKey): readonly ReadRecord[] {
+    return this.#kept?.get(key) ?? [];
+  }
+
+  logStart(key: PartitionKey): bigint {
+    return this.#positions.get(key)?.logStart ?? 0n;
+  }
+
+  async #session(peer: Peer, stop: AbortSignal): Promise<void> {
+    const routes = await untilDone(this.#ports, stop, () => findRoutes(peer, this.#plan.name, this.#plan.topics));
+    const stream = peer.stream(methods.fetch, stop);
+    try {
+      let context = contextOf(this.#plan.name);
+      for (const [key, route] of routes) {
+        const position = await this.#position(peer, key, route, stop);
+        position.isOpen = false;
+        this.#open(stream, position, context);
+        context = contextOf('');
+      }
+      for await (const { partitions } of stream) {
+        for (const answer of partitions) await this.#answered(peer, stream, answer, stop);
+        if (this.#random.chance(this.#plan.seekChance)) this.#seek(stream);
+      }
+      throw new TributaryError('NETWORK_EXCEPTION', 'the broker ended the stream');
+    } finally {
+      stream.cancel();
+    }
+  }
+
+  async #position(peer: Peer, key: PartitionKey, route: Route, stop: AbortSignal): Promise<Position> {
+    let position = this.#positions.get(key);
+    if (position === undefined) {
+      position = { key, route, generation: 0, next: undefined, received: 0, limit: 0, isOpen: false, logStart: 0n, highWatermark: 0n };
+      this.#positions.set(key, position);
+    }
+    position.route = route;
+    position.next ??= await this.#listed(peer, route, OffsetSpec.EARLIEST, stop);
+    return position;
+  }
+
+  /** @throws TributaryError retriable, when the route is old: begin again with metadata. */
+  async #listed(peer: Peer, route: Route, spec: OffsetSpec, stop: AbortSignal): Promise<bigint> {
+    const { topicId, partition, leaderEpoch } = route;
+    const request = { context: contextOf(this.#plan.name), partitions: [{ topicId, partition, leaderEpoch, spec, timestampMs: 0n }] };
+    const { partitions } = await peer.unary(methods.listOffsets, request, { deadlineMs: 5_000, signal: stop });
+    const [found] = partitions;
+    if (found === undefined) throw new TributaryError('INVALID_REQUEST', 'ListOffsets answered nothing');
+    if (found.errorCode !== 0) throw TributaryError.fromAnswer(found.errorCode, found.errorMessage);
+    return found.offset;
+  }
+
+  #open(stream: Stream<FetchRequest, FetchResponse>, position: Position, context = contextOf('')): void {
+    const { topic, topicId, partition, leaderEpoch } = position.route;
+    const next = position.next ?? 0n;
+    position.generation += 1;
+    position.received = 0;
+    position.limit = this.#plan.windowBytes;
+    position.isOpen = true;
+    this.#observers.history(topic, partition).positioned(this.#plan.name, next);
+    stream.send({
+      context,
+      rack: '',
+      isolationLevel: 1,
+      open: [{ topicId, partition, generation: position.generation, offset: next, lastEpoch: -1, leaderEpoch, creditLimit: BigInt(position.limit) }],
+      credit: [],
+      close: [],
+    });
+  }
+
+  async #answered(peer: Peer, stream: Stream<FetchRequest, FetchResponse>, answer: FetchedPartition, stop: AbortSignal): Promise<void> {
+    const position = [...this.#positions.values()].find(({ route }) => route.topicId === answer.topicId && route.partition === answer.partition);
+    if (position === undefined || answer.generation !== position.generation || !position.isOpen) return;
+    if (answer.errorCode !== 0) {
+      await this.#failed(peer, stream, position, TributaryError.fromAnswer(answer.errorCode, answer.errorMessage), stop);
+      return;
+    }
+    position.received += answer.records.length;
+    if (position.received > position.limit) {
+      this.#observers.broken('E1', `${position.key}: ${position.received} bytes were sent within a credit of ${position.limit}`);
+    }
+    this.#read(position, answer);
+    const needed = Math.max(position.received + this.#plan.windowBytes, Number(answer.creditNeeded));
+    // Credit is given in halves of the window, as a client that counts its messages would.
+    if (needed - position.limit < this.#plan.windowBytes / 2 && Number(answer.creditNeeded) <= position.limit) return;
+    position.limit = needed;
+    const { topicId, partition } = position.route;
+    const credit = [{ topicId, partition, generation: position.generation, creditLimit: BigInt(needed) }];
+    stream.send({ context: undefined, rack: '', isolationLevel: 1, open: [], credit, close: [] });
+  }
+
+  #read(position: Position, answer: FetchedPartition): void {
+    const records: ReadRecord[] = [];
+    for (const { at, size } of scanBatches(answer.records)) {
+      for (const record of openBatch(answer.records.subarray(at, at + size))) {
+        // The first batch may begin before what was asked for.
+        if (record.offset >= (position.next ?? 0n)) records.push({ offset: record.offset, value: Buffer.from(record.value ?? []).toString('latin1') });
+      }
+    }
+    const { topic, partition } = position.route;
+    position.logStart = answer.logStartOffset;
+    position.highWatermark = answer.highWatermark;
+    this.#observers.history(topic, partition).read(this.#plan.name, records, answer.highWatermark, answer.logStartOffset);
+    const last = records.at(-1);
+    if (last === undefined) return;
+    position.next = last.offset + 1n;
+    this.#observers.count('consumer: records read');
+    const kept = this.#kept?.get(position.key) ?? [];
+    kept.push(...records);
+    this.#kept?.set(position.key, kept);
+  }
+
+  async #failed(peer: Peer, stream: Stream<FetchRequest, FetchResponse>, position: Position, error: TributaryError, stop: AbortSignal): Promise<void> {
+    this.#observers.count(`consumer: fetch refused with ${error.error}`);
+    position.isOpen = false;
+    const { topic, partition } = position.route;
+    switch (error.error) {
+      case 'OFFSET_OUT_OF_RANGE': {
+        const earliest = await this.#listed(peer, position.route, OffsetSpec.EARLIEST, stop);
+        const latest = await this.#listed(peer, position.route, OffsetSpec.LATEST, stop);
+        const next = position.next ?? 0n;
+        // Below the log start retention has gone past it; above the end the log has lost what was read.
+        if (next >= earliest) this.#observers.history(topic, partition).endedBelow(this.#plan.name, next, latest);
+        position.next = next < earliest ? earliest : latest;
+        this.#open(stream, position);
+        return;
+      }
+      case 'CORRUPT_MESSAGE':
+        if (!this.#observers.mayBeDamaged(topic, partition)) this.#observers.broken('L3', `${position.key} at ${position.next}: ${error.message}`);
+        this.#observers.history(topic, partition).damagedAt(position.next ?? 0n);
+        position.next = (position.next ?? 0n) + 1n;
+        this.#open(stream, position);
+        return;
+      default:
+        if (error.retriable) throw error;
+        this.#observers.broken('judge', `${this.#plan.name} at ${position.key} ${position.next} was refused: ${error.error}: ${error.message}`);
+    }
+  }
+
+  /** Back to somewhere between the log start and where it is; answers of the older generation are dropped. */
+  #seek(stream: Stream<FetchRequest, FetchResponse>): void {
+    const [first, ...others] = [...this.#positions.values()].filter(({ isOpen, next, logStart }) => isOpen && (next ?? 0n) > logStart);
+    if (first === undefined) return;
+    const position = this.#random.pick([first, ...others]);
+    const span = Number((position.next ?? 0n) - position.logStart);
+    position.next = position.logStart + BigInt(this.#random.below(span + 1));
+    this.#observers.count('consumer: seek');
+    this.#open(stream, position);
+  }
+}
