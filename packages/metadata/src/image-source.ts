@@ -10,6 +10,8 @@ export interface ImageSource {
   readonly current: ClusterImage;
   /** The first image at `revision` or later. Rejects with the signal's reason, or when following is over. */
   reached(revision: bigint, signal: AbortSignal): Promise<ClusterImage>;
+  /** The first image, from the current one on, that fulfils the condition; an image that lasts very shortly may be missed. Rejects as {@link reached}. */
+  until(condition: (image: ClusterImage) => boolean, signal: AbortSignal): Promise<ClusterImage>;
   /**
    * First everything there is (as a change from nothing), then each change. Whoever is slow gets several changes as one, so nothing queues up.
    * Throws the signal's reason, or why following ended.
@@ -85,13 +87,18 @@ class FollowedImage implements ImageSource, AsyncDisposable {
     }
   }
 
-  async reached(revision: bigint, signal: AbortSignal): Promise<ClusterImage> {
+  reached(revision: bigint, signal: AbortSignal): Promise<ClusterImage> {
+    return this.until((image) => image.revision >= revision, signal);
+  }
+
+  async until(condition: (image: ClusterImage) => boolean, signal: AbortSignal): Promise<ClusterImage> {
     signal.throwIfAborted();
-    while (this.#image.revision < revision) {
+    for (;;) {
+      const image = this.#image;
+      if (condition(image)) return image;
       this.#over.signal.throwIfAborted();
       await unlessAborted(this.#moved.heard(signal), this.#over.signal);
     }
-    return this.#image;
   }
 
   async *changes(signal: AbortSignal): AsyncGenerator<ImageChange, never> {

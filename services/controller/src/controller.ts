@@ -1,6 +1,13 @@
-import type { IncarnationId, NodeId } from '@tributary/model';
+/** The controller: elected, one at a time, the only one to decide on topics, leaders and brokers. */
 import type { ImageSource, MetadataKeys } from '@tributary/metadata';
-import type { Clock, Logger, MetadataStore, Random, Service } from '@tributary/ports';
+import { type NodeId, limits } from '@tributary/model';
+import type { Clock, Host, Logger, MetadataStore, Random, Service } from '@tributary/ports';
+import { type Term, standForElection } from './election.ts';
+import { Office } from './office.ts';
+import { controllerService } from './service.ts';
+import type { TopicDefaults } from './topics.ts';
+
+export type { TopicDefaults } from './topics.ts';
 
 export interface ControllerConfig {
   /** From the one namespace of all roles; `tributary dev` gives controller and broker of one process the same. */
@@ -9,14 +16,8 @@ export interface ControllerConfig {
   readonly address: string;
   /** What a topic gets when its creator does not say. */
   readonly defaults: TopicDefaults;
-  /** Of the election's lease, and the grace of absent brokers after a takeover (M5), ms. */
+  /** Of the election's lease, and the grace of absent brokers after a takeover (M5), ms. Default: limits.sessionTimeoutMs. */
   readonly sessionTimeoutMs?: number;
-}
-
-export interface TopicDefaults {
-  readonly partitions: number;
-  readonly replicationFactor: number;
-  readonly minInsyncReplicas: number;
 }
 
 export interface ControllerPorts {
@@ -27,16 +28,86 @@ export interface ControllerPorts {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Ended when an invariant breaks or the metadata store shows an older state (M6). */
+  readonly host: Pick<Host, 'crash'>;
 }
 
 export interface Controller extends AsyncDisposable {
-  /** AdminService and ControllerService. Refuses with NOT_CONTROLLER, naming the active one, while another is active. */
+  /** AdminService and ControllerService. Refuses with NOT_CONTROLLER, naming the active one, while this one is not. */
   readonly service: Service;
-  /** Runs for the election, and acts whenever it is won, until disposed. Resolves when it has begun to. */
+  /** Stands for election, and acts whenever it is elected, until disposed. Resolves once somebody is: this one, or another. */
   start(): Promise<void>;
   readonly isActive: boolean;
 }
 
-export type { IncarnationId };
+export function createController(config: ControllerConfig, ports: ControllerPorts): Controller {
+  return new ElectedController(config, ports);
+}
 
-export declare function createController(config: ControllerConfig, ports: ControllerPorts): Controller;
+class ElectedController implements Controller {
+  readonly service: Service;
+  readonly #config: ControllerConfig;
+  readonly #ports: ControllerPorts;
+  readonly #office: Office;
+  readonly #stopping = new AbortController();
+  #running: Promise<void> | undefined;
+
+  constructor(config: ControllerConfig, ports: ControllerPorts) {
+    this.#config = config;
+    this.#ports = ports;
+    this.#office = new Office(ports, config.defaults, config.sessionTimeoutMs ?? limits.sessionTimeoutMs);
+    const { images, clock, random } = ports;
+    this.service = controllerService({ office: this.#office, images, clock, random, defaults: config.defaults });
+  }
+
+  get isActive(): boolean {
+    return this.#office.isOpen;
+  }
+
+  async start(): Promise<void> {
+    this.#running ??= this.#run();
+    await this.#ports.images.until((image) => image.controller !== undefined, this.#stopping.signal);
+  }
+
+  async #run(): Promise<void> {
+    const { nodeId, address, sessionTimeoutMs } = this.#config;
+    const self = { nodeId, address, sessionTimeoutMs: sessionTimeoutMs ?? limits.sessionTimeoutMs };
+    try {
+      await standForElection(self, this.#ports, (term) => this.#serve(term), this.#stopping.signal);
+    } catch (thrown) {
+      if (this.#stopping.signal.aborted) return;
+      const why = thrown instanceof Error ? thrown.message : String(thrown);
+      this.#ports.logger.error('controller-failed', { why });
+      this.#ports.host.crash(`The controller cannot go on: ${why}`);
+    }
+  }
+
+  async #serve(term: Term): Promise<never> {
+    const compacting = this.#compact(term.signal);
+    try {
+      return await this.#office.work(term);
+    } finally {
+      await compacting;
+    }
+  }
+
+  /** The active controller keeps the store's history as long as watches may need it, and no longer (M5). */
+  async #compact(signal: AbortSignal): Promise<void> {
+    const { clock, store, images, logger } = this.#ports;
+    while (!signal.aborted) {
+      try {
+        await clock.sleep(limits.compactionIntervalMs, signal);
+        const keptFrom = images.current.revision - BigInt(limits.metadataHistoryRevisions);
+        if (keptFrom > 1n) await store.compact(keptFrom);
+      } catch (thrown) {
+        if (!signal.aborted) logger.warn('metadata-compaction-failed', { why: thrown instanceof Error ? thrown.message : String(thrown) });
+      }
+    }
+  }
+
+  /** Resigns, so that another takes over at once. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping.abort(new Error('The controller is stopping.'));
+    await this.#running;
+  }
+}

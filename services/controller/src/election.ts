@@ -1,0 +1,113 @@
+import { type Expectation, type ImageSource, type MetadataKeys, type StateTransaction, LinkedAbort, encodeTransaction } from '@tributary/metadata';
+import { type IncarnationId, type NodeId, incarnationId, limits, randomId } from '@tributary/model';
+import type { Clock, Logger, MetadataStore, Random } from '@tributary/ports';
+
+/** One time in office. */
+export interface Term {
+  /** Every write of the term names it: a controller that has lost its election can no longer write (M3). */
+  readonly fence: Expectation;
+  /** Aborted once the election's lease may have run out, or the controller stops. */
+  readonly signal: AbortSignal;
+  /** Ends the term, which then throws. */
+  resign(why: Error): void;
+}
+
+export interface Candidate {
+  readonly nodeId: NodeId;
+  readonly address: string;
+  readonly sessionTimeoutMs: number;
+}
+
+export interface ElectionPorts {
+  readonly store: MetadataStore;
+  readonly keys: MetadataKeys;
+  readonly images: ImageSource;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+const place = { kind: 'controller' } as const;
+
+/**
+ * Stands for election again and again (M5): waits until nobody is elected, puts its own key under a lease of its own, and while it holds
+ * that runs `inOffice`. The key's create revision is the fence. Ends only by throwing: the signal's reason, or what `inOffice` throws while
+ * its term's signal is not aborted.
+ */
+export async function standForElection(
+  self: Candidate,
+  ports: ElectionPorts,
+  inOffice: (term: Term) => Promise<never>,
+  signal: AbortSignal,
+): Promise<never> {
+  let retryMs: number = limits.storeRetryMsMin;
+  for (;;) {
+    await ports.images.until((image) => image.controller === undefined, signal);
+    using candidacy = new LinkedAbort(signal);
+    let won = false;
+    try {
+      won = await stand(self, ports, inOffice, candidacy);
+    } catch (thrown) {
+      signal.throwIfAborted();
+      if (!(thrown instanceof CandidacyFailed)) throw thrown;
+      ports.logger.warn('controller-election-failed', { why: thrown.message });
+    }
+    if (won) retryMs = limits.storeRetryMsMin;
+    await ports.clock.sleep(retryMs, signal);
+    retryMs = Math.min(retryMs * 2, limits.storeRetryMsMax);
+  }
+}
+
+/** The store did not answer: whether the key was written is unknown, and its lease is given up. */
+class CandidacyFailed extends Error {
+  override readonly name = 'CandidacyFailed';
+}
+
+/** One candidacy. @returns whether it was won, after it is over. */
+async function stand(
+  self: Candidate,
+  ports: ElectionPorts,
+  inOffice: (term: Term) => Promise<never>,
+  candidacy: LinkedAbort,
+): Promise<boolean> {
+  const { store, keys, images, logger } = ports;
+  const incarnation = incarnationId(randomId(() => ports.random.nextU32()));
+  const lease = await asking(store.lease(self.sessionTimeoutMs, candidacy.signal));
+  const lost = (): void => candidacy.abort(lease.lost.reason);
+  lease.lost.addEventListener('abort', lost, { once: true });
+  try {
+    const { succeeded, revision } = await asking(store.commit(encodeTransaction(keys, candidature(self, incarnation), lease)));
+    if (!succeeded) return false;
+    // Everything that an earlier controller wrote is in the image from here on, and it cannot write any more.
+    await images.reached(revision, candidacy.signal);
+    logger.info('controller-elected', { nodeId: self.nodeId, revision: String(revision) });
+    const fence = { place, is: 'created-at', revision } as const;
+    await inOffice({ fence, signal: candidacy.signal, resign: (why) => candidacy.abort(why) });
+    return true;
+  } catch (thrown) {
+    if (!candidacy.signal.aborted) throw thrown;
+    logger.warn('controller-resigned', { nodeId: self.nodeId, why: reasonOf(candidacy.signal) });
+    return true;
+  } finally {
+    lease.lost.removeEventListener('abort', lost);
+    candidacy.abort(new Error('The candidacy is over.'));
+    await lease.revoke().catch(() => undefined);
+  }
+}
+
+function candidature(self: Candidate, incarnation: IncarnationId): StateTransaction {
+  const value = { nodeId: self.nodeId, incarnationId: incarnation, address: self.address };
+  return { expect: [{ place, is: 'absent' }], put: [{ kind: 'controller', value }], delete: [] };
+}
+
+async function asking<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (thrown) {
+    throw new CandidacyFailed(thrown instanceof Error ? thrown.message : String(thrown), { cause: thrown });
+  }
+}
+
+function reasonOf(signal: AbortSignal): string {
+  return signal.reason instanceof Error ? signal.reason.message : String(signal.reason);
+}

@@ -1,0 +1,141 @@
+// pure
+import { type DirectoryId, type NodeId, leaderEpoch, partitionEpoch } from '@tributary/model';
+import type { PartitionInfo, Replica } from '@tributary/metadata';
+
+/** The brokers, as elections see them. */
+export interface Candidates {
+  /** Unfenced, and its data directory is the one that holds this replica. */
+  canLead(replica: Replica): boolean;
+  /** Known to be out; neither a leader nor a member that a leader could wait for. Not the same as "cannot lead": see M5. */
+  isFenced(node: NodeId): boolean;
+  /** The data directory that the registered broker has now. */
+  directoryOf(node: NodeId): DirectoryId | undefined;
+}
+
+/**
+ * What a registration means for one replica (R6).
+ * - `keeps`: its place in ISR and ELR stays.
+ * - `suspect`: it may lack what it once had (L3); it leaves ISR and ELR unless it is the last member, which then serves what is whole.
+ * - `lossy`: unclean stop of an `async` replica with the machine; it leaves, and as the last of its kind leads again only as a recorded
+ *   unclean election (R7).
+ * - `other-directory`: this broker does not have the data; it leaves, and starts empty where somebody else has it.
+ */
+export type Verdict = 'keeps' | 'suspect' | 'lossy' | 'other-directory';
+
+/** A broker is out. @returns the same object when nothing changes. */
+export function fence(partition: PartitionInfo, node: NodeId, candidates: Candidates): PartitionInfo {
+  if (!hasReplica(partition, node)) return partition;
+  const out: Candidates = {
+    canLead: (replica) => replica.nodeId !== node && candidates.canLead(replica),
+    isFenced: (each) => each === node || candidates.isFenced(each),
+    directoryOf: (each) => candidates.directoryOf(each),
+  };
+  if (partition.leader === node) {
+    const elected = elect(partition, out);
+    return elected.leader === undefined ? elected : rehome(elected, out);
+  }
+  // Without a leader nobody can have moved on without this member: it stays a candidate.
+  if (partition.leader === undefined || !partition.isr.includes(node)) return partition;
+  return changed(partition, leave(partition, [node]));
+}
+
+/**
+ * A broker registered and is about to be unfenced: ends every leadership of its previous incarnation, takes away places that its data no
+ * longer deserves, and gives partitions that waited for it a leader. @returns the same object when nothing changes.
+ */
+export function admit(partition: PartitionInfo, replica: Replica, verdict: Verdict, candidates: Candidates): PartitionInfo {
+  const node = replica.nodeId;
+  if (!hasReplica(partition, node)) return partition;
+  const joined: Candidates = {
+    canLead: (each) => (each.nodeId === node ? each.directoryId === replica.directoryId : candidates.canLead(each)),
+    isFenced: (each) => each !== node && candidates.isFenced(each),
+    directoryOf: (each) => (each === node ? replica.directoryId : candidates.directoryOf(each)),
+  };
+  const judged = judge(partition, node, verdict);
+  if (partition.leader !== undefined && partition.leader !== node) {
+    const settled = rehome(judged, joined);
+    return settled === partition ? partition : changed(partition, settled);
+  }
+  // Those who are in already come first: the newcomer has a log to open.
+  const inAlready: Candidates = { ...joined, canLead: (each) => each.nodeId !== node && joined.canLead(each) };
+  const byOthers = elect(judged, inAlready);
+  const elected = byOthers.leader === undefined ? elect(judged, joined) : byOthers;
+  if (elected.leader !== undefined) return rehome(elected, joined);
+  if (partition.leader !== undefined) return elected;
+  return judged === partition ? partition : changed(partition, judged);
+}
+
+/** The place that the verdict leaves to a replica, before any election. */
+function judge(partition: PartitionInfo, node: NodeId, verdict: Verdict): PartitionInfo {
+  if (verdict === 'keeps') {
+    const wholeAndLast = hasNoMember(partition) && partition.lastMembers.includes(node) && partition.effectiveFlushPolicy === 'commit';
+    return wholeAndLast ? { ...partition, isr: [node], lastMembers: [] } : partition;
+  }
+  const isr = partition.isr.filter((each) => each !== node);
+  const eligibleLeaderReplicas = partition.eligibleLeaderReplicas.filter((each) => each !== node);
+  const stay = { ...partition, isr, eligibleLeaderReplicas };
+  const wasMember = isr.length < partition.isr.length || eligibleLeaderReplicas.length < partition.eligibleLeaderReplicas.length;
+  if (!wasMember || (hasNoMember(stay) && verdict === 'suspect')) return partition;
+  // Whoever goes while nobody else leads may be the one with the most, once all are back (R7).
+  const othersLead = partition.leader !== undefined && partition.leader !== node;
+  if (othersLead || partition.lastMembers.includes(node)) return stay;
+  return { ...stay, lastMembers: [...partition.lastMembers, node] };
+}
+
+/**
+ * Where somebody leads, brokers that came with another data directory start there, empty. Where nobody does, the old directory keeps its place:
+ * it may hold the only copy.
+ */
+function rehome(partition: PartitionInfo, candidates: Candidates): PartitionInfo {
+  const members = [...partition.isr, ...partition.eligibleLeaderReplicas];
+  const moved = (replica: Replica): Replica => {
+    const directoryId = candidates.directoryOf(replica.nodeId);
+    if (directoryId === undefined || directoryId === replica.directoryId || members.includes(replica.nodeId)) return replica;
+    return { nodeId: replica.nodeId, directoryId };
+  };
+  const replicas = partition.replicas.map(moved);
+  return replicas.every((replica, i) => replica === partition.replicas[i]) ? partition : { ...partition, replicas };
+}
+
+/** A new leader epoch: with a leader from the ISR, else from the ELR, else by R7, else with none (R5). */
+function elect(partition: PartitionInfo, candidates: Candidates): PartitionInfo {
+  const epoch = leaderEpoch(partition.leaderEpoch + 1);
+  const next = { leaderEpoch: epoch, partitionEpoch: partitionEpoch(partition.partitionEpoch + 1) };
+  const able = partition.replicas.filter((replica) => candidates.canLead(replica)).map((replica) => replica.nodeId);
+  const fromIsr = able.find((node) => partition.isr.includes(node));
+  if (fromIsr !== undefined) {
+    const out = partition.isr.filter((node) => candidates.isFenced(node));
+    return { ...partition, ...leave(partition, out), ...next, leader: fromIsr, lastMembers: [] };
+  }
+  const fromElr = able.find((node) => partition.eligibleLeaderReplicas.includes(node));
+  if (fromElr !== undefined) {
+    const joined = {
+      ...partition,
+      isr: [fromElr, ...partition.isr],
+      eligibleLeaderReplicas: partition.eligibleLeaderReplicas.filter((node) => node !== fromElr),
+    };
+    return { ...joined, ...leave(joined, partition.isr), ...next, leader: fromElr, lastMembers: [] };
+  }
+  const [last, ...furtherLast] = partition.lastMembers;
+  const nobodyElse = hasNoMember(partition) && furtherLast.length === 0;
+  if (partition.effectiveFlushPolicy === 'async' && last !== undefined && nobodyElse && able.includes(last)) {
+    return { ...partition, ...next, leader: last, isr: [last], lastMembers: [], uncleanEpoch: epoch, possibleLoss: true };
+  }
+  return { ...partition, ...next, leader: undefined };
+}
+
+/** Members leave the ISR, into the ELR iff those who stay are below the effective min ISR (R5). */
+function leave(partition: PartitionInfo, out: readonly NodeId[]): Pick<PartitionInfo, 'isr' | 'eligibleLeaderReplicas'> {
+  const isr = partition.isr.filter((node) => !out.includes(node));
+  if (isr.length >= partition.effectiveMinIsr) return { isr, eligibleLeaderReplicas: [] };
+  const entering = partition.isr.filter((node) => out.includes(node) && !partition.eligibleLeaderReplicas.includes(node));
+  return { isr, eligibleLeaderReplicas: [...partition.eligibleLeaderReplicas, ...entering] };
+}
+
+const changed = (partition: PartitionInfo, by: Partial<PartitionInfo>): PartitionInfo => {
+  return { ...partition, ...by, partitionEpoch: partitionEpoch(partition.partitionEpoch + 1) };
+};
+
+const hasReplica = (partition: PartitionInfo, node: NodeId): boolean => partition.replicas.some((each) => each.nodeId === node);
+
+const hasNoMember = (partition: PartitionInfo): boolean => partition.isr.length === 0 && partition.eligibleLeaderReplicas.length === 0;
