@@ -98,6 +98,9 @@ function recordOf(parts: Parts = {}): number[] {
   return [...(parts.length ?? varint(body.length)), ...body];
 }
 
+/** Of the record without its length. */
+const bodyBytes = recordOf().length - 1;
+
 const hostileLengths = [-2, -64, -(2 ** 31), 3, 4, 63, 64, 8191, 2 ** 20, 2 ** 31 - 1];
 
 test('the hand-made batch is sound until a part of it is replaced', () => {
@@ -131,9 +134,12 @@ test('lengths that are negative or reach beyond the record are corrupt', () => {
 });
 
 test('a record that is longer than what it holds is corrupt', () => {
-  assert(refuses(batchOf([...recordOf({ length: varint(11) }), 0], 1)));
+  assert(refuses(batchOf([...recordOf({ length: varint(bodyBytes + 1) }), 0], 1)));
   const inside = recordOf({ offsetDelta: varint(1) });
-  assert(refuses(batchOf([...recordOf({ length: varint(10 + inside.length) }), ...inside], 2)), 'a record within another');
+  assert(
+    refuses(batchOf([...recordOf({ length: varint(bodyBytes + inside.length) }), ...inside], 2)),
+    'a record within another',
+  );
 });
 
 test('a header whose key is null is corrupt, even where what follows would make up for it', () => {
@@ -150,7 +156,7 @@ test('a length may not reach past the batch, even where bytes follow it', () => 
 
 test('varints longer than their type are corrupt, padded ones within it are read', () => {
   for (const part of ['length', 'offsetDelta', 'keyLength', 'valueLength', 'headersCount'] as const) {
-    const value = { length: 10, offsetDelta: 0, keyLength: 1, valueLength: 2, headersCount: 0 }[part];
+    const value = { length: bodyBytes, offsetDelta: 0, keyLength: 1, valueLength: 2, headersCount: 0 }[part];
     assert(refuses(batchOf(recordOf({ [part]: varint(value, 6) }), 1)), part);
     const [low, ...padding] = varint(value, 5);
     const of33Bits = [low ?? 0, ...padding.slice(0, 3), 0x10];
