@@ -1,6 +1,6 @@
 /** A broker: its data directory, its replicas, its place in the cluster, and what it serves. */
 import { nodeId, TributaryError } from '@tributary/model';
-import { type ClusterImage, confirmRemoval, type ImageChange, type ImageSource, metadataKeys, openImageSource, type PartitionName } from '@tributary/metadata';
+import { type ClusterImage, confirmRemoval, type ImageChange, type ImageSource, type MetadataKeys, type PartitionName } from '@tributary/metadata';
 import type { Clock, FileSystem, Host, Logger, MetadataStore, Random, Service, Transport } from '@tributary/ports';
 import { methods } from '@tributary/wire';
 import { DataDirectory } from './log/data-directory.ts';
@@ -13,11 +13,11 @@ import { ControllerClient, noContext } from './rpc/controller-client.ts';
 import { brokerService } from './service.ts';
 import { upkeep } from './upkeep.ts';
 
+export type { BrokerObserver } from './observer.ts';
+
 export interface BrokerConfig {
   readonly nodeId: number;
   readonly dataDirectory: string;
-  /** Name of the cluster's keys in the metadata store. */
-  readonly metadataPrefix: string;
   /** Name of the machine, for placement. */
   readonly host: string;
   readonly rack: string;
@@ -31,7 +31,10 @@ export interface BrokerPorts {
   readonly random: Random;
   readonly files: FileSystem;
   readonly transport: Transport;
-  readonly metadata: MetadataStore;
+  readonly store: MetadataStore;
+  readonly keys: MetadataKeys;
+  /** Of the same store; the broker does not dispose it. */
+  readonly images: ImageSource;
   readonly host: Host;
   readonly logger: Logger;
   readonly observer?: BrokerObserver;
@@ -42,31 +45,23 @@ export type Readiness = { readonly ready: true } | { readonly ready: false; read
 
 /** Opens the data directory and recovers every log. @throws TributaryError naming what is wrong with the directory. */
 export async function createBroker(config: BrokerConfig, ports: BrokerPorts, signal: AbortSignal): Promise<Broker> {
-  const keys = metadataKeys(config.metadataPrefix);
   const stack = new AsyncDisposableStack();
   try {
     const observer = ports.observer ?? silentObserver;
     const directory = stack.use(
       await DataDirectory.open(ports.files, config.dataDirectory, { ...ports, synced: (ms) => observer.synced(ms) }),
     );
-    const source = stack.use(await openImageSource(ports.metadata, keys, ports.clock, signal));
-    const image = await named(source, signal);
+    const image = await ports.images.until((each) => each.cluster !== undefined, signal);
     checkVersion(image);
     const me = nodeId(config.nodeId);
     await directory.bind(clusterOf(image), me);
     const replicas = new Replicas(me, directory, ports, image);
     const suspects = await replicas.recover();
-    return new Broker({ config, ports, keys, directory, source, replicas, suspects, observer, stack: stack.move() });
+    return new Broker({ config, ports, directory, replicas, suspects, observer, stack: stack.move() });
   } catch (thrown) {
     await stack.disposeAsync();
     throw thrown;
   }
-}
-
-/** The first image that has a cluster id: a controller makes one when there is none. */
-async function named(source: ImageSource, signal: AbortSignal): Promise<ClusterImage> {
-  for await (const { image } of source.changes(signal)) if (image.cluster !== undefined) return image;
-  throw signal.reason;
 }
 
 function clusterOf(image: ClusterImage) {
@@ -78,9 +73,7 @@ function clusterOf(image: ClusterImage) {
 interface BrokerParts {
   readonly config: BrokerConfig;
   readonly ports: BrokerPorts;
-  readonly keys: ReturnType<typeof metadataKeys>;
   readonly directory: DataDirectory;
-  readonly source: ImageSource;
   readonly replicas: Replicas;
   readonly suspects: readonly PartitionName[];
   readonly observer: BrokerObserver;
@@ -99,19 +92,19 @@ export class Broker implements AsyncDisposable {
   #serving = false;
 
   constructor(parts: BrokerParts) {
-    const { ports, source, replicas, observer } = parts;
+    const { ports, replicas, observer } = parts;
     this.#parts = parts;
-    this.#controller = new ControllerClient(source, ports.transport);
+    this.#controller = new ControllerClient(ports.images, ports.transport);
     const producerIds = new ProducerIds(() => this.#allocateProducerIds());
-    this.service = brokerService({ replicas, source, controller: this.#controller, producerIds, clock: ports.clock, observer });
+    this.service = brokerService({ replicas, source: ports.images, controller: this.#controller, producerIds, clock: ports.clock, observer });
     this.#admitted.promise.catch(() => {});
   }
 
   /** Registers under `address`, where `service` is already served, and resolves once the controller has let it in and its partitions are led. */
   async start(address: string): Promise<void> {
-    const { config, ports, directory, keys, replicas, suspects } = this.#parts;
+    const { config, ports, directory, replicas, suspects } = this.#parts;
     const where = { nodeId: nodeId(config.nodeId), address, host: config.host, rack: config.rack, sessionTimeoutMs: config.sessionTimeoutMs };
-    const registration = new Registration(where, directory, keys, ports);
+    const registration = new Registration(where, directory, ports);
     this.#registration = registration;
     const { signal } = this.#stopping;
     const registered = (): void => void this.#guard(this.#follow([]));
@@ -138,12 +131,12 @@ export class Broker implements AsyncDisposable {
   }
 
   async #followAll(signal: AbortSignal): Promise<void> {
-    for await (const change of this.#parts.source.changes(signal)) await this.#follow([...touched(change)]);
+    for await (const change of this.#parts.ports.images.changes(signal)) await this.#follow([...touched(change)]);
   }
 
   async #follow(names: readonly PartitionName[]): Promise<void> {
-    const { directory, replicas, source } = this.#parts;
-    const image = source.current;
+    const { directory, ports, replicas } = this.#parts;
+    const image = ports.images.current;
     directory.noteRevision(image.revision);
     const admitted = this.#registration?.admitted(image) ?? false;
     await replicas.follow(image, admitted, names);
@@ -155,12 +148,12 @@ export class Broker implements AsyncDisposable {
 
   /** M6: a deleted topic's id stays known until every replica has confirmed that its folder is gone. */
   async #confirmRemovals(image: ClusterImage): Promise<void> {
-    const { config, directory, keys, ports, replicas } = this.#parts;
+    const { config, directory, ports, replicas } = this.#parts;
     for (const id of image.unsettledTopics) {
       const topic = image.topic(id);
       if (topic?.phase !== 'deleting' || replicas.has(id) || image.removalsOf(id).has(nodeId(config.nodeId))) continue;
       const mine = topic.removingReplicas.find((replica) => replica.nodeId === config.nodeId && replica.directoryId === directory.directoryId);
-      if (mine !== undefined) await confirmRemoval(ports.metadata, keys, topic, mine, ports.clock, this.#stopping.signal);
+      if (mine !== undefined) await confirmRemoval(ports.store, ports.keys, topic, mine, ports.clock, this.#stopping.signal);
     }
   }
 
@@ -178,7 +171,7 @@ export class Broker implements AsyncDisposable {
   }
 
   readiness(): Readiness {
-    const image = this.#parts.source.current;
+    const image = this.#parts.ports.images.current;
     if (this.#registration?.admitted(image) !== true) return { ready: false, reason: 'the controller has not yet admitted this broker' };
     return { ready: true };
   }

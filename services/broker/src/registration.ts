@@ -10,7 +10,8 @@ import type { DataDirectory } from './log/data-directory.ts';
 interface RegistrationPorts {
   readonly clock: Clock;
   readonly random: Random;
-  readonly metadata: MetadataStore;
+  readonly store: MetadataStore;
+  readonly keys: MetadataKeys;
   readonly logger: Logger;
 }
 
@@ -34,16 +35,14 @@ const versions = { min: 1, max: 1 } as const;
 export class Registration {
   readonly #where: Whereabouts;
   readonly #directory: DataDirectory;
-  readonly #keys: MetadataKeys;
   readonly #ports: RegistrationPorts;
   #held: Held | undefined;
   /** Suspects and lossiness are told once: what the controller has made of them is in the image from then on. */
   #firstTime = true;
 
-  constructor(where: Whereabouts, directory: DataDirectory, keys: MetadataKeys, ports: RegistrationPorts) {
+  constructor(where: Whereabouts, directory: DataDirectory, ports: RegistrationPorts) {
     this.#where = where;
     this.#directory = directory;
-    this.#keys = keys;
     this.#ports = ports;
   }
 
@@ -83,7 +82,8 @@ export class Registration {
       lossy: this.#firstTime && this.#directory.lastStop === 'lossy',
       suspects,
     };
-    const held = await registerBroker(this.#ports.metadata, this.#keys, registration, this.#ports.clock, { sessionTimeoutMs, signal });
+    const { store, keys, clock } = this.#ports;
+    const held = await registerBroker(store, keys, registration, clock, { sessionTimeoutMs, signal });
     this.#held = { incarnation, epoch: held.brokerEpoch, revoke: held.revoke };
     await this.#directory.recordRegistered(incarnation);
     this.#ports.logger.info('registered', { node: nodeId, brokerEpoch: held.brokerEpoch.toString(), address });

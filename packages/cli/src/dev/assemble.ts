@@ -1,0 +1,65 @@
+/** Every part that exists, in one process: metadata in an embedded store on a local file, one gRPC port for all. */
+import { createBroker, type Broker, type BrokerObserver } from '@tributary/broker';
+import { createController } from '@tributary/controller';
+import { EmbeddedMetadataStore, metadataKeys, openImageSource } from '@tributary/metadata';
+import { limits, nodeId } from '@tributary/model';
+import type { Handlers, Host, Logger } from '@tributary/ports';
+import { grpcTransport, nodeClock, nodeFileSystem, nodeRandom } from '@tributary/runtime';
+
+export interface DevConfig {
+  readonly dataDirectory: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface DevPorts {
+  readonly host: Host;
+  readonly logger: Logger;
+  readonly observer?: BrokerObserver;
+}
+
+export interface Dev extends AsyncDisposable {
+  /** host:port of the gRPC listener. */
+  readonly address: string;
+  readonly broker: Broker;
+}
+
+/** Node id of broker and controller: one namespace for all roles, one process. */
+const me = nodeId(1);
+
+/** Resolves once records can be produced. @throws TributaryError naming what is wrong with the data directory or the port. */
+export async function assembleDev(config: DevConfig, ports: DevPorts, signal: AbortSignal): Promise<Dev> {
+  await using stack = new AsyncDisposableStack();
+  const address = `${config.host}:${config.port}`;
+  const { host, logger, observer } = ports;
+  const store = stack.use(await EmbeddedMetadataStore.open(nodeFileSystem, `${config.dataDirectory}/metadata`, nodeClock, nodeRandom, host));
+  const keys = metadataKeys('dev');
+  const images = stack.use(await openImageSource(store, keys, nodeClock, signal));
+  const world = { clock: nodeClock, random: nodeRandom, files: nodeFileSystem, transport: grpcTransport, store, keys, images, host, logger };
+  const controller = stack.use(createController({ nodeId: me, address, defaults: { partitions: 1, replicationFactor: 1, minInsyncReplicas: 1 } }, world));
+  await controller.start();
+  const broker = stack.use(
+    await createBroker(
+      {
+        nodeId: me,
+        dataDirectory: `${config.dataDirectory}/broker-1`,
+        host: config.host,
+        rack: '',
+        sessionTimeoutMs: limits.sessionTimeoutMs,
+        retentionCheckMs: limits.retentionCheckMs,
+        checkpointMs: limits.checkpointMs,
+      },
+      { ...world, ...(observer === undefined ? {} : { observer }) },
+      signal,
+    ),
+  );
+  // The controller's AdminService comes last and takes the place of the broker's, which would forward to it.
+  const service = (handlers: Handlers): void => {
+    broker.service(handlers);
+    controller.service(handlers);
+  };
+  const server = stack.use(await grpcTransport.serve(address, service));
+  await broker.start(server.address);
+  const running = stack.move();
+  return { address: server.address, broker, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
