@@ -3,6 +3,7 @@ import type { Clock, Lease, MetadataStore } from '@tributary/ports';
 import type { MetadataKeys } from './keys.ts';
 import type { RegistrationInfo, Stored } from './state.ts';
 import { decodeEntry, encodeTransaction } from './values.ts';
+import { LinkedAbort } from './waiting.ts';
 
 export interface HeldRegistration {
   /** Changes with every registration; all that the broker proposes names it. */
@@ -36,20 +37,22 @@ export async function registerBroker(
   let retryMs: number = limits.storeRetryMsMin;
   for (;;) {
     options.signal.throwIfAborted();
+    const attempt = new LinkedAbort(options.signal);
     let lease: Lease | undefined;
+    let refusal: TributaryError | undefined;
     try {
-      lease = await store.lease(options.sessionTimeoutMs ?? limits.sessionTimeoutMs, options.signal);
+      lease = await store.lease(options.sessionTimeoutMs ?? limits.sessionTimeoutMs, attempt.signal);
       const epoch = await write(store, keys, registration, lease);
       if (epoch !== undefined) return held(lease, epoch);
     } catch (thrown) {
-      options.signal.throwIfAborted();
-      if (thrown instanceof TributaryError) {
-        await lease?.revoke().catch(() => undefined);
-        throw thrown;
-      }
+      if (thrown instanceof TributaryError) refusal = thrown;
     }
-    // Refused by a race, or the outcome is unknown. Without its lease nothing of the attempt stays, so that each attempt begins anew.
+    // Refused, overtaken, or the outcome is unknown. Without its lease nothing of the attempt stays: each one begins anew.
+    attempt.abort(new Error('The attempt to register failed.'));
+    attempt[Symbol.dispose]();
     await lease?.revoke().catch(() => undefined);
+    options.signal.throwIfAborted();
+    if (refusal !== undefined) throw refusal;
     await clock.sleep(retryMs, options.signal);
     retryMs = Math.min(retryMs * 2, limits.storeRetryMsMax);
   }

@@ -51,6 +51,9 @@ export async function standForElection(
       signal.throwIfAborted();
       if (!(thrown instanceof CandidacyFailed)) throw thrown;
       ports.logger.warn('controller-election-failed', { why: thrown.message });
+    } finally {
+      // A lease of which the answer was lost is not kept alive either.
+      candidacy.abort(new Error('The candidacy is over.'));
     }
     if (won) retryMs = limits.storeRetryMsMin;
     await ports.clock.sleep(retryMs, signal);
@@ -90,7 +93,6 @@ async function stand(
     return true;
   } finally {
     lease.lost.removeEventListener('abort', lost);
-    candidacy.abort(new Error('The candidacy is over.'));
     await lease.revoke().catch(() => undefined);
   }
 }
