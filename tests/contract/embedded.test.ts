@@ -13,7 +13,12 @@ import { metadataStoreContract } from './metadata-store.contract.ts';
 metadataStoreContract('the embedded store on a real disk', async (story) => {
   const directory = await mkdtemp(path.join(os.tmpdir(), 'tributary-metadata-'));
   try {
-    await using store = await EmbeddedMetadataStore.open(nodeFileSystem, path.join(directory, 'metadata'), nodeClock, nodeRandom);
+    await using store = await EmbeddedMetadataStore.open(
+      nodeFileSystem,
+      path.join(directory, 'metadata'),
+      nodeClock,
+      nodeRandom,
+    );
     await story({ store, clock: nodeClock });
   } finally {
     await rm(directory, { recursive: true, force: true });

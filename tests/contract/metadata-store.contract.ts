@@ -44,7 +44,10 @@ async function changes(watch: AsyncIterable<WatchRevision>, count: number): Prom
 }
 
 const told = ({ revision, changes: all }: WatchRevision): [bigint, string[]] => {
-  return [revision, all.map((change) => (change.kind === 'put' ? `${change.key}=${change.value}` : `-${change.key}`)).sort()];
+  return [
+    revision,
+    all.map((change) => (change.kind === 'put' ? `${change.key}=${change.value}` : `-${change.key}`)).sort(),
+  ];
 };
 
 export function metadataStoreContract(name: string, withStore: WithStore): void {
@@ -72,7 +75,10 @@ function keysAndRevisions(withStore: WithStore): void {
     withStore(async ({ store }) => {
       await store.commit(put(['/r/b', 'b'], ['/r/a/2', 'a2'], ['/r/a/10', 'a10'], ['/s/a', 's']));
       const { revision, entries } = await store.read('/r/');
-      assert.deepEqual(entries.map((entry) => entry.key), ['/r/a/10', '/r/a/2', '/r/b']);
+      assert.deepEqual(
+        entries.map((entry) => entry.key),
+        ['/r/a/10', '/r/a/2', '/r/b'],
+      );
       assert.ok(entries.every((entry) => entry.modRevision <= revision));
       assert.deepEqual((await store.read('/absent/')).entries, []);
     }));
@@ -113,7 +119,10 @@ function transactions(withStore: WithStore): void {
         [{ key: '/t/b', modRevision: first }],
         [{ key: '/t/b', createRevision: second }],
         [{ key: '/t/absent', createRevision: first }],
-        [{ key: '/t/a', modRevision: first }, { key: '/t/b', modRevision: first }],
+        [
+          { key: '/t/a', modRevision: first },
+          { key: '/t/b', modRevision: first },
+        ],
         [{ key: '/t/b', createRevision: first, modRevision: first }],
       ];
       for (const compare of refused) {
@@ -131,14 +140,20 @@ function transactions(withStore: WithStore): void {
         { key: '/t/a', createRevision: first, modRevision: second },
         { key: '/t/b', createRevision: 0n },
       ];
-      assert.deepEqual(await store.commit({ ...put(['/t/b', '']), compare }), { succeeded: true, revision: second + 1n });
+      assert.deepEqual(await store.commit({ ...put(['/t/b', '']), compare }), {
+        succeeded: true,
+        revision: second + 1n,
+      });
     }));
 
   test('a transaction that changes nothing costs no revision', () =>
     withStore(async ({ store }) => {
       const revision = await revisionOf(store, put(['/t/a', '1']));
       assert.deepEqual(await store.commit(remove('/t/absent')), { succeeded: true, revision });
-      assert.deepEqual(await store.commit({ compare: [{ key: '/t/a', createRevision: revision }], put: [], delete: [] }), { succeeded: true, revision });
+      assert.deepEqual(
+        await store.commit({ compare: [{ key: '/t/a', createRevision: revision }], put: [], delete: [] }),
+        { succeeded: true, revision },
+      );
     }));
 
   test('a key named twice, or more operations than allowed, is refused and changes nothing', () =>
@@ -191,7 +206,9 @@ function watches(withStore: WithStore): void {
       const created = await revisionOf(store, put(['/w/a', '1']));
       const changed = await revisionOf(store, put(['/w/a', '2']));
       const [revision] = await changes(store.watch('/w/', changed, never), 1);
-      assert.deepEqual(revision?.changes, [{ kind: 'put', key: '/w/a', value: '2', createRevision: created, modRevision: changed }]);
+      assert.deepEqual(revision?.changes, [
+        { kind: 'put', key: '/w/a', value: '2', createRevision: created, modRevision: changed },
+      ]);
     }));
 
   test('watches resumed at the next revision miss and repeat nothing', () =>
@@ -210,7 +227,10 @@ function watches(withStore: WithStore): void {
         }
       }
       await writing;
-      assert.deepEqual(seen, Array.from({ length: 30 }, (_, i) => `/w/${i}`));
+      assert.deepEqual(
+        seen,
+        Array.from({ length: 30 }, (_, i) => `/w/${i}`),
+      );
     }));
 
   test('a watch with nothing to show reports the revision that it has reached, within its interval', () =>
@@ -256,7 +276,11 @@ function leases(withStore: WithStore): void {
       const stop = new AbortController();
       const lease = await store.lease(ttlMs, stop.signal);
       await store.commit(put(['/l/free', '']));
-      const last = await revisionOf(store, { compare: [], put: ['/l/a', '/l/b'].map((key) => ({ key, value: '', lease })), delete: [] });
+      const last = await revisionOf(store, {
+        compare: [],
+        put: ['/l/a', '/l/b'].map((key) => ({ key, value: '', lease })),
+        delete: [],
+      });
       const watching = changes(store.watch('/l/', last + 1n, never), 1);
       const stoppedMs = clock.monotonicMs();
       stop.abort();
@@ -282,11 +306,24 @@ function leases(withStore: WithStore): void {
   test('revoking a lease removes its keys in one revision; nothing can be put under it any more', () =>
     withStore(async ({ store }) => {
       const lease = await store.lease(60_000, never);
-      const held = await revisionOf(store, { compare: [], put: ['/l/a', '/l/b'].map((key) => ({ key, value: '', lease })), delete: [] });
+      const held = await revisionOf(store, {
+        compare: [],
+        put: ['/l/a', '/l/b'].map((key) => ({ key, value: '', lease })),
+        delete: [],
+      });
       await lease.revoke();
       assert.ok(lease.lost.aborted);
       assert.deepEqual(await store.read('/l/'), { revision: held + 1n, entries: [] });
-      await assert.rejects(store.commit({ compare: [], put: [{ key: '/l/a', value: '', lease }, { key: '/l/c', value: '' }], delete: [] }));
+      await assert.rejects(
+        store.commit({
+          compare: [],
+          put: [
+            { key: '/l/a', value: '', lease },
+            { key: '/l/c', value: '' },
+          ],
+          delete: [],
+        }),
+      );
       assert.deepEqual(await values(store, '/l/'), {});
       await lease.revoke().catch(() => undefined);
     }));
@@ -294,7 +331,11 @@ function leases(withStore: WithStore): void {
   test('a key follows the lease of its last put', () =>
     withStore(async ({ store }) => {
       const [first, second] = [await store.lease(60_000, never), await store.lease(60_000, never)];
-      await store.commit({ compare: [], put: ['/l/kept', '/l/moved', '/l/goes'].map((key) => ({ key, value: '1', lease: first })), delete: [] });
+      await store.commit({
+        compare: [],
+        put: ['/l/kept', '/l/moved', '/l/goes'].map((key) => ({ key, value: '1', lease: first })),
+        delete: [],
+      });
       await store.commit(put(['/l/kept', '2']));
       await store.commit({ compare: [], put: [{ key: '/l/moved', value: '2', lease: second }], delete: [] });
       await first.revoke();

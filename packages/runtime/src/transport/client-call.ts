@@ -4,6 +4,7 @@ import type { Codec, Stream } from '@tributary/ports';
 import { FrameReader } from './frames.ts';
 import { Inbox } from './inbox.ts';
 import { Outbox } from './outbox.ts';
+import { resetStream } from './session.ts';
 import { errorFromTrailers } from './status.ts';
 
 /**
@@ -86,7 +87,7 @@ export class ClientCall<Out, In> implements Stream<Out, In> {
   break(error: TributaryError): void {
     if (this.#over) return;
     this.#finish(error);
-    this.#http2?.close(constants.NGHTTP2_CANCEL);
+    if (this.#http2 !== undefined) resetStream(this.#http2);
   }
 
   next(): Promise<IteratorResult<In, undefined>> {

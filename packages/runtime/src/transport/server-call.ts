@@ -4,6 +4,7 @@ import type { CallContext, Codec, Stream } from '@tributary/ports';
 import { FrameReader } from './frames.ts';
 import { Inbox } from './inbox.ts';
 import { Outbox } from './outbox.ts';
+import { resetStream } from './session.ts';
 import { errorTrailers, okTrailers } from './status.ts';
 
 export const responseHeaders: OutgoingHttpHeaders = {
@@ -91,7 +92,7 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
   cancel(): void {
     if (this.#over) return;
     this.#finish(new TributaryError('NETWORK_EXCEPTION', `The call from ${this.peer} was cancelled here.`));
-    this.#http2.close(constants.NGHTTP2_CANCEL);
+    resetStream(this.#http2);
   }
 
   next(): Promise<IteratorResult<In, undefined>> {
@@ -145,6 +146,9 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
   }
 
   #received(): void {
+    // Node also ends the data of a stream that was reset or lost its connection; 'close' then says so.
+    const reset = this.#http2.rstCode !== undefined && this.#http2.rstCode !== constants.NGHTTP2_NO_ERROR;
+    if (reset || this.#http2.aborted || this.#http2.session?.destroyed !== false) return;
     if (this.#frames.whole) this.#inbox.end();
     else this.#inbox.break(new TributaryError('INVALID_REQUEST', `${this.peer} ended the call within a message.`));
   }

@@ -1,5 +1,6 @@
 /** What both ends of a connection have in common. */
-import type { Http2Session, Settings } from 'node:http2';
+import type { Http2Session, Http2Stream, Settings } from 'node:http2';
+import { addAbortSignal } from 'node:stream';
 import { limits } from '@tributary/model';
 
 /** Node's own limit on the memory of a session resets streams under load; what arrives is bounded by the windows, what leaves by the senders. */
@@ -32,4 +33,9 @@ function probe(session: Http2Session): void {
     clearTimeout(timer);
     if (late !== undefined) clearImmediate(late);
   });
+}
+
+/** Breaks a call for both ends. Node's own `close(CANCEL)` ends the data first, which the other side could take for an orderly end. */
+export function resetStream(stream: Http2Stream): void {
+  addAbortSignal(AbortSignal.abort(), stream);
 }
