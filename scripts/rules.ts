@@ -1,6 +1,6 @@
 // The rules of the tree that no linter knows. One line per violation: file:line what is wrong.
 //
-//   pure        a file marked `// pure` imports only model, record, other pure files, and types of metadata
+//   pure        a file marked `// pure` imports only model, record, other pure files, and types of metadata and wire
 //   time        `new Date()` outside the zones that own the real clock (the linter sees Date.now, not this)
 //   barrel      `export *` only in a package's root entry
 //   length      a source file of more than 500 lines is split by meaning
