@@ -105,6 +105,11 @@ export class SimulatedDisk {
     this.#syncsToFail += count;
   }
 
+  /** Syncs that were to fail and have not come no longer do. */
+  healSyncs(): void {
+    this.#syncsToFail = 0;
+  }
+
   /** Somebody else's files take so many bytes. */
   occupy(bytes: number): void {
     this.#occupied = bytes;
@@ -143,6 +148,18 @@ export class SimulatedDisk {
   /** Paths and bytes that would be left if the power went now. Valid until the next event. */
   *durableFiles(): Generator<readonly [path: string, bytes: Uint8Array]> {
     for (const [path, file] of this.#tree.durableFiles()) yield [path, file.durable];
+  }
+
+  /** Names and bytes in one folder that would be left if the power went now. Valid until the next event. */
+  *durableFilesIn(path: string): Generator<readonly [name: string, bytes: Uint8Array]> {
+    for (const [name, file] of this.#tree.durableFilesIn(path)) yield [name, file.durable];
+  }
+
+  /** Names and bytes in one folder as processes see them. Valid until the next event. */
+  *cachedFilesIn(path: string): Generator<readonly [name: string, bytes: Uint8Array]> {
+    const directory = this.#tree.find(path);
+    if (directory?.kind !== 'directory') return;
+    for (const [name, node] of directory.entries) if (node.kind === 'file') yield [name, node.cached];
   }
 
   /** Paths and bytes as processes see them. Valid until the next event. */

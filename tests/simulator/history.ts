@@ -79,6 +79,10 @@ export class PartitionHistory {
     return this.#readAt.size;
   }
 
+  get isRotten(): boolean {
+    return this.#isRotten;
+  }
+
   get name(): string {
     return this.#promise.name;
   }

@@ -53,6 +53,8 @@ export class SimulatedNetwork {
   #nextPort = 20_000;
   /** For the trace: each frame that arrived. */
   onDelivered: ((from: string, to: string, path: string, kind: Frame['kind'], bytes: number) => void) | undefined;
+  /** A message of a stream leaves its server: what it says can be checked against what the server's machine really holds. */
+  onAnswered: ((machine: string, path: string, bytes: Uint8Array) => void) | undefined;
   /** A handler of the code under test broke an invariant. */
   onDefect: ((thrown: unknown, path: string) => void) | undefined;
 
@@ -274,6 +276,7 @@ export class SimulatedNetwork {
     return {
       wire: (connection, direction) => this.#wire(connection, direction),
       loses: (direction, path, frame) => this.#loses(direction, path, frame),
+      sent: (connection, path, bytes) => this.onAnswered?.(machineOf(connection.address), path, bytes),
       delivered: (connection, direction, path, frame) => {
         const server = machineOf(connection.address);
         const [from, to] = direction === 'up' ? [connection.client.machine, server] : [server, connection.client.machine];

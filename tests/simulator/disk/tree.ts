@@ -124,6 +124,14 @@ export class Tree {
     }
   }
 
+  /** The files of one folder that a loss of power would leave for sure. */
+  *durableFilesIn(path: string): Generator<readonly [string, FileNode]> {
+    let node: Node | undefined = this.root;
+    for (const name of namesOf(path)) node = node?.kind === 'directory' ? node.durable.get(name) : undefined;
+    if (node?.kind !== 'directory') return;
+    for (const [name, found] of node.durable) if (found.kind === 'file') yield [name, found];
+  }
+
   #change(change: EntryChange): void {
     for (const { directory, name, node } of change) setEntry(directory.entries, name, node);
     this.#journal.push(change);

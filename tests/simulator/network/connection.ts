@@ -10,6 +10,8 @@ export interface Surroundings {
   wire(connection: Connection, direction: Direction): Wire;
   /** Asked when a frame has arrived: true breaks the connection at this very moment instead, and the frame is lost. */
   loses(direction: Direction, path: string, frame: Frame): boolean;
+  /** A server's message leaves for its client. */
+  sent(connection: Connection, path: string, bytes: Uint8Array): void;
   /** What a call or message was, for the trace. */
   delivered(connection: Connection, direction: Direction, path: string, frame: Frame): void;
   /** A handler's invariant broke: a bug of the code under test. */
@@ -216,7 +218,11 @@ export class Call {
     }
     const stream = new StreamEnd<unknown, unknown>(served.method.response, served.method.request, {
       // In gRPC the server's end is the end of the call: it is told when the handler settles.
-      send: (frame) => this.#serverAlive() && frame.kind !== 'end' && this.down.send(frame),
+      send: (frame) => {
+        if (!this.#serverAlive() || frame.kind === 'end') return;
+        if (frame.kind === 'message') this.#around.sent(this.#connection, this.path, frame.bytes);
+        this.down.send(frame);
+      },
       get queuedBytes() {
         return down.queuedBytes;
       },

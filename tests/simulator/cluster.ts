@@ -1,0 +1,115 @@
+/** The parts of Tributary as programs of the world: the same assemblies that `main.ts` and `tributary dev` use, on simulated ports. */
+import { type BrokerConfig, createBroker } from '@tributary/broker';
+import { createController } from '@tributary/controller';
+import { EmbeddedMetadataStore, type ImageSource, type MetadataKeys, metadataKeys, openImageSource } from '@tributary/metadata';
+import { nodeId } from '@tributary/model';
+import type { Handlers, MetadataStore, Service } from '@tributary/ports';
+import type { ProcessMain, ProcessPorts } from './process.ts';
+
+/** The broker's, on its machine's disk. */
+export const DATA_DIRECTORY = 'data/broker-1';
+const METADATA_DIRECTORY = 'data/metadata';
+const BROKER_PORT = 9095;
+const CONTROLLER_PORT = 9096;
+/** Shorter than in production, so that a run sees several sessions end. */
+const SESSION_TIMEOUT_MS = 2_000;
+/** Checkpoints and retention as often as a run needs to see them under faults. */
+const CHECKPOINT_MS = 400;
+const RETENTION_CHECK_MS = 300;
+
+export const brokerAddress = (machine: string): string => `${machine}:${BROKER_PORT}`;
+
+/** How the parts are spread over processes, and where metadata is kept. */
+export type Deployment =
+  /** Controller and broker in processes of their own, metadata in a store that survives everything. */
+  | 'apart'
+  /** All in one process, metadata in the embedded store on the same disk, as `tributary dev` has it. */
+  | 'embedded';
+
+interface ClusterPorts extends ProcessPorts {
+  readonly store: MetadataStore;
+  readonly keys: MetadataKeys;
+  readonly images: ImageSource;
+}
+
+async function clusterPorts(ports: ProcessPorts, store: MetadataStore, stop: AbortSignal, stack: AsyncDisposableStack): Promise<ClusterPorts> {
+  const keys = metadataKeys('simulated');
+  const images = stack.use(await openImageSource(store, keys, ports.clock, stop));
+  return { ...ports, store, keys, images };
+}
+
+function brokerConfig(machine: string): BrokerConfig {
+  return {
+    nodeId: 1,
+    dataDirectory: DATA_DIRECTORY,
+    host: machine,
+    rack: '',
+    sessionTimeoutMs: SESSION_TIMEOUT_MS,
+    retentionCheckMs: RETENTION_CHECK_MS,
+    checkpointMs: CHECKPOINT_MS,
+  };
+}
+
+function controllerConfig(address: string) {
+  return {
+    nodeId: nodeId(1),
+    address,
+    defaults: { partitions: 1, replicationFactor: 1, minInsyncReplicas: 1 },
+    sessionTimeoutMs: SESSION_TIMEOUT_MS,
+  };
+}
+
+export function controllerProgram(machine: string): ProcessMain {
+  return async (processPorts, stop) => {
+    await using stack = new AsyncDisposableStack();
+    const address = `${machine}:${CONTROLLER_PORT}`;
+    const ports = await clusterPorts(processPorts, processPorts.metadata, stop, stack);
+    const controller = stack.use(createController(controllerConfig(address), ports));
+    stack.use(await ports.transport.serve(address, controller.service));
+    await controller.start();
+    await until(stop);
+  };
+}
+
+export function brokerProgram(machine: string): ProcessMain {
+  return async (processPorts, stop) => {
+    await using stack = new AsyncDisposableStack();
+    const ports = await clusterPorts(processPorts, processPorts.metadata, stop, stack);
+    const broker = stack.use(await createBroker(brokerConfig(machine), ports, stop));
+    stack.use(await ports.transport.serve(brokerAddress(machine), broker.service));
+    await broker.start(brokerAddress(machine));
+    ports.logger.info('serving');
+    await until(stop);
+  };
+}
+
+export function embeddedProgram(machine: string): ProcessMain {
+  return async (processPorts, stop) => {
+    await using stack = new AsyncDisposableStack();
+    const { files, clock, random, host } = processPorts;
+    const store = stack.use(await EmbeddedMetadataStore.open(files, METADATA_DIRECTORY, clock, random, host));
+    const ports = await clusterPorts(processPorts, store, stop, stack);
+    const controller = stack.use(createController(controllerConfig(brokerAddress(machine)), ports));
+    await controller.start();
+    const broker = stack.use(await createBroker(brokerConfig(machine), ports, stop));
+    stack.use(await ports.transport.serve(brokerAddress(machine), both(controller.service, broker.service)));
+    await broker.start(brokerAddress(machine));
+    ports.logger.info('serving');
+    await until(stop);
+  };
+}
+
+/** What the controller serves itself needs no forwarding. */
+function both(controller: Service, broker: Service): Service {
+  return (handlers: Handlers) => {
+    broker(handlers);
+    controller(handlers);
+  };
+}
+
+function until(stop: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (stop.aborted) resolve();
+    else stop.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

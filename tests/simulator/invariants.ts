@@ -1,0 +1,151 @@
+/** What a broker says, against what its disk really holds at that very moment. */
+import { baseOffsetOf, batchHeaderBytes, leaderEpochOf, openBatch, scanBatches } from '@tributary/record';
+import { type FetchedPartition, methods, type ProduceResult } from '@tributary/wire';
+import type { SentBatch, SentBatches } from './clients/sent-batches.ts';
+import { DATA_DIRECTORY } from './cluster.ts';
+import type { Machine, World } from './world.ts';
+
+export interface KnownTopic {
+  readonly topicId: string;
+  readonly name: string;
+  readonly flushPolicy: 'commit' | 'async';
+}
+
+/**
+ * Rules checked as each answer leaves the broker, before anything else can happen:
+ * P5, P2 (and L2): a batch is acknowledged with acks=all only when its bytes, and the name of their file, are on the platter; with acks=1,
+ * when a process would see them; the original of a duplicate likewise. L6: it lies at the offset that was acknowledged. R6: in a leader epoch
+ * that was decided after the process had started. R3: nothing is served that a loss of power could take back. E1 is the consumer's.
+ */
+export class BrokerInvariants {
+  readonly #world: World;
+  readonly #machine: Machine;
+  readonly #sent: SentBatches;
+  readonly #byName = new Map<string, KnownTopic>();
+  readonly #byId = new Map<string, KnownTopic>();
+  /** Batches that were there when the broker's process started, as `folder offset`. */
+  #wasThere = new Set<string>();
+  /** Newest leader epoch by folder when the broker's process started: it may append only in newer ones. */
+  #epochAtStart = new Map<string, number>();
+  /** Batches already found on the platter: what is durable stays so. */
+  readonly #served = new Set<string>();
+
+  constructor(world: World, machine: Machine, sent: SentBatches) {
+    this.#world = world;
+    this.#machine = machine;
+    this.#sent = sent;
+    world.network.onAnswered = (_machine, path, bytes) => this.#answered(path, bytes);
+  }
+
+  topicCreated(topic: KnownTopic): void {
+    this.#byName.set(topic.name, topic);
+    this.#byId.set(topic.topicId, topic);
+  }
+
+  /** Called with the disk as the new process will find it. */
+  brokerStarts(): void {
+    this.#wasThere = new Set();
+    this.#epochAtStart = new Map();
+    for (const [path, bytes] of this.#machine.disk.cachedFiles()) {
+      const folder = path.split('/').at(-2);
+      if (!path.endsWith('.log') || folder === undefined) continue;
+      for (const at of batchesIn(bytes)) {
+        this.#wasThere.add(`${folder} ${baseOffsetOf(bytes, at)}`);
+        this.#epochAtStart.set(folder, Math.max(this.#epochAtStart.get(folder) ?? 0, leaderEpochOf(bytes, at)));
+      }
+    }
+  }
+
+  /** A medium that decays may lose what had been seen on it. */
+  forgetServed(): void {
+    this.#served.clear();
+  }
+
+  #answered(path: string, bytes: Uint8Array): void {
+    if (path === methods.produce.path) {
+      for (const result of methods.produce.response.decode(bytes).results) if (result.errorCode === 0) this.#acknowledged(result);
+    } else if (path === methods.fetch.path) {
+      for (const partition of methods.fetch.response.decode(bytes).partitions) if (partition.errorCode === 0) this.#fetched(partition);
+    }
+  }
+
+  #acknowledged(result: ProduceResult): void {
+    const batch = this.#sent.of(result.correlationId);
+    const topic = batch === undefined ? undefined : this.#byName.get(batch.topic);
+    if (batch === undefined || topic === undefined) {
+      this.#world.broken('P5', `an answer to correlation id ${result.correlationId}, which nobody sent`);
+      return;
+    }
+    const what = `${batch.topic}-${batch.partition}: the batch of ${batch.records[0]?.id}`;
+    const mustBeDurable = batch.acks === 'all' && topic.flushPolicy === 'commit';
+    const folder = folderOf(topic.topicId, batch.partition);
+    const found = this.#find(folder, batch, mustBeDurable);
+    if (found === undefined) {
+      if (this.#isBelowStart(folder, result.baseOffset)) return;
+      const where = mustBeDurable ? 'on the platter' : 'in the log';
+      this.#world.broken(mustBeDurable ? 'P5/P2/L2' : 'P5', `${what} is acknowledged at ${result.baseOffset} and is not ${where}`);
+      return;
+    }
+    if (found.baseOffset !== result.baseOffset) this.#world.broken('L6', `${what} is acknowledged at ${result.baseOffset}, it lies at ${found.baseOffset}`);
+    this.#world.coverage.count('checked: acknowledgement against the disk');
+    const before = this.#epochAtStart.get(folder);
+    // A duplicate's original may be of an earlier life.
+    if (before === undefined || found.leaderEpoch > before || this.#wasThere.has(`${folder} ${found.baseOffset}`)) return;
+    this.#world.broken('R6', `${what} was appended in leader epoch ${found.leaderEpoch}; before the broker's start there was epoch ${before}`);
+  }
+
+  #find(folder: string, batch: SentBatch, durable: boolean) {
+    const records = batch.bytes.subarray(batchHeaderBytes);
+    const { disk } = this.#machine;
+    const path = `${DATA_DIRECTORY}/${folder}`;
+    for (const [name, bytes] of durable ? disk.durableFilesIn(path) : disk.cachedFilesIn(path)) {
+      if (!name.endsWith('.log')) continue;
+      const at = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf(records) - batchHeaderBytes;
+      if (at >= 0) return { baseOffset: baseOffsetOf(bytes, at), leaderEpoch: leaderEpochOf(bytes, at) };
+    }
+    return undefined;
+  }
+
+  #fetched(answer: FetchedPartition): void {
+    const topic = this.#byId.get(answer.topicId);
+    if (topic === undefined || topic.flushPolicy === 'async') return;
+    const folder = folderOf(topic.topicId, answer.partition);
+    for (const { at, size } of scanBatches(answer.records)) {
+      const baseOffset = baseOffsetOf(answer.records, at);
+      const key = `${folder} ${baseOffset}`;
+      if (this.#served.has(key)) continue;
+      const batch = answer.records.subarray(at, at + size);
+      if (!this.#isOnPlatter(folder, batch) && !this.#isBelowStart(folder, baseOffset)) {
+        const first = openBatch(batch).records[0]?.valueText()?.split(' ')[0];
+        this.#world.broken('R3/L2', `${topic.name}-${answer.partition}: offset ${baseOffset} (${first}) is served and is not on the platter`);
+        return;
+      }
+      this.#served.add(key);
+    }
+  }
+
+  #isOnPlatter(folder: string, batch: Uint8Array): boolean {
+    for (const [name, bytes] of this.#machine.disk.durableFilesIn(`${DATA_DIRECTORY}/${folder}`)) {
+      if (name.endsWith('.log') && Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes(batch)) return true;
+    }
+    return false;
+  }
+
+  /** Retention has removed its file. */
+  #isBelowStart(folder: string, baseOffset: bigint): boolean {
+    const bases = [...this.#machine.disk.cachedFilesIn(`${DATA_DIRECTORY}/${folder}`)]
+      .filter(([name]) => name.endsWith('.log'))
+      .map(([name]) => BigInt(name.slice(0, -'.log'.length)));
+    return bases.length > 0 && bases.every((base) => base > baseOffset);
+  }
+}
+
+export const folderOf = (topicId: string, partition: number): string => `${topicId}-${partition}`;
+
+function* batchesIn(bytes: Uint8Array): Generator<number> {
+  try {
+    for (const { at } of scanBatches(bytes)) yield at;
+  } catch {
+    // What a crash left at the end is no batch.
+  }
+}

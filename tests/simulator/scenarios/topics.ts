@@ -1,0 +1,58 @@
+/** What the log-and-produce scenario keeps in its topics, and who writes and reads them. */
+import type { RawConsumerPlan } from '../clients/raw-consumer.ts';
+import type { RawProducerPlan } from '../clients/raw-producer.ts';
+import type { SeededRandom } from '../seeded-random.ts';
+
+export interface TopicPlan {
+  readonly name: string;
+  readonly partitions: number;
+  readonly flushPolicy: 'commit' | 'async';
+  readonly configs: Readonly<Record<string, string>>;
+}
+
+export const topics: readonly TopicPlan[] = [
+  { name: 'ledger', partitions: 2, flushPolicy: 'commit', configs: { 'segment.bytes': '6000' } },
+  {
+    name: 'rolling',
+    partitions: 1,
+    flushPolicy: 'commit',
+    configs: { 'segment.bytes': '3000', 'retention.bytes': '9000', 'file.delete.delay.ms': '200', 'index.interval.bytes': '512' },
+  },
+  { name: 'logs', partitions: 1, flushPolicy: 'commit', configs: { 'segment.bytes': '8000', 'retention.ms': '4000', 'segment.ms': '1000' } },
+  {
+    name: 'metrics',
+    partitions: 1,
+    flushPolicy: 'async',
+    configs: { 'segment.bytes': '8000', 'flush.policy': 'async', 'message.timestamp.type': 'LogAppendTime' },
+  },
+];
+
+type ProducerShape = Pick<RawProducerPlan, 'name' | 'topic' | 'acks' | 'idempotent'>;
+
+const always: ProducerShape = { name: 'bank', topic: 'ledger', acks: 'all', idempotent: true };
+const others: readonly [ProducerShape, ...ProducerShape[]] = [
+  { name: 'rival', topic: 'ledger', acks: 'all', idempotent: true },
+  { name: 'roller', topic: 'rolling', acks: 'all', idempotent: true },
+  { name: 'logger', topic: 'logs', acks: 'leader', idempotent: false },
+  { name: 'careless', topic: 'logs', acks: 'none', idempotent: false },
+  { name: 'meter', topic: 'metrics', acks: 'all', idempotent: true },
+];
+
+/** Two to four producers. */
+export function producerPlans(bootstrap: string, random: SeededRandom): readonly RawProducerPlan[] {
+  const chosen = new Set<ProducerShape>([always]);
+  const count = random.between(2, 4);
+  while (chosen.size < count) chosen.add(random.pick(others));
+  return [...chosen].map((shape) => {
+    const partitions = topics.find(({ name }) => name === shape.topic)?.partitions ?? 1;
+    return { ...shape, bootstrap, partitions, batches: random.between(50, 110), pauseMsMax: random.pick([4, 30, 60]) };
+  });
+}
+
+export function consumerPlans(bootstrap: string, random: SeededRandom): readonly RawConsumerPlan[] {
+  return [
+    { name: 'auditor', bootstrap, topics: ['ledger', 'rolling'], windowBytes: random.pick([3_000, 20_000, 200_000]), seekChance: 0 },
+    { name: 'wanderer', bootstrap, topics: ['ledger'], windowBytes: random.pick([500, 5_000]), seekChance: 0.1 },
+    { name: 'watcher', bootstrap, topics: ['logs', 'metrics'], windowBytes: 50_000, seekChance: 0 },
+  ];
+}
