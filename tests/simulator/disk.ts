@@ -67,7 +67,7 @@ export class SimulatedDisk {
   readonly #options: Required<DiskOptions>;
   readonly #tree = new Tree();
   readonly #mounts = new Set<Mount>();
-  readonly #locks = new Map<string, Mount>();
+  readonly #locks = new Map<string, { readonly mount: Mount }>();
   readonly #lying = new Set<FileNode>();
   #operations = 0;
   #syncsToFail = 0;
@@ -219,7 +219,7 @@ export class SimulatedDisk {
   /** For {@link Mount}. */
   ended(mount: Mount): void {
     this.#mounts.delete(mount);
-    for (const [path, holder] of this.#locks) if (holder === mount) this.#locks.delete(path);
+    for (const [path, lock] of this.#locks) if (lock.mount === mount) this.#locks.delete(path);
     for (const { interrupted } of mount.inFlight) {
       if (!this.#random.chance(0.5)) continue;
       this.#coverage.count('kill: operation cut off half-way');
@@ -283,10 +283,11 @@ export class SimulatedDisk {
     if (place === undefined) throw absent(path);
     if (!place.directory.entries.has(place.name)) this.#tree.create(place.directory, place.name);
     if (this.#locks.has(path)) throw new FileError('locked', `${path}: another process holds the lock`);
-    this.#locks.set(path, mount);
+    const lock = { mount };
+    this.#locks.set(path, lock);
     return {
       [Symbol.asyncDispose]: () => {
-        if (this.#locks.get(path) === mount) this.#locks.delete(path);
+        if (this.#locks.get(path) === lock) this.#locks.delete(path);
         return Promise.resolve();
       },
     };

@@ -134,8 +134,14 @@ export class StreamEnd<Out, In> implements Stream<Out, In> {
 /** Marks bytes that the other side must never see. */
 const POISON = 0xdb;
 
-/** What goes over the wire is a copy; the encoder's own buffer is spoilt, so that nobody lives on it by accident. */
+/**
+ * What goes over the wire is a copy; the encoder's own buffer is spoilt, so that nobody lives on it by accident.
+ * @throws TributaryError MESSAGE_TOO_LARGE: nothing was sent.
+ */
 export function shipped(encoded: Uint8Array): Uint8Array {
+  if (encoded.length > limits.messageBytesMax) {
+    throw new TributaryError('MESSAGE_TOO_LARGE', `A message of ${encoded.length} bytes is larger than the ${limits.messageBytesMax} allowed.`);
+  }
   const copy = Uint8Array.from(encoded);
   encoded.fill(POISON);
   return copy;
