@@ -24,7 +24,7 @@ const { values } = parseArgs({
   },
 });
 
-if (values.mutations || values.mutation !== undefined) process.exitCode = (await runMutations(values.mutation)) ? 0 : 1;
+if (values.mutations || values.mutation !== undefined) process.exitCode = runMutations(values.mutation) ? 0 : 1;
 else if (values.seed !== undefined) process.exitCode = (await one(Number(values.seed), values.trace)) ? 0 : 1;
 else process.exitCode = (await many(Number(values.seeds ?? SEEDS_DEFAULT), Number(values.from), values['keep-going'])) ? 0 : 1;
 
