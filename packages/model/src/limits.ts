@@ -133,6 +133,8 @@ export const limits = {
   fetchWindowMin: 64 * 1024,
   /** Consumer: records handed out by one `poll`. Kafka's max.poll.records. */
   pollRecords: 500,
+  /** Consumer: how long `poll` waits for the first record, ms, where the caller does not say. */
+  pollTimeoutMs: 1_000,
   /** Consumer: a Fetch stream silent for so long, ms, is probed: a peer that vanished sends no farewell. */
   fetchSilenceMs: 10_000,
   /** Received and unread on one stream before its reader holds the sender back: two chunks keep the reader busy. */

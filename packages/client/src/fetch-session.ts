@@ -1,0 +1,183 @@
+/** One Fetch stream to one broker, with the partitions that are open on it. What many of them want in one tick goes out in one message. */
+import { limits, TributaryError } from '@tributary/model';
+import type { Stream } from '@tributary/ports';
+import { type FetchCredit, type FetchedPartition, type FetchPosition, type FetchRequest, type FetchResponse, IsolationLevel, methods } from '@tributary/wire';
+import type { PartitionFetch } from './partition-fetch.ts';
+import type { Route, Routing } from './routing.ts';
+
+export interface FetchListener<K, V> {
+  /** Records or credit needed, of the partition's current generation. */
+  received(fetch: PartitionFetch<K, V>, frame: FetchedPartition): void;
+  /** The leader has closed the partition. */
+  refused(fetch: PartitionFetch<K, V>, frame: FetchedPartition, error: TributaryError): void;
+  /** One message has been taken in. */
+  arrived(): void;
+  broken(session: FetchSession<K, V>, fetches: readonly PartitionFetch<K, V>[], error: TributaryError): void;
+}
+
+export class FetchSession<K, V> {
+  readonly address: string;
+  readonly #routing: Routing;
+  readonly #stream: Stream<FetchRequest, FetchResponse>;
+  readonly #isolation: IsolationLevel;
+  readonly #rack: string;
+  readonly #listener: FetchListener<K, V>;
+  readonly #cancel = new AbortController();
+  /** By topic id, then partition. */
+  readonly #fetches = new Map<string, Map<number, PartitionFetch<K, V>>>();
+  #open: FetchPosition[] = [];
+  #credit: FetchCredit[] = [];
+  #close: { topicId: string; partition: number }[] = [];
+  #scheduled = false;
+  #first = true;
+  #over = false;
+  #heard = false;
+  #heardAt: number;
+  #probing = false;
+
+  constructor(address: string, routing: Routing, readCommitted: boolean, rack: string, listener: FetchListener<K, V>) {
+    this.address = address;
+    this.#routing = routing;
+    this.#isolation = readCommitted ? IsolationLevel.READ_COMMITTED : IsolationLevel.READ_UNCOMMITTED;
+    this.#rack = rack;
+    this.#listener = listener;
+    this.#heardAt = routing.ports.clock.monotonicMs();
+    this.#stream = routing.peer(address).stream(methods.fetch, this.#cancel.signal);
+    void this.#read();
+  }
+
+  /** Something came on it: the address is reachable. */
+  get heard(): boolean {
+    return this.#heard;
+  }
+
+  get idle(): boolean {
+    return this.#fetches.size === 0;
+  }
+
+  /** The leader is to send the partition from its position on. */
+  open(fetch: PartitionFetch<K, V>, route: Route, window: number): void {
+    const { generation, offset, lastEpoch, creditLimit } = fetch.opening(window);
+    const { topicId, leaderEpoch } = route;
+    this.#of(topicId).set(fetch.partition, fetch);
+    this.#open.push({ topicId, partition: fetch.partition, generation, offset, lastEpoch, leaderEpoch, creditLimit: BigInt(creditLimit) });
+    this.#flushSoon();
+  }
+
+  grant(fetch: PartitionFetch<K, V>, creditLimit: number): void {
+    this.#credit.push({ topicId: fetch.topicId ?? '', partition: fetch.partition, generation: fetch.generation, creditLimit: BigInt(creditLimit) });
+    this.#flushSoon();
+  }
+
+  /** Nothing more is wanted of the partition. */
+  close(fetch: PartitionFetch<K, V>): void {
+    if (!this.#forget(fetch)) return;
+    this.#close.push({ topicId: fetch.topicId ?? '', partition: fetch.partition });
+    this.#flushSoon();
+  }
+
+  /** Asks a broker that has been silent for long whether it is there at all. @returns when to look again, on the monotonic clock, ms. */
+  probe(now: number): number {
+    const due = this.#heardAt + limits.fetchSilenceMs;
+    if (now < due) return due;
+    if (!this.#probing) {
+      this.#probing = true;
+      void this.#ask();
+    }
+    return now + limits.fetchSilenceMs;
+  }
+
+  /** The stream is over; its partitions are to be opened elsewhere. */
+  abandon(error: TributaryError): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#stream.cancel();
+    this.#cancel.abort();
+    const fetches = [...this.#fetches.values()].flatMap((partitions) => [...partitions.values()]);
+    this.#fetches.clear();
+    this.#listener.broken(this, fetches, error);
+  }
+
+  /** Ends without telling anybody. */
+  end(): void {
+    this.#over = true;
+    this.#stream.end();
+    this.#stream.cancel();
+    this.#cancel.abort();
+  }
+
+  async #read(): Promise<void> {
+    try {
+      for await (const message of this.#stream) {
+        if (this.#over) return;
+        this.#heard = true;
+        this.#heardAt = this.#routing.ports.clock.monotonicMs();
+        for (const frame of message.partitions) this.#take(frame);
+        this.#listener.arrived();
+      }
+      this.abandon(new TributaryError('NETWORK_EXCEPTION', `${this.address} ended the stream.`));
+    } catch (thrown) {
+      this.abandon(TributaryError.from(thrown));
+    }
+  }
+
+  #take(frame: FetchedPartition): void {
+    const fetch = this.#fetches.get(frame.topicId)?.get(frame.partition);
+    if (fetch === undefined || fetch.generation !== frame.generation) return;
+    if (frame.errorCode === 0) {
+      this.#listener.received(fetch, frame);
+    } else {
+      this.#forget(fetch);
+      this.#listener.refused(fetch, frame, TributaryError.fromAnswer(frame.errorCode, frame.errorMessage));
+    }
+  }
+
+  #of(topicId: string): Map<number, PartitionFetch<K, V>> {
+    let partitions = this.#fetches.get(topicId);
+    if (partitions === undefined) {
+      partitions = new Map();
+      this.#fetches.set(topicId, partitions);
+    }
+    return partitions;
+  }
+
+  #forget(fetch: PartitionFetch<K, V>): boolean {
+    const topicId = fetch.topicId ?? '';
+    const partitions = this.#fetches.get(topicId);
+    if (partitions?.get(fetch.partition) !== fetch) return false;
+    partitions.delete(fetch.partition);
+    if (partitions.size === 0) this.#fetches.delete(topicId);
+    return true;
+  }
+
+  #flushSoon(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    queueMicrotask(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#scheduled = false;
+    if (this.#over) return;
+    const context = this.#first ? this.#routing.context : undefined;
+    this.#first = false;
+    this.#stream.send({ context, rack: this.#rack, isolationLevel: this.#isolation, open: this.#open, credit: this.#credit, close: this.#close });
+    this.#open = [];
+    this.#credit = [];
+    this.#close = [];
+  }
+
+  async #ask(): Promise<void> {
+    const { clock } = this.#routing.ports;
+    try {
+      const request = { context: this.#routing.context, topics: [], allTopics: false };
+      const call = { deadlineMs: limits.attemptTimeoutMs, signal: this.#cancel.signal };
+      await this.#routing.peer(this.address).unary(methods.getMetadata, request, call);
+      this.#heardAt = clock.monotonicMs();
+    } catch (thrown) {
+      const { message } = TributaryError.from(thrown);
+      this.abandon(new TributaryError('NETWORK_EXCEPTION', `${this.address} was silent and does not answer: ${message}`, { cause: thrown }));
+    }
+    this.#probing = false;
+  }
+}

@@ -1,0 +1,255 @@
+/**
+ * Fetching, apart from polling: finds positions and leaders for the assigned partitions, keeps a stream to each leader, and grants credit as
+ * records are handed out. What has come waits in the partitions.
+ */
+import { TributaryError } from '@tributary/model';
+import type { FetchedPartition } from '@tributary/wire';
+import { Alarm } from './alarm.ts';
+import { backoffMs } from './backoff.ts';
+import { type ConsumerSettings, fetchWindow } from './consumer-options.ts';
+import { FetchSession } from './fetch-session.ts';
+import { lookUpOffsets } from './offset-lookup.ts';
+import type { PartitionFetch } from './partition-fetch.ts';
+import { absentTopicError, noSuchPartition, type Route, type Routing } from './routing.ts';
+import { Bell } from './waiting.ts';
+
+export class Fetcher<K, V> implements Disposable {
+  readonly #routing: Routing;
+  readonly #settings: ConsumerSettings;
+  readonly #alarm: Alarm;
+  readonly #subscription: Disposable;
+  readonly #sessions = new Map<string, FetchSession<K, V>>();
+  readonly #sessionOf = new Map<PartitionFetch<K, V>, FetchSession<K, V>>();
+  readonly #locating = new Set<PartitionFetch<K, V>>();
+  readonly #closing = new AbortController();
+  /** Rings when records, or an error, have come. */
+  readonly arrival = new Bell();
+  #fetches: readonly PartitionFetch<K, V>[] = [];
+  #window: number;
+  #scheduled = false;
+
+  constructor(routing: Routing, settings: ConsumerSettings) {
+    this.#routing = routing;
+    this.#settings = settings;
+    this.#window = fetchWindow(settings, 1);
+    this.#alarm = new Alarm(routing.ports.clock, () => this.#advance());
+    this.#subscription = routing.subscribe(() => this.advanceSoon());
+  }
+
+  /** These partitions, and no others, from now on. */
+  assign(fetches: readonly PartitionFetch<K, V>[]): void {
+    for (const fetch of this.#fetches) if (!fetches.includes(fetch)) this.#leave(fetch);
+    this.#fetches = fetches;
+    this.#window = fetchWindow(this.#settings, fetches.length);
+    this.advanceSoon();
+  }
+
+  /** Looks at every partition at the end of this tick. */
+  advanceSoon(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    queueMicrotask(() => this.#advance());
+  }
+
+  /** Records of the partition have been handed out: there may be room for more. */
+  handedOut(fetch: PartitionFetch<K, V>): void {
+    const credit = fetch.creditDue(this.#window);
+    if (credit !== undefined) this.#sessionOf.get(fetch)?.grant(fetch, credit);
+    if (fetch.phase.kind === 'beyond') this.advanceSoon();
+  }
+
+  #advance(): void {
+    this.#scheduled = false;
+    if (this.#closing.signal.aborted) return;
+    this.#routing.refreshWhenOld();
+    const now = this.#routing.ports.clock.monotonicMs();
+    for (const fetch of this.#fetches) {
+      const phase = fetch.phase;
+      switch (phase.kind) {
+        case 'open':
+          this.handedOut(fetch);
+          break;
+        case 'stopped':
+          break;
+        case 'beyond':
+          if (fetch.drained) this.#reset(fetch, phase.error);
+          break;
+        case 'locating':
+        case 'closed':
+          if (now < fetch.retryAt) this.#alarm.at(fetch.retryAt);
+          else if (phase.kind === 'closed') this.#open(fetch, now);
+          else if (!this.#locating.has(fetch)) void this.#locate(fetch, phase.start);
+          break;
+      }
+    }
+    for (const session of this.#sessions.values()) if (!session.idle) this.#alarm.at(session.probe(now));
+  }
+
+  #open(fetch: PartitionFetch<K, V>, now: number): void {
+    const route = this.#route(fetch, now);
+    if (route === undefined) return;
+    const before = this.#sessionOf.get(fetch);
+    let session = this.#sessions.get(route.address);
+    if (session === undefined) {
+      session = new FetchSession(route.address, this.#routing, this.#settings.readCommitted, this.#settings.rack, this);
+      this.#sessions.set(route.address, session);
+    }
+    if (before !== session) before?.close(fetch);
+    this.#sessionOf.set(fetch, session);
+    session.open(fetch, route, this.#window);
+  }
+
+  /** Where the partition's leader is; undefined while that is not known, or the partition has been stopped or sent back to be located. */
+  #route(fetch: PartitionFetch<K, V>, now: number): Route | undefined {
+    const topic = this.#routing.topic(fetch.topic);
+    if (topic.kind === 'unasked') return undefined;
+    if (topic.kind === 'absent') {
+      const error = absentTopicError(fetch.topic, topic, now);
+      if (error !== undefined) this.#stop(fetch, error);
+      return undefined;
+    }
+    if (fetch.topicId !== undefined && fetch.topicId !== topic.id) {
+      this.#sessionOf.get(fetch)?.close(fetch);
+      fetch.topicId = topic.id;
+      fetch.beyond(new TributaryError('OFFSET_OUT_OF_RANGE', `Topic "${fetch.topic}" was deleted and created anew; offsets of the old one mean nothing in it.`));
+      this.advanceSoon();
+      return undefined;
+    }
+    fetch.topicId = topic.id;
+    const partition = topic.partitions[fetch.partition];
+    if (partition === undefined) {
+      this.#stop(fetch, noSuchPartition(fetch.topic, fetch.partition, topic.partitions.length));
+      return undefined;
+    }
+    const route = this.#routing.route(topic.id, partition);
+    if (route === undefined) this.#routing.refresh();
+    return route;
+  }
+
+  async #locate(fetch: PartitionFetch<K, V>, start: 'beginning' | 'end'): Promise<void> {
+    const { seeks } = fetch;
+    const what = `Finding the ${start} of partition ${fetch.partition} of "${fetch.topic}"`;
+    this.#locating.add(fetch);
+    try {
+      const options = { deadlineMs: this.#routing.options.requestTimeoutMs, signal: this.#closing.signal, what };
+      const question = { topic: fetch.topic, partition: fetch.partition, wanted: { kind: start } };
+      const [found] = await lookUpOffsets(this.#routing, [question], options);
+      if (found === undefined) throw new TributaryError('UNKNOWN_SERVER_ERROR', `${what}: the leader named no offset.`);
+      if (fetch.seeks === seeks && fetch.phase.kind === 'locating') {
+        const topic = this.#routing.topic(fetch.topic);
+        if (topic.kind === 'known') fetch.topicId = topic.id;
+        fetch.located(found.offset);
+      }
+    } catch (thrown) {
+      const error = TributaryError.from(thrown);
+      if (fetch.seeks === seeks && !this.#closing.signal.aborted) {
+        if (error.retriable) this.#backOff(fetch);
+        else this.#stop(fetch, error);
+      }
+    }
+    this.#locating.delete(fetch);
+    this.arrival.ring();
+    this.advanceSoon();
+  }
+
+  /** The position is not in the log, and all before it is handed out: the policy decides. */
+  #reset(fetch: PartitionFetch<K, V>, error: TributaryError): void {
+    switch (this.#settings.autoOffsetReset) {
+      case 'earliest':
+      case 'latest':
+        this.#routing.ports.logger?.warn('consumer position reset', { topic: fetch.topic, partition: fetch.partition, reason: error.message });
+        fetch.restart(this.#settings.autoOffsetReset === 'earliest' ? 'beginning' : 'end');
+        this.advanceSoon();
+        break;
+      case 'none':
+        this.#stop(fetch, error);
+        break;
+    }
+  }
+
+  received(fetch: PartitionFetch<K, V>, frame: FetchedPartition): void {
+    try {
+      fetch.received(frame);
+    } catch (thrown) {
+      this.#stop(fetch, TributaryError.from(thrown));
+      return;
+    }
+    const credit = fetch.creditDue(this.#window);
+    if (credit !== undefined) this.#sessionOf.get(fetch)?.grant(fetch, credit);
+  }
+
+  refused(fetch: PartitionFetch<K, V>, frame: FetchedPartition, error: TributaryError): void {
+    if (error.error === 'OFFSET_OUT_OF_RANGE') {
+      fetch.beyond(outOfRange(fetch, frame, error));
+      this.advanceSoon();
+    } else if (error.retriable) {
+      fetch.closed();
+      if (error.refreshMetadata) {
+        this.#routing.leaderMoved(fetch.topic, fetch.partition, frame.leaderId, frame.leaderEpoch);
+        this.#routing.refresh();
+      }
+      // Told who leads now, it need not wait, the first time.
+      if (fetch.failures === 0 && frame.leaderEpoch > 0) fetch.failures = 1;
+      else this.#backOff(fetch);
+      this.advanceSoon();
+    } else {
+      this.#stop(fetch, error);
+    }
+  }
+
+  arrived(): void {
+    this.arrival.ring();
+  }
+
+  broken(session: FetchSession<K, V>, fetches: readonly PartitionFetch<K, V>[], error: TributaryError): void {
+    if (this.#sessions.get(session.address) === session) this.#sessions.delete(session.address);
+    if (this.#closing.signal.aborted) return;
+    if (!session.heard && error.error === 'NETWORK_EXCEPTION') this.#routing.unreachable(session.address);
+    this.#routing.refresh();
+    for (const fetch of fetches) {
+      this.#sessionOf.delete(fetch);
+      if (error.retriable || error.error === 'UNKNOWN_SERVER_ERROR') {
+        fetch.closed();
+        this.#backOff(fetch);
+      } else {
+        this.#stop(fetch, error);
+      }
+    }
+    this.advanceSoon();
+  }
+
+  #backOff(fetch: PartitionFetch<K, V>): void {
+    const { clock, random } = this.#routing.ports;
+    const { retryBackoffMs, retryBackoffMsMax } = this.#routing.options;
+    fetch.failures++;
+    fetch.retryAt = clock.monotonicMs() + backoffMs(fetch.failures, retryBackoffMs, retryBackoffMsMax, random);
+    this.#alarm.at(fetch.retryAt);
+  }
+
+  #stop(fetch: PartitionFetch<K, V>, error: TributaryError): void {
+    this.#sessionOf.get(fetch)?.close(fetch);
+    fetch.stop(error);
+    this.arrival.ring();
+  }
+
+  #leave(fetch: PartitionFetch<K, V>): void {
+    this.#sessionOf.get(fetch)?.close(fetch);
+    this.#sessionOf.delete(fetch);
+  }
+
+  [Symbol.dispose](): void {
+    this.#closing.abort();
+    this.#subscription[Symbol.dispose]();
+    this.#alarm[Symbol.dispose]();
+    for (const session of this.#sessions.values()) session.end();
+    this.#sessions.clear();
+    this.arrival.ring();
+  }
+}
+
+function outOfRange<K, V>(fetch: PartitionFetch<K, V>, frame: FetchedPartition, error: TributaryError): TributaryError {
+  const begins = frame.logStartOffset >= 0n ? ` The log begins at ${frame.logStartOffset}.` : '';
+  return new TributaryError('OFFSET_OUT_OF_RANGE', `Partition ${fetch.partition} of "${fetch.topic}": ${error.message}${begins} Seek to where reading should go on.`, {
+    cause: error,
+  });
+}

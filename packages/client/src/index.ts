@@ -1,0 +1,60 @@
+/**
+ * Tributary's client for TypeScript.
+ * ```ts
+ * import { connect } from '@tributary/client';
+ *
+ * await using cluster = await connect({ bootstrap: 'localhost:9095' });
+ * const producer = cluster.producer();
+ * console.log(await producer.send({ topic: 'greetings', key: 'en', value: 'hello' }));
+ *
+ * const consumer = cluster.consumer({ valueDeserializer: serializers.string });
+ * await consumer.assign([{ topic: 'greetings', offset: 'beginning' }]);
+ * for await (const record of consumer) console.log(record.offset, record.value);
+ * ```
+ */
+import { grpcTransport, nodeClock, nodeRandom } from '@tributary/runtime';
+import { type ConnectOptions, connectWith, type Tributary } from './connect.ts';
+
+/**
+ * Connects to a cluster.
+ * @throws TributaryError INVALID_CONFIG naming a bad option; BROKER_NOT_AVAILABLE when nothing answers at any bootstrap address within
+ *   `connectTimeoutMs`, with the reason for each.
+ */
+export async function connect(options: ConnectOptions): Promise<Tributary> {
+  return await connectWith({ clock: nodeClock, random: nodeRandom, transport: grpcTransport }, options);
+}
+
+export { type ErrorName, type Offset, type TopicId, TributaryError } from '@tributary/model';
+export type { Compression, RecordHeader } from '@tributary/record';
+export type {
+  Admin,
+  AdminOptions,
+  ClusterDescription,
+  CreateTopicOptions,
+  NewTopic,
+  PartitionDescription,
+  TopicConfigValue,
+  TopicDescription,
+  TopicSummary,
+} from './admin.ts';
+export { type ConnectOptions, connectWith, type Tributary } from './connect.ts';
+export type {
+  Assignment,
+  CallLimits,
+  Consumer,
+  PartitionOffset,
+  PartitionRecords,
+  PollOptions,
+  Position,
+  TimedOffset,
+  TopicPartition,
+} from './consumer.ts';
+export type { ConsumerOptions, OffsetReset } from './consumer-options.ts';
+export type { ConsumerRecord } from './consumer-record.ts';
+export type { Delivery, RecordMetadata } from './delivery.ts';
+export type { HeadersInput, HeaderValue } from './headers.ts';
+export { partitionOfKey } from './key-partition.ts';
+export type { ClientPorts } from './ports.ts';
+export type { Producer, ProducerRecord } from './producer.ts';
+export type { DeliveryFailure, Partitioner, ProducerOptions } from './producer-options.ts';
+export { type Deserializer, type Serde, type Serializer, serializers } from './serializers.ts';

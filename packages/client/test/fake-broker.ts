@@ -1,0 +1,385 @@
+/** A small broker in memory: enough of the rules to judge a client by (P1, P2, E1), and faults on request. */
+import { assert, type ErrorName, errorTable, offset, TributaryError } from '@tributary/model';
+import {
+  baseSequenceOf,
+  checkBatch,
+  decodeBatch,
+  hasProducerId,
+  maxTimestampOf,
+  nextOffsetOf,
+  producerEpochOf,
+  producerIdOf,
+  recordsCountOf,
+  sequenceAfter,
+  stampBaseOffset,
+} from '@tributary/record';
+import {
+  Acks,
+  type CreateTopicRequest,
+  type DescribeTopicRequest,
+  type ErrorCode,
+  type FetchedPartition,
+  type FetchRequest,
+  type GetMetadataRequest,
+  type ListOffsetsRequest,
+  methods,
+  OffsetSpec,
+  type ProduceBatch,
+  type ProduceRequest,
+  type ProduceResult,
+} from '@tributary/wire';
+import type { FakeNetwork, FakeServer } from './fake-network.ts';
+
+interface ProducerMemory {
+  epoch: number;
+  next: number;
+  recent: { readonly sequence: number; readonly count: number; readonly base: bigint }[];
+}
+
+export class FakePartition {
+  /** Whole batches, base offsets stamped. */
+  readonly batches: Uint8Array[] = [];
+  readonly producers = new Map<bigint, ProducerMemory>();
+  leader = 1;
+  epoch = 1;
+  start = 0n;
+  end = 0n;
+  maxBatchBytes = 1_048_588;
+
+  append(records: Uint8Array): bigint {
+    const base = this.end;
+    stampBaseOffset(records, 0, offset(base));
+    this.batches.push(records);
+    this.end = nextOffsetOf(records, 0);
+    return base;
+  }
+
+  /** Values as text, in offset order. */
+  get values(): readonly string[] {
+    return this.batches.flatMap((batch) => decodeBatch(batch).records.map((record) => record.valueText() ?? ''));
+  }
+}
+
+export interface FakeTopic {
+  readonly id: string;
+  readonly partitions: readonly FakePartition[];
+}
+
+/** What is to go wrong with one batch. */
+export type ProduceFault =
+  | { readonly kind: 'refuse'; readonly error: ErrorName }
+  /** Appended, and yet an error. */
+  | { readonly kind: 'append-and-refuse'; readonly error: ErrorName }
+  /** Appended, and the connection breaks before the answer. */
+  | { readonly kind: 'append-and-break' }
+  | { readonly kind: 'break' }
+  /** Never answered. */
+  | { readonly kind: 'swallow' };
+
+interface Reader {
+  readonly generation: number;
+  offset: bigint;
+  credit: number;
+  sent: number;
+}
+
+export class FakeCluster {
+  readonly network: FakeNetwork;
+  readonly topics = new Map<string, FakeTopic>();
+  readonly brokers = new Map<number, string>();
+  readonly log: string[] = [];
+  /** Decided for each batch as it arrives. */
+  produceFault: (topic: string, batch: ProduceBatch, acks: Acks) => ProduceFault | undefined = () => undefined;
+  nextProducerId = 1n;
+  /** Batches that arrived, by the number of those unanswered per partition at that time. */
+  mostInFlight = 0;
+  /** Refuses to fetch beyond credit by construction; counts what it sent in each generation. */
+  readonly sentWithoutCredit: string[] = [];
+  /** Whole batches sent in one frame at most. */
+  fetchBytes = 4096;
+  readonly #inFlight = new Map<string, number>();
+  #topicIds = 0;
+  readonly #wakers = new Set<() => void>();
+
+  constructor(network: FakeNetwork, addresses: readonly string[] = ['broker-1:9095']) {
+    this.network = network;
+    for (const [index, address] of addresses.entries()) {
+      this.brokers.set(index + 1, address);
+      network.servers.set(address, this.server(index + 1));
+    }
+  }
+
+  createTopic(name: string, partitions: number): FakeTopic {
+    this.#topicIds++;
+    const topic = { id: `topic-${this.#topicIds}`.padEnd(22, '_'), partitions: Array.from({ length: partitions }, () => new FakePartition()) };
+    this.topics.set(name, topic);
+    return topic;
+  }
+
+  partition(name: string, index: number): FakePartition {
+    const partition = this.topics.get(name)?.partitions[index];
+    assert(partition !== undefined, 'the test names a partition that is there');
+    return partition;
+  }
+
+  /** Tells readers that there is something new. */
+  wake(): void {
+    for (const waker of this.#wakers) waker();
+  }
+
+  server(nodeId: number): FakeServer {
+    return {
+      unary: (path, request) => this.#unary(path, request, nodeId),
+      stream: (path, send, fail) => (path === methods.produce.path ? this.#produce(send, fail, nodeId) : this.#fetch(send, nodeId)),
+    };
+  }
+
+  #unary(path: string, request: unknown, nodeId: number): unknown {
+    this.log.push(path.slice(path.lastIndexOf('/') + 1));
+    switch (path) {
+      case methods.getMetadata.path:
+        return this.#metadata(request as GetMetadataRequest);
+      case methods.initProducerId.path:
+        return { throttleMs: 0, producerId: this.nextProducerId++, producerEpoch: 0 };
+      case methods.listOffsets.path:
+        return this.#listOffsets(request as ListOffsetsRequest, nodeId);
+      case methods.createTopic.path: {
+        const { name, partitions } = request as CreateTopicRequest;
+        if (this.topics.has(name)) throw new TributaryError('TOPIC_ALREADY_EXISTS', `Topic "${name}" exists.`);
+        const topic = this.createTopic(name, partitions || 1);
+        return { throttleMs: 0, revision: 7n, topicId: topic.id, partitions: topic.partitions.length, replicationFactor: 1 };
+      }
+      case methods.describeTopic.path: {
+        const { name } = request as DescribeTopicRequest;
+        const topic = this.topics.get(name);
+        if (topic === undefined) throw new TributaryError('UNKNOWN_TOPIC_OR_PARTITION', `There is no topic "${name}".`);
+        const summary = { name, topicId: topic.id, partitions: topic.partitions.length, replicationFactor: 1, internal: false };
+        return { throttleMs: 0, topic: summary, configs: [], partitions: [] };
+      }
+      case methods.deleteTopic.path: {
+        const { name } = request as DescribeTopicRequest;
+        const topic = this.topics.get(name);
+        if (topic === undefined) throw new TributaryError('UNKNOWN_TOPIC_OR_PARTITION', `There is no topic "${name}".`);
+        this.topics.delete(name);
+        return { throttleMs: 0, revision: 8n, topicId: topic.id };
+      }
+      default:
+        throw new TributaryError('UNSUPPORTED_VERSION', path);
+    }
+  }
+
+  #metadata({ topics }: GetMetadataRequest): unknown {
+    return {
+      throttleMs: 0,
+      clusterId: 'cluster_______________',
+      revision: 1n,
+      brokers: [...this.brokers].map(([nodeId, address]) => ({ nodeId, address, host: '', rack: '' })),
+      topics: topics.map((name) => {
+        const topic = this.topics.get(name);
+        if (topic === undefined) return { name, topicId: '', errorCode: 3, errorMessage: '', partitions: [] };
+        return {
+          name,
+          topicId: topic.id,
+          errorCode: 0,
+          errorMessage: '',
+          partitions: topic.partitions.map(({ leader, epoch }, partition) => {
+            return { partition, errorCode: 0, errorMessage: '', leaderId: leader, leaderEpoch: epoch, replicas: [], isr: [], eligibleLeaderReplicas: [] };
+          }),
+        };
+      }),
+    };
+  }
+
+  #find(topicId: string, index: number, nodeId: number, leaderEpoch: number): { name: string; partition: FakePartition } {
+    for (const [name, topic] of this.topics) {
+      const partition = topic.partitions[index];
+      if (topic.id !== topicId || partition === undefined) continue;
+      if (partition.leader !== nodeId) throw new TributaryError('NOT_LEADER_OR_FOLLOWER', `${partition.leader} leads`);
+      if (leaderEpoch < partition.epoch) throw new TributaryError('FENCED_LEADER_EPOCH', `epoch ${partition.epoch}`);
+      if (leaderEpoch > partition.epoch) throw new TributaryError('UNKNOWN_LEADER_EPOCH', `epoch ${partition.epoch}`);
+      return { name, partition };
+    }
+    throw new TributaryError('UNKNOWN_TOPIC_ID', 'no such topic');
+  }
+
+  #listOffsets({ partitions }: ListOffsetsRequest, nodeId: number): unknown {
+    const listed = partitions.map(({ topicId, partition: index, leaderEpoch, spec, timestampMs }) => {
+      const answer = { topicId, partition: index, errorCode: 0, errorMessage: '', timestampMs: -1n, leaderEpoch };
+      try {
+        const { partition } = this.#find(topicId, index, nodeId, leaderEpoch);
+        if (spec === OffsetSpec.EARLIEST) return { ...answer, offset: partition.start };
+        if (spec === OffsetSpec.LATEST) return { ...answer, offset: partition.end };
+        const batch = partition.batches.find((bytes) => maxTimestampOf(bytes, 0) >= Number(timestampMs));
+        const record = batch === undefined ? undefined : decodeBatch(batch).records.find(({ timestamp }) => timestamp >= Number(timestampMs));
+        return { ...answer, offset: record?.offset ?? -1n, timestampMs: BigInt(record?.timestamp ?? -1) };
+      } catch (thrown) {
+        const error = TributaryError.from(thrown);
+        return { ...answer, offset: -1n, errorCode: error.code, errorMessage: error.message };
+      }
+    });
+    return { throttleMs: 0, partitions: listed };
+  }
+
+  #produce(send: (message: unknown) => void, fail: (error: TributaryError) => void, nodeId: number): { message(message: unknown): void; over(): void } {
+    const mine: string[] = [];
+    return {
+      over: () => {
+        for (const key of mine) this.#inFlight.set(key, (this.#inFlight.get(key) ?? 1) - 1);
+        mine.length = 0;
+      },
+      message: (message) => {
+        const request = message as ProduceRequest;
+        const results: ProduceResult[] = [];
+        for (const batch of request.batches) {
+          const key = `${batch.topicId}/${batch.partition}`;
+          if (request.acks !== Acks.NONE) {
+            mine.push(key);
+            this.#inFlight.set(key, (this.#inFlight.get(key) ?? 0) + 1);
+            this.mostInFlight = Math.max(this.mostInFlight, this.#inFlight.get(key) ?? 0);
+          }
+          const result = this.#take(batch, nodeId, request.acks);
+          if (result === 'swallowed') continue;
+          if (result === 'broken') {
+            fail(new TributaryError('NETWORK_EXCEPTION', 'the broker broke the connection'));
+            return;
+          }
+          results.push(result);
+        }
+        this.wake();
+        if (request.acks === Acks.NONE || results.length === 0) return;
+        // Answers of a broker take a moment: what a client has in flight is seen meanwhile.
+        this.network.clock.after(0.5, () => {
+          for (const { correlationId: _ } of results) {
+            const key = mine.shift();
+            if (key !== undefined) this.#inFlight.set(key, (this.#inFlight.get(key) ?? 1) - 1);
+          }
+          send({ throttleMs: 0, results });
+        });
+      },
+    };
+  }
+
+  #take(batch: ProduceBatch, nodeId: number, acks: Acks): ProduceResult | 'swallowed' | 'broken' {
+    const failed = (error: TributaryError): ProduceResult => ({
+      ...{ correlationId: batch.correlationId, errorCode: error.code as ErrorCode, errorMessage: error.message },
+      ...{ baseOffset: -1n, logAppendTimeMs: -1n, logStartOffset: -1n, leaderId: 0, leaderEpoch: 0 },
+    });
+    try {
+      const { name, partition } = this.#find(batch.topicId, batch.partition, nodeId, batch.leaderEpoch);
+      const fault = this.produceFault(name, batch, acks);
+      switch (fault?.kind) {
+        case 'refuse':
+          throw new TributaryError(fault.error, 'on request of the test');
+        case 'break':
+          return 'broken';
+        case 'swallow':
+          return 'swallowed';
+        case 'append-and-refuse':
+          this.#append(partition, batch.records);
+          throw new TributaryError(fault.error, 'on request of the test');
+        case 'append-and-break':
+          this.#append(partition, batch.records);
+          return 'broken';
+        case undefined:
+          break;
+      }
+      const baseOffset = this.#append(partition, batch.records);
+      return { ...failed(new TributaryError('UNKNOWN_SERVER_ERROR', '')), errorCode: 0, errorMessage: '', baseOffset, logStartOffset: 0n };
+    } catch (thrown) {
+      return failed(TributaryError.from(thrown));
+    }
+  }
+
+  /** As P1 and P2 ask. */
+  #append(partition: FakePartition, received: Uint8Array): bigint {
+    const records = received.slice();
+    checkBatch(records, 0, records.length, 'producer');
+    if (records.length > partition.maxBatchBytes) {
+      throw new TributaryError('MESSAGE_TOO_LARGE', `The batch has ${records.length} bytes, max.message.bytes is ${partition.maxBatchBytes}.`);
+    }
+    if (!hasProducerId(records, 0)) return partition.append(records);
+    const id = producerIdOf(records, 0);
+    const sequence = baseSequenceOf(records, 0);
+    const count = recordsCountOf(records, 0);
+    const memory = partition.producers.get(id);
+    if (memory === undefined) {
+      if (sequence !== 0) throw new TributaryError('UNKNOWN_PRODUCER_ID', `sequence ${sequence}`);
+    } else {
+      const same = memory.recent.find((each) => each.sequence === sequence && each.count === count);
+      if (same !== undefined) return same.base;
+      if (sequence !== memory.next) throw new TributaryError('OUT_OF_ORDER_SEQUENCE_NUMBER', `sequence ${sequence} follows ${memory.next}`);
+    }
+    const base = partition.append(records);
+    const recent = [...(memory?.recent ?? []), { sequence, count, base }].slice(-5);
+    partition.producers.set(id, { epoch: producerEpochOf(records, 0), next: sequenceAfter(sequence, count), recent });
+    return base;
+  }
+
+  #fetch(send: (message: unknown) => void, nodeId: number): { message(message: unknown): void; over(): void } {
+    const readers = new Map<string, Reader & { readonly topicId: string; readonly index: number; readonly leaderEpoch: number }>();
+    const pump = (): void => {
+      for (const [key, reader] of readers) {
+        try {
+          for (let frame = this.#frame(reader, nodeId); frame !== undefined; frame = this.#frame(reader, nodeId)) send({ throttleMs: 0, partitions: [frame] });
+        } catch (thrown) {
+          const error = TributaryError.from(thrown);
+          readers.delete(key);
+          send({ throttleMs: 0, partitions: [{ ...emptyFrame(reader), errorCode: error.code, errorMessage: error.message }] });
+        }
+      }
+    };
+    this.#wakers.add(pump);
+    return {
+      over: () => this.#wakers.delete(pump),
+      message: (message) => {
+        const request = message as FetchRequest;
+        for (const { topicId, partition } of request.close) readers.delete(`${topicId}/${partition}`);
+        for (const { topicId, partition, generation, offset: from, leaderEpoch, creditLimit } of request.open) {
+          readers.set(`${topicId}/${partition}`, { topicId, index: partition, generation, offset: from, leaderEpoch, credit: Number(creditLimit), sent: 0 });
+        }
+        for (const { topicId, partition, generation, creditLimit } of request.credit) {
+          const reader = readers.get(`${topicId}/${partition}`);
+          if (reader?.generation === generation) reader.credit = Math.max(reader.credit, Number(creditLimit));
+        }
+        pump();
+      },
+    };
+  }
+
+  #frame(reader: Reader & { topicId: string; index: number; leaderEpoch: number }, nodeId: number): FetchedPartition | undefined {
+    const { partition } = this.#find(reader.topicId, reader.index, nodeId, reader.leaderEpoch);
+    if (reader.offset < partition.start || reader.offset > partition.end) {
+      throw new TributaryError('OFFSET_OUT_OF_RANGE', `Offset ${reader.offset} is not in ${partition.start} … ${partition.end}.`);
+    }
+    const chosen: Uint8Array[] = [];
+    let bytes = 0;
+    for (const batch of partition.batches) {
+      if (nextOffsetOf(batch, 0) <= reader.offset) continue;
+      if (reader.sent + bytes + batch.length > reader.credit) {
+        if (chosen.length > 0) break;
+        if (reader.sent < 0) return undefined;
+        const needed = reader.sent + batch.length;
+        if (reader.credit >= needed) break;
+        const said = this.#needs.get(reader);
+        this.#needs.set(reader, reader.credit);
+        return said === reader.credit ? undefined : { ...emptyFrame(reader), creditNeeded: BigInt(needed) };
+      }
+      if (chosen.length > 0 && bytes + batch.length > this.fetchBytes) break;
+      chosen.push(batch);
+      bytes += batch.length;
+    }
+    const last = chosen.at(-1);
+    if (last === undefined) return undefined;
+    reader.sent += bytes;
+    reader.offset = nextOffsetOf(last, 0);
+    return { ...emptyFrame(reader), highWatermark: partition.end, records: Buffer.concat(chosen) };
+  }
+
+  readonly #needs = new WeakMap<Reader, number>();
+}
+
+const emptyFrame = (reader: { topicId: string; index: number; generation: number }): FetchedPartition => ({
+  ...{ topicId: reader.topicId, partition: reader.index, generation: reader.generation, errorCode: errorTable.UNKNOWN_SERVER_ERROR.code && 0 },
+  ...{ errorMessage: '', highWatermark: -1n, lastStableOffset: -1n, logStartOffset: -1n, localLogStartOffset: -1n, aborted: [] },
+  ...{ records: new Uint8Array(0), leaderId: 0, leaderEpoch: 0, creditNeeded: 0n },
+});
