@@ -1,16 +1,34 @@
-/** The broker's data directory. (Interface first; the class takes its place under the same name.) */
-import type { ClusterId, DirectoryId, IncarnationId, NodeId, PartitionIndex, TopicId } from '@tributary/model';
-import type { Clock, FileSystem, Host, Logger, Random } from '@tributary/ports';
+/**
+ * The broker's data directory: `meta.json` (whose it is and how it was left), `checkpoints`, and a folder for each partition. Opened by one
+ * process at a time.
+ */
+import {
+  type ClusterId,
+  type DirectoryId,
+  directoryId,
+  type IncarnationId,
+  limits,
+  type NodeId,
+  type PartitionIndex,
+  randomId,
+  type TopicId,
+  TributaryError,
+} from '@tributary/model';
+import { FileError, type FileSystem, type Host, type Random } from '@tributary/ports';
+import { emptyCheckpoint, encodeLine } from './checkpoint-file.ts';
+import { Checkpoints } from './checkpoints.ts';
+import { Disk, type DiskOptions } from './disk.ts';
+import { IndexCache } from './index-cache.ts';
+import type { LogHome } from './log-home.ts';
 import type { OpenLogOptions } from './log-types.ts';
-import type { PartitionLog } from './partition-log.ts';
+import { decodeMeta, encodeMeta, type Meta } from './meta.ts';
+import { Mutex } from './mutex.ts';
+import { deletedSuffix, folderName, isLeftover, parseFolderName } from './names.ts';
+import { PartitionLog } from './partition-log.ts';
+import { TailCache } from './tail-cache.ts';
 
-export interface DataDirectoryOptions {
+export interface DataDirectoryOptions extends DiskOptions {
   readonly random: Random;
-  readonly clock: Clock;
-  readonly host: Host;
-  readonly logger: Logger;
-  /** Duration of each sync of a log file, ms. */
-  readonly synced?: (ms: number) => void;
 }
 
 /** `first`: formatted just now. `lossy`: unclean, and the machine has restarted since (L1). */
@@ -21,35 +39,391 @@ export interface PartitionFolder {
   readonly partition: PartitionIndex;
 }
 
-/** `static open(files: FileSystem, root: string, options: DataDirectoryOptions): Promise<DataDirectory>` */
-export interface DataDirectory extends AsyncDisposable {
+const metaName = 'meta.json';
+/** Its mere name says what `failedSync` in meta.json says, for a disk that does not even take that. */
+const failedSyncName = 'failed-sync';
+const quarantineName = 'quarantine';
+
+export class DataDirectory implements AsyncDisposable {
   readonly root: string;
-  readonly directoryId: DirectoryId;
   readonly lastStop: LastStop;
-  readonly clusterId: ClusterId | undefined;
-  readonly brokerId: NodeId | undefined;
-  readonly lastRegisteredIncarnation: IncarnationId | undefined;
-  readonly pendingIncarnation: IncarnationId | undefined;
-  readonly highestRevision: bigint;
-  readonly restoreGeneration: number;
+  readonly #disk: Disk;
+  readonly #host: Host;
+  readonly #lock: AsyncDisposable;
+  readonly #checkpoints: Checkpoints;
+  readonly #tails = new TailCache(limits.tailCache);
+  readonly #indexes = new IndexCache(limits.indexCache);
+  readonly #logs = new Map<string, PartitionLog>();
+  readonly #unopened: Set<string>;
+  /** The last stop vouches for how the logs were closed. */
+  readonly #areLogsClosed: boolean;
+  /** The machine went down while the directory was in use. */
+  readonly #isCacheLost: boolean;
+  readonly #metaWrites = new Mutex();
+  #meta: Meta;
+  #writtenRevision: bigint;
+  #closed = false;
+
+  private constructor(disk: Disk, host: Host, lock: AsyncDisposable, opened: Opened) {
+    this.root = disk.root;
+    this.#disk = disk;
+    this.#host = host;
+    this.#lock = lock;
+    this.lastStop = opened.lastStop;
+    this.#meta = opened.meta;
+    this.#writtenRevision = opened.meta.highestRevision;
+    this.#checkpoints = opened.checkpoints;
+    this.#unopened = new Set(opened.folders);
+    this.#areLogsClosed = opened.areLogsClosed;
+    this.#isCacheLost = opened.isCacheLost;
+  }
+
+  /**
+   * Makes the directory if need be, locks it, and marks it as in use.
+   * @throws TributaryError KAFKA_STORAGE_ERROR when another process has it, it cannot be written or is damaged; UNSUPPORTED_VERSION when a newer
+   *   build wrote it.
+   */
+  static async open(files: FileSystem, root: string, options: DataDirectoryOptions): Promise<DataDirectory> {
+    const disk = new Disk(files, root, options);
+    const lock = await lockDirectory(files, root);
+    try {
+      const directory = new DataDirectory(disk, options.host, lock, await openMeta(disk, options));
+      disk.recordFailure = (path, why) => directory.#recordFailedSync(path, why);
+      await directory.#begin();
+      return directory;
+    } catch (thrown) {
+      await lock[Symbol.asyncDispose]();
+      throw await explained(disk, thrown);
+    }
+  }
+
+  /** What the last stop means is written at the partitions before meta.json forgets it: this start may be cut short too. */
+  async #begin(): Promise<void> {
+    const { failedSync } = this.#meta;
+    const lossy = this.#isCacheLost;
+    if (failedSync !== undefined)
+      this.#disk.logger.warn('a sync had failed: unflushed data is rewritten', { ...failedSync });
+    if (lossy) this.#disk.logger.warn('the machine went down while the broker ran', { path: this.root });
+    if (!this.#areLogsClosed || failedSync !== undefined) this.#distrustLogs(failedSync !== undefined, lossy);
+    if (lossy || failedSync !== undefined) await this.#checkpoints.persist();
+    await this.#writeMeta({
+      ...this.#meta,
+      bootId: this.#host.bootId,
+      cleanShutdown: false,
+      lossy,
+      failedSync: undefined,
+    });
+    await this.#disk.files.remove(`${this.root}/${failedSyncName}`);
+    await this.#disk.keepReserve();
+    for (const name of await this.#disk.files.list(this.root)) {
+      if (isLeftover(name)) await this.#disk.files.remove(`${this.root}/${name}`);
+    }
+  }
+
+  /** Only a clean stop vouches for how the logs were closed. */
+  #distrustLogs(rewrite: boolean, lossy: boolean): void {
+    for (const folder of new Set([...this.#checkpoints.folders(), ...(rewrite || lossy ? this.#unopened : [])])) {
+      const checkpoint = this.#checkpoints.get(folder) ?? emptyCheckpoint;
+      this.#checkpoints.set(folder, {
+        ...checkpoint,
+        closed: undefined,
+        rewrite: checkpoint.rewrite || rewrite,
+        lossy: checkpoint.lossy || lossy,
+      });
+    }
+  }
+
+  get directoryId(): DirectoryId {
+    return this.#meta.directoryId;
+  }
+
+  /** undefined until it is bound for the first time. */
+  get clusterId(): ClusterId | undefined {
+    return this.#meta.clusterId;
+  }
+
+  get brokerId(): NodeId | undefined {
+    return this.#meta.brokerId;
+  }
+
+  get lastRegisteredIncarnation(): IncarnationId | undefined {
+    return this.#meta.lastRegisteredIncarnation;
+  }
+
+  get pendingIncarnation(): IncarnationId | undefined {
+    return this.#meta.pendingIncarnation;
+  }
+
+  get highestRevision(): bigint {
+    return this.#meta.highestRevision;
+  }
+
+  get restoreGeneration(): number {
+    return this.#meta.restoreGeneration;
+  }
+
   /** Remembers whose directory it is. @throws TributaryError INCONSISTENT_CLUSTER_ID or INVALID_CONFIG when it is somebody else's. */
-  bind(clusterId: ClusterId, brokerId: NodeId): Promise<void>;
-  /** Synced before it resolves (R6). */
-  recordPendingIncarnation(id: IncarnationId): Promise<void>;
-  recordRegistered(id: IncarnationId): Promise<void>;
-  /** In memory; written with the next checkpoint (M6). */
-  noteRevision(revision: bigint): void;
-  /** Folders found at opening that no log is open for. */
-  readonly unopened: readonly PartitionFolder[];
-  openLog(topicId: TopicId, partition: PartitionIndex, options: OpenLogOptions): Promise<PartitionLog>;
-  /** A folder that metadata does not know (M6). */
-  quarantine(folder: PartitionFolder): Promise<void>;
-  /** A folder of a deleted topic; its log, if open, is closed. */
-  deletePartition(folder: PartitionFolder): Promise<void>;
-  /** Recovery points, high watermarks and the rest of all open logs, written atomically. Call every limits.checkpointMs. */
-  checkpoint(): Promise<void>;
+  async bind(clusterId: ClusterId, brokerId: NodeId): Promise<void> {
+    const { clusterId: boundCluster, brokerId: boundBroker } = this.#meta;
+    if (boundCluster !== undefined && boundCluster !== clusterId) {
+      throw new TributaryError(
+        'INCONSISTENT_CLUSTER_ID',
+        `Data directory ${this.root} belongs to cluster ${boundCluster}, this broker to cluster ${clusterId}: give it the right directory, or an empty one.`,
+      );
+    }
+    if (boundBroker !== undefined && boundBroker !== brokerId) {
+      throw new TributaryError(
+        'INVALID_CONFIG',
+        `Data directory ${this.root} belongs to broker ${boundBroker}, this is broker ${brokerId}: start it as broker ${boundBroker}, or give it an empty directory.`,
+      );
+    }
+    if (boundCluster === undefined || boundBroker === undefined) await this.#updateMeta({ clusterId, brokerId });
+  }
+
+  /** On the disk before it resolves (R6). */
+  async recordPendingIncarnation(id: IncarnationId): Promise<void> {
+    await this.#updateMeta({ pendingIncarnation: id });
+  }
+
+  async recordRegistered(id: IncarnationId): Promise<void> {
+    await this.#updateMeta({ lastRegisteredIncarnation: id, pendingIncarnation: undefined, lossy: false });
+  }
+
+  /** In memory; written with the next checkpoint. @throws TributaryError KAFKA_STORAGE_ERROR when it is below one seen before (M6). */
+  noteRevision(revision: bigint): void {
+    if (revision < this.#meta.highestRevision) {
+      throw new TributaryError(
+        'KAFKA_STORAGE_ERROR',
+        `The metadata is at revision ${revision}, data directory ${this.root} has seen ${this.#meta.highestRevision}: the metadata store was restored from a backup.`,
+      );
+    }
+    this.#meta = { ...this.#meta, highestRevision: revision };
+  }
+
+  /** Folders found at opening that no log is open for, in the order of names. */
+  get unopened(): readonly PartitionFolder[] {
+    return [...this.#unopened].sort().flatMap((name) => parseFolderName(name) ?? []);
+  }
+
+  /**
+   * Opens the log of a partition, recovering it if need be; makes it where there is none.
+   * @throws TributaryError KAFKA_STORAGE_ERROR when the disk is full or the log cannot be mended.
+   */
+  async openLog(topicId: TopicId, partition: PartitionIndex, options: OpenLogOptions): Promise<PartitionLog> {
+    const name = folderName(topicId, partition);
+    if (this.#logs.has(name))
+      throw new TributaryError('KAFKA_STORAGE_ERROR', `The log ${this.root}/${name} is open already.`);
+    try {
+      const log = await PartitionLog.open(this.#home(name), options);
+      this.#unopened.delete(name);
+      this.#logs.set(name, log);
+      return log;
+    } catch (thrown) {
+      throw await explained(this.#disk, thrown);
+    }
+  }
+
+  #home(name: string): LogHome {
+    return {
+      disk: this.#disk,
+      indexes: this.#indexes,
+      folder: `${this.root}/${name}`,
+      tail: this.#tails,
+      checkpoint: () => this.#checkpoints.get(name),
+      remember: (checkpoint) => this.#checkpoints.set(name, checkpoint),
+      persist: () => this.#checkpoints.persist(),
+      closed: () => this.#logs.delete(name),
+    };
+  }
+
+  /** Puts a folder that metadata does not know aside, with what is known of it: nothing is deleted on a guess (M6). */
+  async quarantine({ topicId, partition }: PartitionFolder): Promise<void> {
+    const name = folderName(topicId, partition);
+    const aside = `${this.root}/${quarantineName}`;
+    const checkpoint = this.#checkpoints.get(name);
+    if (checkpoint !== undefined)
+      await this.#disk.replace(`${this.root}/${name}`, 'checkpoint', Buffer.from(encodeLine(name, checkpoint)));
+    await this.#disk.files.makeDirectory(aside);
+    await this.#disk.files.remove(`${aside}/${name}`);
+    await this.#disk.files.rename(`${this.root}/${name}`, `${aside}/${name}`);
+    await this.#disk.syncDirectory(aside);
+    await this.#disk.syncDirectory(this.root);
+    this.#unopened.delete(name);
+    this.#checkpoints.delete(name);
+    this.#disk.logger.warn('folder of an unknown topic put aside', { path: `${aside}/${name}` });
+  }
+
+  /** Removes the folder of a deleted topic; its log, if open, is closed. Durable when it resolves (M6). */
+  async deletePartition({ topicId, partition }: PartitionFolder): Promise<void> {
+    const name = folderName(topicId, partition);
+    await this.#logs.get(name)?.abandon();
+    this.#logs.delete(name);
+    this.#unopened.delete(name);
+    const path = `${this.root}/${name}`;
+    // One step that a crash cannot halve; the rest is removed now or at the next start.
+    if ((await this.#disk.files.list(this.root)).includes(name))
+      await this.#disk.files.rename(path, `${path}${deletedSuffix}`);
+    await this.#disk.syncDirectory(this.root);
+    this.#checkpoints.delete(name);
+    await this.#disk.files.remove(`${path}${deletedSuffix}`);
+  }
+
+  /**
+   * Writes recovery points, high watermarks and the rest of all open logs in one step. Call it every limits.checkpointMs. A full disk is no error:
+   * the next start then reads more.
+   */
+  async checkpoint(): Promise<void> {
+    for (const log of [...this.#logs.values()]) await log.prepareCheckpoint();
+    try {
+      await this.#checkpoints.persist();
+      if (this.#meta.highestRevision !== this.#writtenRevision) await this.#updateMeta({});
+      await this.#disk.keepReserve();
+    } catch (thrown) {
+      if (!(thrown instanceof FileError)) throw thrown;
+      this.#disk.logger.warn('checkpoint not written', { why: thrown.message });
+    }
+  }
+
   /** Closes the logs that are still open, writes the checkpoints, and last the mark of a clean stop. */
-  close(): Promise<void>;
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    try {
+      await Promise.all([...this.#logs.values()].map((log) => log.close()));
+      await this.#checkpoints.persist();
+      await this.#updateMeta({ cleanShutdown: true });
+    } catch (thrown) {
+      throw await explained(this.#disk, thrown);
+    } finally {
+      await this.#lock[Symbol.asyncDispose]();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #updateMeta(changes: Partial<Meta>): Promise<void> {
+    await this.#metaWrites.run(() => this.#writeMeta({ ...this.#meta, ...changes }));
+  }
+
+  async #writeMeta(meta: Meta): Promise<void> {
+    this.#meta = meta;
+    await this.#disk.replace(this.root, metaName, encodeMeta(meta));
+    this.#writtenRevision = meta.highestRevision;
+  }
+
+  /**
+   * Best effort on a disk that fails. The mark needs no sync to outlive the process, and if the power goes the page cache goes too, which is all
+   * that it warns of; so a bare name first, then the story.
+   */
+  async #recordFailedSync(path: string, why: string): Promise<void> {
+    const { files } = this.#disk;
+    try {
+      await (await files.open(`${this.root}/${failedSyncName}`, 'append')).close();
+      const temporary = `${this.root}/${metaName}.failed`;
+      await files.remove(temporary);
+      const file = await files.open(temporary, 'append');
+      await file.append([encodeMeta({ ...this.#meta, failedSync: { path, why } })]);
+      await file.sync();
+      await file.close();
+      await files.rename(temporary, `${this.root}/${metaName}`);
+      await files.syncDirectory(this.root);
+    } catch (thrown) {
+      this.#disk.logger.error('the failed sync could not be written down in full', { why: String(thrown) });
+    }
+  }
 }
 
-export type OpenDataDirectory = (files: FileSystem, root: string, options: DataDirectoryOptions) => Promise<DataDirectory>;
+interface Opened {
+  readonly meta: Meta;
+  readonly lastStop: LastStop;
+  readonly areLogsClosed: boolean;
+  readonly isCacheLost: boolean;
+  readonly checkpoints: Checkpoints;
+  readonly folders: readonly string[];
+}
+
+async function lockDirectory(files: FileSystem, root: string): Promise<AsyncDisposable> {
+  try {
+    await files.makeDirectory(root);
+    return await files.lock(`${root}/lock`);
+  } catch (thrown) {
+    if (!(thrown instanceof FileError)) throw thrown;
+    if (thrown.reason !== 'locked') throw unusable(root, thrown);
+    throw new TributaryError(
+      'KAFKA_STORAGE_ERROR',
+      `Data directory ${root} is used by another process: ${thrown.message}`,
+      { cause: thrown },
+    );
+  }
+}
+
+async function openMeta(disk: Disk, options: DataDirectoryOptions): Promise<Opened> {
+  const names = await disk.files.list(disk.root);
+  const folders = names.filter((name) => parseFolderName(name) !== undefined);
+  const bytes = await disk.readWhole(`${disk.root}/${metaName}`);
+  if (bytes === undefined && (folders.length > 0 || names.includes('checkpoints'))) {
+    throw new TributaryError(
+      'KAFKA_STORAGE_ERROR',
+      `${disk.root} holds logs but no ${metaName}, so nobody can say whose they are: restore the file, or give the broker an empty directory.`,
+    );
+  }
+  const { checkpoints, damaged } = await Checkpoints.load(disk);
+  if (damaged)
+    disk.logger.error('checkpoints are damaged: every log is scanned from its beginning', {
+      path: `${disk.root}/checkpoints`,
+    });
+  if (bytes === undefined) {
+    return {
+      meta: freshMeta(options),
+      lastStop: 'first',
+      areLogsClosed: true,
+      isCacheLost: false,
+      checkpoints,
+      folders,
+    };
+  }
+  const meta = decodeMeta(bytes, `${disk.root}/${metaName}`);
+  const isMarked = names.includes(failedSyncName) && meta.failedSync === undefined;
+  const isCacheLost = !meta.cleanShutdown && meta.bootId !== options.host.bootId;
+  const areLogsClosed = meta.cleanShutdown && !damaged;
+  return {
+    meta: isMarked ? { ...meta, failedSync: { path: disk.root, why: 'not known' } } : meta,
+    // A lossy stop stays one until the controller has heard of it.
+    lastStop: isCacheLost || meta.lossy ? 'lossy' : areLogsClosed ? 'clean' : 'unclean',
+    areLogsClosed,
+    isCacheLost,
+    checkpoints,
+    folders,
+  };
+}
+
+function freshMeta({ host, random }: DataDirectoryOptions): Meta {
+  return {
+    clusterId: undefined,
+    brokerId: undefined,
+    directoryId: directoryId(randomId(() => random.nextU32())),
+    bootId: host.bootId,
+    cleanShutdown: false,
+    lossy: false,
+    lastRegisteredIncarnation: undefined,
+    pendingIncarnation: undefined,
+    highestRevision: 0n,
+    restoreGeneration: 0,
+    failedSync: undefined,
+  };
+}
+
+/** What a caller sees where the disk refused. */
+async function explained(disk: Disk, thrown: unknown): Promise<unknown> {
+  if (!(thrown instanceof FileError)) return thrown;
+  if (thrown.reason === 'not-writable') return unusable(disk.root, thrown);
+  return await disk.storageError('use', disk.root, thrown);
+}
+
+function unusable(root: string, thrown: FileError): TributaryError {
+  return new TributaryError('KAFKA_STORAGE_ERROR', `Data directory ${root} cannot be used: ${thrown.message}`, {
+    cause: thrown,
+  });
+}

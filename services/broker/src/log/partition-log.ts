@@ -1,49 +1,509 @@
-/** One partition's log on disk. (Interface first; the class takes its place under the same name.) */
-import type { LeaderEpoch, Offset, TopicConfig } from '@tributary/model';
-import type { FoundRecord, LogBatch, LogHealth, LogSlice, RecoveryReport } from './log-types.ts';
+/**
+ * One partition's log: a folder of segments, and what is known of them in memory. Written means in the page cache, durable means flushed (L2).
+ * The caller appends one group at a time; reading, flushing, retention and checkpoints go on meanwhile.
+ */
+import { assert, type LeaderEpoch, limits, type Offset, type TopicConfig, TributaryError } from '@tributary/model';
+import { FileError } from '@tributary/ports';
+import type { PartitionCheckpoint } from './checkpoint-file.ts';
+import { findEnd } from './cut-position.ts';
+import type { Disk } from './disk.ts';
+import type { EpochHistory } from './epochs.ts';
+import { countRemovable } from './expired-segments.ts';
+import { Flusher } from './flusher.ts';
+import type { LogHome } from './log-home.ts';
+import { LogReader } from './log-reader.ts';
+import type {
+  DamagedRange,
+  FoundRecord,
+  LogBatch,
+  LogHealth,
+  LogReplay,
+  LogSlice,
+  OpenLogOptions,
+  ProducerSnapshot,
+  RecoveryReport,
+} from './log-types.ts';
+import { type WrittenPart, writeBatches } from './log-writer.ts';
+import { Mutex } from './mutex.ts';
+import { type OpenedLog, openFiles } from './opening.ts';
+import type { ProducerSnapshots } from './producer-snapshots.ts';
+import { joinRanges } from './recovery-plan.ts';
+import { replayProducers } from './replay.ts';
+import type { RetentionRule } from './retention.ts';
+import { Segment } from './segment.ts';
+import { SegmentList } from './segment-list.ts';
+import type { LogTail } from './tail-cache.ts';
+import { firstRecordSince, newestRecord } from './time-search.ts';
 
-export type { FoundRecord, LogBatch, LogHealth, LogReplay, LogSlice, ProducerSnapshot, RecoveryReport } from './log-types.ts';
+export type {
+  FoundRecord,
+  LogBatch,
+  LogHealth,
+  LogReplay,
+  LogSlice,
+  ProducerSnapshot,
+  RecoveryReport,
+} from './log-types.ts';
 
-export interface PartitionLog {
-  readonly startOffset: Offset;
-  /** Written; the next batch begins here or later. */
-  readonly endOffset: Offset;
-  /** Flushed; after opening it is the end. */
-  readonly durableOffset: Offset;
+const nothing: LogSlice = { kind: 'end' };
+
+export class PartitionLog {
   readonly recovery: RecoveryReport;
-  readonly health: LogHealth;
-  /** As last checkpointed, or noted since. */
-  readonly highWatermark: Offset;
-  readonly latestEpoch: LeaderEpoch | undefined;
-  readonly sizeBytes: number;
-  readonly segmentCount: number;
-  /** The log remembers it for the next checkpoint and for retention. */
-  noteHighWatermark(offset: Offset): void;
-  configure(config: TopicConfig): void;
-  /** One call at a time. All or nothing. @throws TributaryError KAFKA_STORAGE_ERROR when the disk is full; nothing has changed then. */
-  append(batches: readonly LogBatch[]): Promise<void>;
-  /** Flushes all that was written before the call. @returns the end of what is flushed. Never rejects: a failed sync ends the process (L2). */
-  sync(): Promise<Offset>;
+  readonly #home: LogHome;
+  readonly #disk: Disk;
+  readonly #replay: LogReplay;
+  readonly #segments: SegmentList;
+  readonly #epochs: EpochHistory;
+  readonly #snapshots: ProducerSnapshots;
+  readonly #reader: LogReader;
+  readonly #tail: LogTail;
+  #config: TopicConfig;
+  #start: Offset;
+  #end: Offset;
+  #highWatermark: Offset;
+  #health: LogHealth;
+  #recoveryPoint: Offset;
+  #bytesSinceSnapshot = 0;
+  readonly #flusher: Flusher;
+  /** Of appending, and of whatever must not meet it. */
+  readonly #writing = new Mutex();
+  /** Of what changes the list of segments or writes checkpoints, one at a time. */
+  readonly #upkeep = new Mutex();
+  /** Work that nobody waits for. */
+  #background: Promise<void> = Promise.resolve();
+  readonly #closing = new AbortController();
+
+  private constructor(home: LogHome, opened: OpenedLog, { config, replay }: OpenLogOptions) {
+    const { checkpoint, segments, end, epochs, snapshots, report } = opened;
+    this.#home = home;
+    this.#disk = home.disk;
+    this.#replay = replay;
+    this.#config = config;
+    this.#segments = new SegmentList(segments);
+    this.#epochs = epochs;
+    this.#snapshots = snapshots;
+    this.#reader = new LogReader(this.#segments);
+    this.#tail = home.tail.tail();
+    const first = segments[0]?.base ?? end;
+    this.#start = checkpoint.logStart > first ? checkpoint.logStart : first;
+    this.#end = end;
+    this.#highWatermark = checkpoint.highWatermark;
+    this.#recoveryPoint = checkpoint.recoveryPoint;
+    this.#health = { suspect: checkpoint.suspect, possibleLoss: checkpoint.possibleLoss, damaged: checkpoint.damaged };
+    this.recovery = report;
+    this.#flusher = new Flusher(home.disk, home.folder, end, report.how === 'created');
+  }
+
+  /** Recovers if need be, and replays the producer state. */
+  static async open(home: LogHome, options: OpenLogOptions): Promise<PartitionLog> {
+    const log = new PartitionLog(home, await openFiles(home, options), options);
+    await log.#replayProducers();
+    home.remember(log.#checkpoint());
+    return log;
+  }
+
+  get startOffset(): Offset {
+    return this.#start;
+  }
+
+  /** Written; the next batch begins here or later. */
+  get endOffset(): Offset {
+    return this.#end;
+  }
+
+  /** Flushed; after opening it is the end. */
+  get durableOffset(): Offset {
+    return this.#flusher.durable;
+  }
+
+  /** As checkpointed, or noted since. */
+  get highWatermark(): Offset {
+    return this.#highWatermark;
+  }
+
+  get health(): LogHealth {
+    return this.#health;
+  }
+
+  get latestEpoch(): LeaderEpoch | undefined {
+    return this.#epochs.latest;
+  }
+
+  get sizeBytes(): number {
+    return this.#segments.bytes;
+  }
+
+  get segmentCount(): number {
+    return this.#segments.count;
+  }
+
+  /** For the next checkpoint and for retention. */
+  noteHighWatermark(offset: Offset): void {
+    this.#highWatermark = offset;
+  }
+
+  /** Applies to what happens from now on. */
+  configure(config: TopicConfig): void {
+    this.#config = config;
+  }
+
+  /**
+   * Adds stamped and checked batches at the end: all or none. One call at a time.
+   * @throws TributaryError KAFKA_STORAGE_ERROR when the disk is full; nothing has changed then.
+   */
+  async append(batches: readonly LogBatch[]): Promise<void> {
+    const first = batches[0];
+    if (first === undefined) return;
+    const snapshot = this.#isSnapshotDue(first) ? this.#replay.take() : undefined;
+    if (!this.#writing.tryLock()) await this.#writing.lock();
+    try {
+      this.#count(await writeBatches(this.#home, this.#segments.active, this.#end, batches, this.#config));
+    } catch (thrown) {
+      // What was undone must not come back beside what is written later.
+      this.#flusher.namesChanged();
+      throw thrown;
+    } finally {
+      this.#writing.unlock();
+    }
+    if (snapshot !== undefined) this.#keepSnapshot(snapshot);
+  }
+
+  /** Readers see the batches from now on. */
+  #count(parts: readonly WrittenPart[]): void {
+    for (const { segment, isNew, position, batches } of parts) {
+      if (isNew) this.#roll(segment);
+      let at = position;
+      for (const batch of batches) {
+        if (batch.leaderEpoch !== this.#epochs.latest) this.#epochs.begin(batch.leaderEpoch, batch.baseOffset);
+        segment.note(batch, at, this.#config.indexIntervalBytes);
+        at += batch.bytes.length;
+        this.#tail.add(batch);
+        this.#end = (batch.lastOffset + 1n) as Offset;
+      }
+      this.#bytesSinceSnapshot += at - position;
+      segment.bytes = at;
+      segment.touchedMs = this.#disk.clock.wallMs();
+      this.#flusher.wrote(segment, this.#end);
+    }
+  }
+
+  #roll(segment: Segment): void {
+    this.#segments.active.seal(segment.base);
+    this.#segments.add(segment);
+    this.#flusher.namesChanged();
+    // Nobody else flushes an `async` log, and recovery begins at what is flushed.
+    this.#run(async () => void (await this.sync()));
+  }
+
+  #isSnapshotDue(next: LogBatch): boolean {
+    const { active } = this.#segments;
+    return this.#bytesSinceSnapshot >= limits.snapshotInterval || active.isFullFor(next, active.bytes, this.#config);
+  }
+
+  #keepSnapshot(snapshot: ProducerSnapshot): void {
+    // The state was ahead of the log, or the log was cut: another one is taken soon.
+    if (snapshot.end > this.#end) return;
+    this.#bytesSinceSnapshot = 0;
+    this.#run(async () => {
+      await this.#snapshots.write(snapshot);
+      await this.#snapshots.prune(this.#recoveryPoint);
+    });
+  }
+
+  /** One piece of work after the other, before the log is cut or closed. */
+  #run(work: () => Promise<void>): void {
+    this.#background = this.#background.then(work);
+  }
+
+  /**
+   * Flushes all that was written before the call.
+   * @returns the end of what is flushed. Never rejects: when a sync fails the process ends (L2).
+   */
+  sync(): Promise<Offset> {
+    return this.#flusher.sync();
+  }
+
   /**
    * Batches from `from` on whose last offset is below `upTo`: about `target` bytes, at least one batch, never above `most`.
-   * @throws TributaryError OFFSET_OUT_OF_RANGE, CORRUPT_MESSAGE in a damaged range.
+   * @throws TributaryError OFFSET_OUT_OF_RANGE, CORRUPT_MESSAGE where the disk has lost what was there.
    */
-  read(from: Offset, target: number, most: number, upTo: Offset): LogSlice | Promise<LogSlice>;
-  /** First record with a timestamp ≥ `timestampMs`. */
-  offsetForTimestamp(timestampMs: number): Promise<FoundRecord | undefined>;
-  offsetOfMaxTimestamp(): Promise<FoundRecord | undefined>;
-  /** Cuts all batches that reach `offset` or beyond (none is fine), then replays the producer state up to the end. Not while appending. */
-  truncateTo(offset: Offset): Promise<void>;
-  /** Raises the log start, persisted, and removes segments wholly below it. Never above the high watermark (L4). */
-  advanceStart(offset: Offset): Promise<void>;
+  read(from: Offset, target: number, most: number, upTo: Offset): LogSlice | Promise<LogSlice> {
+    if (from < this.#start || from > this.#end) throw this.#outOfRange(from);
+    const damaged =
+      this.#health.damaged.length === 0 ? undefined : this.#health.damaged.find((range) => isIn(range, from));
+    if (damaged !== undefined) throw lost(this.#home.folder, damaged);
+    if (from >= upTo) return nothing;
+    return this.#tail.read(from, target, most, upTo) ?? this.#readFile(from, target, most, upTo);
+  }
+
+  async #readFile(from: Offset, target: number, most: number, upTo: Offset): Promise<LogSlice> {
+    try {
+      return await this.#reader.read(from, target, most, upTo);
+    } catch (thrown) {
+      // Retention took the segment while it was being opened.
+      if (from < this.#start) throw this.#outOfRange(from);
+      if (thrown instanceof FileError) throw await this.#disk.storageError('read', this.#home.folder, thrown);
+      throw thrown;
+    }
+  }
+
+  #outOfRange(from: Offset): TributaryError {
+    return new TributaryError(
+      'OFFSET_OUT_OF_RANGE',
+      `${this.#home.folder} holds offsets ${this.#start} to ${this.#end}; asked for was ${from}.`,
+    );
+  }
+
+  /** First record with a timestamp ≥ `timestampMs`; undefined: there is none. @throws TributaryError CORRUPT_MESSAGE. */
+  async offsetForTimestamp(timestampMs: number): Promise<FoundRecord | undefined> {
+    return await firstRecordSince([...this.#segments.all], this.#start, timestampMs);
+  }
+
+  /** First record with the newest timestamp; undefined: no record has one. @throws TributaryError CORRUPT_MESSAGE. */
+  async offsetOfMaxTimestamp(): Promise<FoundRecord | undefined> {
+    return await newestRecord([...this.#segments.all], this.#start);
+  }
+
+  /** Persisted before it resolves. @param start where its first batch will begin. */
+  async beginEpoch(epoch: LeaderEpoch, start: Offset): Promise<void> {
+    if (!this.#epochs.begin(epoch, start)) return;
+    await this.#persistCheckpoint();
+  }
+
+  /** End of the newest epoch ≤ `epoch`, and that epoch (R2); undefined: nothing is known, or `epoch` is newer than all here. */
+  endOffsetFor(epoch: LeaderEpoch): { readonly epoch: LeaderEpoch; readonly end: Offset } | undefined {
+    return this.#epochs.endOffsetFor(epoch, this.#end);
+  }
+
+  /**
+   * Cuts every batch that reaches `offset` or beyond (there may be none), then replays the producer state up to the new end. The caller does not
+   * append meanwhile, and knows that nothing below the high watermark goes (R2).
+   */
+  async truncateTo(offset: Offset): Promise<void> {
+    await this.#exclusively(async () => {
+      if (offset < this.#end) await this.#cut(offset);
+      await this.#replayProducers();
+    });
+  }
+
+  async #cut(offset: Offset): Promise<void> {
+    assert(offset >= this.#start, `${this.#home.folder}: cut at ${offset}, below the log start ${this.#start}`);
+    const index = this.#segments.indexOf(offset);
+    const segment = this.#segments.at(index);
+    assert(segment !== undefined, 'every offset has a segment');
+    const { position, end } = await findEnd(segment, offset);
+    this.#epochs.cutEnd(end);
+    // A crash on the way must not find a recovery point or a high watermark beyond the end.
+    const isRemembered = end < this.#recoveryPoint || end < this.#highWatermark;
+    this.#end = end;
+    this.#flusher.cut(end);
+    if (this.#recoveryPoint > end) this.#recoveryPoint = end;
+    if (this.#highWatermark > end) this.#highWatermark = end;
+    this.#tail.truncate(end);
+    this.#reader.forget();
+    if (isRemembered) await this.#persistCheckpoint();
+    for (const gone of this.#segments.keepFirst(index + 1).toReversed()) {
+      this.#flusher.forget(gone);
+      await gone.remove();
+    }
+    await this.#snapshots.dropAbove(end);
+    // Names first: a removed segment that came back would follow a gap.
+    await this.#disk.syncDirectory(this.#home.folder);
+    await this.#shorten(segment, position, end);
+  }
+
+  async #shorten(segment: Segment, position: number, end: Offset): Promise<void> {
+    segment.bytes = position;
+    const file = await segment.openForAppend();
+    try {
+      await file.truncate(position);
+    } catch (thrown) {
+      await this.#disk.fail(segment.path, thrown);
+    }
+    this.#flusher.wrote(segment, end);
+    await segment.reindexTail(end, this.#config.indexIntervalBytes);
+  }
+
+  async #replayProducers(): Promise<void> {
+    this.#bytesSinceSnapshot = await replayProducers(
+      this.#disk,
+      this.#segments,
+      this.#snapshots,
+      this.#replay,
+      this.#start,
+      this.#end,
+    );
+  }
+
+  /** Nobody appends, flushes or keeps house. */
+  async #exclusively<T>(task: () => Promise<T>): Promise<T> {
+    return await this.#upkeep.run(() =>
+      this.#writing.run(async () => {
+        await this.#background;
+        return await this.#flusher.exclusively(task);
+      }),
+    );
+  }
+
+  /** Raises the log start, persisted, and removes the segments wholly below it. @throws TributaryError OFFSET_OUT_OF_RANGE above the high watermark (L4). */
+  async advanceStart(offset: Offset): Promise<void> {
+    if (offset > this.#highWatermark || offset > this.#end) {
+      throw new TributaryError(
+        'OFFSET_OUT_OF_RANGE',
+        `${this.#home.folder}: the log start cannot pass the high watermark ${this.#highWatermark} to ${offset}.`,
+      );
+    }
+    await this.#upkeep.run(async () => {
+      if (offset <= this.#start) return;
+      await this.#moveStart(offset);
+    });
+  }
+
   /** @param now wall clock, ms. @returns how many segments went. */
-  enforceRetention(now: number): Promise<number>;
-  /** Persisted before it resolves. */
-  beginEpoch(epoch: LeaderEpoch, start: Offset): Promise<void>;
-  /** End of the newest epoch ≤ `epoch`, and that epoch. */
-  endOffsetFor(epoch: LeaderEpoch): { readonly epoch: LeaderEpoch; readonly end: Offset } | undefined;
-  /** The controller has taken the replica out of ISR and ELR. */
-  clearSuspect(): Promise<void>;
-  /** Flushes, writes a snapshot, remembers a clean end. */
-  close(): Promise<void>;
+  async enforceRetention(now: number): Promise<number> {
+    return await this.#upkeep.run(async () => {
+      const rule: RetentionRule = { ...this.#config, now, highWatermark: this.#highWatermark };
+      const count = await countRemovable(this.#segments, this.#end, rule);
+      if (count === 0) return 0;
+      if (count === this.#segments.count) await this.#rollEmpty();
+      const start = this.#segments.at(count)?.base ?? this.#end;
+      return await this.#moveStart(start > this.#start ? start : this.#start);
+    });
+  }
+
+  /** So that the segment that was written until now can go. */
+  async #rollEmpty(): Promise<void> {
+    await this.#writing.run(async () => {
+      const segment = new Segment(this.#home, this.#end, 'new');
+      if (segment.base <= this.#segments.active.base) return;
+      await segment.openForAppend();
+      this.#roll(segment);
+    });
+  }
+
+  /** The new start is on the disk before a file goes: afterwards nobody could tell retention from loss. */
+  async #moveStart(start: Offset): Promise<number> {
+    this.#start = start;
+    this.#epochs.cutStart(start);
+    this.#health = { ...this.#health, damaged: joinRanges(this.#health.damaged, start) };
+    await this.#persistCheckpoint();
+    const gone = this.#segments.dropFirst(this.#segments.indexOf(start));
+    const files: string[] = [];
+    await this.#flusher.exclusively(async () => {
+      for (const segment of gone) {
+        this.#flusher.forget(segment);
+        files.push(...(await segment.moveAway()));
+        await segment.release();
+      }
+    });
+    if (files.length > 0) this.#removeLater(files);
+    return gone.length;
+  }
+
+  /** After the delay, for those who still read; what a stop leaves is removed at the next start. */
+  #removeLater(files: readonly string[]): void {
+    const remove = async (): Promise<void> => {
+      await this.#disk.clock.sleep(this.#config.fileDeleteDelayMs, this.#closing.signal);
+      for (const file of files) await this.#disk.files.remove(file);
+    };
+    remove().catch((thrown: unknown) => {
+      if (!this.#closing.signal.aborted) this.#disk.logger.warn('files not removed', { files, why: String(thrown) });
+    });
+  }
+
+  /** The controller has taken the replica out of ISR and ELR: the mark has done its work (L3). */
+  async clearSuspect(): Promise<void> {
+    this.#health = { ...this.#health, suspect: false };
+    await this.#persistCheckpoint();
+  }
+
+  #checkpoint(): PartitionCheckpoint {
+    const bound = this.#config.flushPolicy === 'commit' ? this.#flusher.durable : this.#end;
+    return {
+      recoveryPoint: this.#recoveryPoint,
+      highWatermark: this.#highWatermark < bound ? this.#highWatermark : bound,
+      logStart: this.#start,
+      epochs: this.#epochs.entries,
+      ...this.#health,
+      rewrite: false,
+      lossy: false,
+      closed: undefined,
+    };
+  }
+
+  async #persistCheckpoint(): Promise<void> {
+    this.#home.remember(this.#checkpoint());
+    try {
+      await this.#home.persist();
+    } catch (thrown) {
+      if (thrown instanceof FileError)
+        throw await this.#disk.storageError('write the checkpoint of', this.#home.folder, thrown);
+      throw thrown;
+    }
+  }
+
+  /** Brings the indexes to the disk and tells the data directory how far recovery can trust both. */
+  async prepareCheckpoint(): Promise<void> {
+    await this.#upkeep.run(async () => {
+      if (this.#closing.signal.aborted) return;
+      await this.#advanceRecoveryPoint();
+      this.#home.remember(this.#checkpoint());
+    });
+  }
+
+  async #advanceRecoveryPoint(): Promise<boolean> {
+    const { durable } = this.#flusher;
+    let complete = true;
+    for (const segment of [...this.#segments.all]) {
+      if (segment.hasUnsyncedIndex && !(await segment.persistIndexes())) complete = false;
+    }
+    if (complete) this.#recoveryPoint = durable;
+    return complete;
+  }
+
+  /** Flushes, and leaves the log so that opening it again reads nothing. The log is not to be used any more. */
+  async close(): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort();
+    await this.#exclusively(async () => {
+      await this.#flusher.flushNow();
+      this.#segments.active.pause();
+      const complete = await this.#advanceRecoveryPoint();
+      await this.#writeLastSnapshot();
+      const closed = complete ? this.#segments.all.map((segment) => segment.facts) : undefined;
+      this.#home.remember({ ...this.#checkpoint(), closed });
+      await this.#letGo();
+      this.#home.closed();
+    });
+  }
+
+  async #writeLastSnapshot(): Promise<void> {
+    const snapshot = this.#replay.take();
+    if (snapshot.end === this.#end && this.#end > this.#start) await this.#snapshots.write(snapshot);
+    await this.#snapshots.prune(this.#recoveryPoint);
+    await this.#disk.syncDirectory(this.#home.folder);
+  }
+
+  /** The partition is being deleted: nothing is flushed. */
+  async abandon(): Promise<void> {
+    this.#closing.abort();
+    await this.#exclusively(() => this.#letGo());
+  }
+
+  async #letGo(): Promise<void> {
+    this.#tail.clear();
+    for (const segment of this.#segments.all) {
+      segment.forgetIndexes();
+      await segment.release();
+    }
+  }
+}
+
+const isIn = (range: DamagedRange, offset: Offset): boolean => range.from <= offset && offset < range.to;
+
+function lost(folder: string, range: DamagedRange): TributaryError {
+  return new TributaryError(
+    'CORRUPT_MESSAGE',
+    `${folder}: offsets ${range.from} to ${range.to - 1n} are lost, the disk was damaged; reading goes on at ${range.to}.`,
+  );
 }

@@ -1,0 +1,104 @@
+/** Opening the files of a log: as it was closed, by recovery, or for the first time. */
+import type { Offset, TopicConfig } from '@tributary/model';
+import { emptyCheckpoint, type PartitionCheckpoint, type SegmentFacts } from './checkpoint-file.ts';
+import { EpochHistory } from './epochs.ts';
+import type { LogHome } from './log-home.ts';
+import type { ReplicaRole } from './log-types.ts';
+import { fileName, isLeftover, parseFileName } from './names.ts';
+import { ProducerSnapshots } from './producer-snapshots.ts';
+import { type RecoveredLog, recoverLog } from './recovery.ts';
+import { Segment } from './segment.ts';
+
+export interface OpeningOptions {
+  readonly config: TopicConfig;
+  readonly role: ReplicaRole;
+}
+
+export interface OpenedLog extends RecoveredLog {
+  readonly snapshots: ProducerSnapshots;
+}
+
+export async function openFiles(home: LogHome, options: OpeningOptions): Promise<OpenedLog> {
+  const names = await home.disk.files.list(home.folder);
+  const bases = await tidy(home, names);
+  const snapshots = new ProducerSnapshots(home.disk, home.folder, names);
+  const checkpoint = home.checkpoint();
+  if (checkpoint === undefined && bases.length === 0) return { ...(await create(home)), snapshots };
+  const known = checkpoint ?? emptyCheckpoint;
+  const reopened = await reopen(home, bases, known);
+  if (reopened !== undefined) return { ...reopened, snapshots };
+  const recovered = await recoverLog(
+    home,
+    bases,
+    { ...known, closed: undefined },
+    {
+      ...options,
+      persist: async (changed) => {
+        home.remember(changed);
+        await home.persist();
+      },
+    },
+  );
+  // Before anything is appended: a snapshot that came back would not fit what then lies below it.
+  if (await snapshots.dropAbove(recovered.end)) await home.disk.syncDirectory(home.folder);
+  return { ...recovered, snapshots };
+}
+
+/** Removes what a crash left behind. @returns the bases of the segments. */
+async function tidy(home: LogHome, names: readonly string[]): Promise<readonly Offset[]> {
+  const bases: Offset[] = [];
+  for (const name of names) {
+    const parsed = parseFileName(name);
+    if (parsed?.kind === 'log') bases.push(parsed.base);
+    const isOrphan =
+      (parsed?.kind === 'index' || parsed?.kind === 'timeindex') && !names.includes(fileName(parsed.base, 'log'));
+    if (isOrphan || isLeftover(name)) await home.disk.files.remove(`${home.folder}/${name}`);
+  }
+  return bases;
+}
+
+async function create(home: LogHome): Promise<RecoveredLog> {
+  await home.disk.files.makeDirectory(home.folder);
+  const active = new Segment(home, emptyCheckpoint.logStart, 'new');
+  await active.openForAppend();
+  return {
+    segments: [active],
+    end: active.base,
+    epochs: new EpochHistory(),
+    checkpoint: emptyCheckpoint,
+    report: { how: 'created', scannedBytes: 0, cutBytes: 0 },
+  };
+}
+
+/** undefined: it was not closed, or the files are not as they were then. */
+async function reopen(
+  home: LogHome,
+  bases: readonly Offset[],
+  checkpoint: PartitionCheckpoint,
+): Promise<RecoveredLog | undefined> {
+  const { closed } = checkpoint;
+  if (closed === undefined || !isAsClosed(closed, bases)) return undefined;
+  const segments = closed.map((facts) => Segment.fromFacts(home, facts));
+  const active = segments.at(-1);
+  if (active === undefined) return undefined;
+  const file = await active.openForAppend();
+  if (file.size !== active.bytes) {
+    home.disk.logger.warn('segment changed while its log was closed', {
+      path: active.path,
+      bytes: file.size,
+      closed: active.bytes,
+    });
+    await active.release();
+    return undefined;
+  }
+  return {
+    segments,
+    end: checkpoint.recoveryPoint,
+    epochs: new EpochHistory(checkpoint.epochs),
+    checkpoint: { ...checkpoint, closed: undefined },
+    report: { how: 'clean', scannedBytes: 0, cutBytes: 0 },
+  };
+}
+
+const isAsClosed = (closed: readonly SegmentFacts[], bases: readonly Offset[]): boolean =>
+  closed.length === bases.length && closed.every(({ base }, index) => base === bases[index]);

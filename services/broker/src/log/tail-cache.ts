@@ -1,0 +1,133 @@
+// pure
+/**
+ * The newest batches of all logs, in memory, under one budget: what consumers at the end of a log and followers read, without a copy and
+ * without waiting. The oldest batch of all logs goes first.
+ */
+import type { Offset } from '@tributary/model';
+import type { LogBatch, LogSlice } from './log-types.ts';
+
+export class TailCache {
+  readonly #budget: number;
+  #bytes = 0;
+  /** Whose turn it is to give up its oldest batch: one entry for each batch added. Entries before #first are gone. */
+  #order: LogTail[] = [];
+  #first = 0;
+
+  /** @param budget bytes. */
+  constructor(budget: number) {
+    this.#budget = budget;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** The part of one log. */
+  tail(): LogTail {
+    return new LogTail(this);
+  }
+
+  /** For {@link LogTail}. */
+  grown(tail: LogTail, bytes: number): void {
+    this.#bytes += bytes;
+    this.#order.push(tail);
+    while (this.#bytes > this.#budget && this.#first < this.#order.length) {
+      this.#order[this.#first]?.dropOldest();
+      this.#first++;
+    }
+    if (this.#first > 1024 && this.#first * 2 > this.#order.length) {
+      this.#order = this.#order.slice(this.#first);
+      this.#first = 0;
+    }
+  }
+
+  /** For {@link LogTail}. */
+  shrunk(bytes: number): void {
+    this.#bytes -= bytes;
+  }
+
+  /** For {@link LogTail}: it holds nothing any more. */
+  forget(tail: LogTail): void {
+    this.#order = this.#order.slice(this.#first).filter((other) => other !== tail);
+    this.#first = 0;
+  }
+}
+
+const end: LogSlice = { kind: 'end' };
+
+export class LogTail {
+  readonly #cache: TailCache;
+  /** In offset order, without a hole from the first to the end of the log; those before #first are gone. */
+  #batches: LogBatch[] = [];
+  #first = 0;
+
+  constructor(cache: TailCache) {
+    this.#cache = cache;
+  }
+
+  add(batch: LogBatch): void {
+    this.#batches.push(batch);
+    this.#cache.grown(this, batch.bytes.length);
+  }
+
+  /** For {@link TailCache}. */
+  dropOldest(): void {
+    const batch = this.#batches[this.#first];
+    if (batch === undefined) return;
+    this.#first++;
+    this.#cache.shrunk(batch.bytes.length);
+    if (this.#first > 64 && this.#first * 2 > this.#batches.length) {
+      this.#batches = this.#batches.slice(this.#first);
+      this.#first = 0;
+    }
+  }
+
+  /** See PartitionLog.read; undefined: `from` lies before what is held here. */
+  read(from: Offset, target: number, most: number, upTo: Offset): LogSlice | undefined {
+    const oldest = this.#batches[this.#first];
+    if (oldest === undefined || from < oldest.baseOffset) return undefined;
+    let at = this.#find(from);
+    const first = this.#batches[at];
+    if (first === undefined || first.lastOffset >= upTo) return end;
+    if (first.bytes.length > most) return { kind: 'too-large', size: first.bytes.length };
+    const records = [first.bytes];
+    let bytes = first.bytes.length;
+    let last = first.lastOffset;
+    for (let batch = this.#batches[++at]; batch !== undefined; batch = this.#batches[++at]) {
+      bytes += batch.bytes.length;
+      if (bytes > target || batch.lastOffset >= upTo) break;
+      records.push(batch.bytes);
+      last = batch.lastOffset;
+    }
+    return { kind: 'records', records, next: (last + 1n) as Offset };
+  }
+
+  /** Index of the first batch that reaches `from`. */
+  #find(from: Offset): number {
+    let low = this.#first;
+    let high = this.#batches.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#batches[middle]?.lastOffset ?? 0n) < from) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** Drops the batches that reach `offset` or beyond. */
+  truncate(offset: Offset): void {
+    while (this.#batches.length > this.#first) {
+      const batch = this.#batches[this.#batches.length - 1];
+      if (batch === undefined || batch.lastOffset < offset) return;
+      this.#batches.pop();
+      this.#cache.shrunk(batch.bytes.length);
+    }
+  }
+
+  clear(): void {
+    while (this.#batches.length > this.#first) this.dropOldest();
+    this.#batches = [];
+    this.#first = 0;
+    this.#cache.forget(this);
+  }
+}
