@@ -1,6 +1,14 @@
 // pure
 import type { NodeId, TopicId } from '@tributary/model';
-import type { BrokerStatus, PartitionInfo, PartitionName, RegistrationInfo, RemovalInfo, Stored, TopicInfo } from './state.ts';
+import type {
+  BrokerStatus,
+  PartitionInfo,
+  PartitionName,
+  RegistrationInfo,
+  RemovalInfo,
+  Stored,
+  TopicInfo,
+} from './state.ts';
 
 export interface BrokerImage {
   readonly nodeId: NodeId;
@@ -55,7 +63,10 @@ export function mergeDeltas(first: ClusterDelta, second: ClusterDelta): ClusterD
   };
 }
 
-function mergeChanges<K, C extends Change<unknown>>(first: ReadonlyMap<K, C>, second: ReadonlyMap<K, C>): ReadonlyMap<K, C> {
+function mergeChanges<K, C extends Change<unknown>>(
+  first: ReadonlyMap<K, C>,
+  second: ReadonlyMap<K, C>,
+): ReadonlyMap<K, C> {
   if (first.size === 0) return second;
   const merged = new Map(first);
   for (const [key, change] of second) {

@@ -81,8 +81,7 @@ export class EmbeddedMetadataStore implements MetadataStore, AsyncDisposable {
     try {
       const { keys, isNew } = await Journal.load(files, directory);
       voidLeases(keys);
-      const journal = await Journal.begin(files, directory, keys);
-      if (isNew) await files.syncDirectory(parentOf(directory));
+      const journal = await Journal.begin(files, directory, keys, isNew);
       return new EmbeddedMetadataStore({ keys, journal, lock, clock, random, host });
     } catch (thrown) {
       await lock[Symbol.asyncDispose]();
@@ -99,7 +98,8 @@ export class EmbeddedMetadataStore implements MetadataStore, AsyncDisposable {
     checkTransaction(transaction);
     return this.#enqueue((staging) => {
       for (const { lease } of transaction.put) {
-        if (lease !== undefined && !this.#leases.has(lease.id)) throw new Error(`The metadata lease ${lease.id} has run out.`);
+        if (lease !== undefined && !this.#leases.has(lease.id))
+          throw new Error(`The metadata lease ${lease.id} has run out.`);
       }
       return staging.stage(transaction);
     });
@@ -108,7 +108,10 @@ export class EmbeddedMetadataStore implements MetadataStore, AsyncDisposable {
   async #enqueue(stage: (staging: Staging) => boolean): Promise<CommitResult> {
     this.#over.signal.throwIfAborted();
     if (this.#waiting.length >= limits.metadataWaiting) {
-      throw new TributaryError('THROTTLING_QUOTA_EXCEEDED', `${limits.metadataWaiting} metadata changes already wait for the disk; try again.`);
+      throw new TributaryError(
+        'THROTTLING_QUOTA_EXCEEDED',
+        `${limits.metadataWaiting} metadata changes already wait for the disk; try again.`,
+      );
     }
     const settle = Promise.withResolvers<CommitResult>();
     this.#waiting.push({ stage, settle });
@@ -194,7 +197,9 @@ export class EmbeddedMetadataStore implements MetadataStore, AsyncDisposable {
       signal.throwIfAborted();
       this.#over.signal.throwIfAborted();
       if (next <= this.#history.compacted) {
-        throw new CompactedError(`Revision ${next} is compacted; the oldest one kept is ${this.#history.compacted + 1n}.`);
+        throw new CompactedError(
+          `Revision ${next} is compacted; the oldest one kept is ${this.#history.compacted + 1n}.`,
+        );
       }
       const effects = this.#history.at(next);
       const silentMs = this.#clock.monotonicMs() - spokeMs;
@@ -268,7 +273,8 @@ export class EmbeddedMetadataStore implements MetadataStore, AsyncDisposable {
 
   async compact(revision: bigint): Promise<void> {
     this.#over.signal.throwIfAborted();
-    if (revision > this.#keys.revision) throw new Error(`Cannot compact up to revision ${revision}: the store is at ${this.#keys.revision}.`);
+    if (revision > this.#keys.revision)
+      throw new Error(`Cannot compact up to revision ${revision}: the store is at ${this.#keys.revision}.`);
     this.#history.compact(revision);
   }
 
@@ -297,11 +303,4 @@ function voidLeases(keys: KeySpace): void {
 function storageError(thrown: unknown): TributaryError {
   const why = thrown instanceof Error ? thrown.message : String(thrown);
   return new TributaryError('KAFKA_STORAGE_ERROR', `The metadata store cannot write: ${why}`, { cause: thrown });
-}
-
-/** Paths are the file system's, with "/". */
-function parentOf(directory: string): string {
-  const slash = directory.replace(/\/+$/, '').lastIndexOf('/');
-  if (slash < 0) return '.';
-  return slash === 0 ? '/' : directory.slice(0, slash);
 }

@@ -16,7 +16,12 @@ export class StoreWentBackError extends Error {
  * revision after a break, lists again when that is compacted, and takes a silent watch for dead. Ends only by throwing: the signal's reason,
  * {@link StoreWentBackError}, or a TributaryError that names a key it cannot read.
  */
-export async function* follow(store: MetadataStore, keys: MetadataKeys, clock: Clock, signal: AbortSignal): AsyncGenerator<ImageChange, never> {
+export async function* follow(
+  store: MetadataStore,
+  keys: MetadataKeys,
+  clock: Clock,
+  signal: AbortSignal,
+): AsyncGenerator<ImageChange, never> {
   let image = ClusterImage.empty;
   let listed = false;
   let retryMs: number = limits.storeRetryMsMin;

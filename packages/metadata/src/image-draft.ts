@@ -2,7 +2,16 @@
 import type { NodeId, TopicId } from '@tributary/model';
 import { type BrokerImage, type Change, type ClusterDelta, type TopicRemovals, partitionKey } from './delta.ts';
 import type { ImmutableMap } from './immutable-map.ts';
-import type { ClusterInfo, ControllerInfo, PartitionInfo, PartitionName, RemovalInfo, StateChange, Stored, TopicInfo } from './state.ts';
+import type {
+  ClusterInfo,
+  ControllerInfo,
+  PartitionInfo,
+  PartitionName,
+  RemovalInfo,
+  StateChange,
+  Stored,
+  TopicInfo,
+} from './state.ts';
 
 export type PartitionList = readonly (Stored<PartitionInfo> | undefined)[];
 export const noPartitions: PartitionList = [];
@@ -138,11 +147,14 @@ export class ImageDraft {
 
   finish(revision: bigint): { readonly contents: Contents; readonly delta: ClusterDelta } {
     const base = this.#base;
-    const partitions = new Map([...this.#partitions].map(([id, list]) => [id, list.some((each) => each !== undefined) ? list : undefined]));
+    const partitions = new Map(
+      [...this.#partitions].map(([id, list]) => [id, list.some((each) => each !== undefined) ? list : undefined]),
+    );
     const removals = new Map([...this.#removals].map(([id, each]) => [id, each.size > 0 ? each : undefined]));
     const touched = this.#touchedPartitions();
     let partitionCount = base.partitionCount;
-    for (const { before, after } of touched.values()) partitionCount += (after === undefined ? 0 : 1) - (before === undefined ? 0 : 1);
+    for (const { before, after } of touched.values())
+      partitionCount += (after === undefined ? 0 : 1) - (before === undefined ? 0 : 1);
     return {
       contents: {
         revision,
@@ -190,7 +202,10 @@ export class ImageDraft {
   }
 }
 
-function changesOf<K, V>(touched: ReadonlyMap<K, V | undefined>, base: (key: K) => V | undefined): ReadonlyMap<K, Change<V>> {
+function changesOf<K, V>(
+  touched: ReadonlyMap<K, V | undefined>,
+  base: (key: K) => V | undefined,
+): ReadonlyMap<K, Change<V>> {
   const changes = new Map<K, Change<V>>();
   for (const [key, after] of touched) {
     const before = base(key);

@@ -1,9 +1,24 @@
 // pure
-import { type BrokerEpoch, type IncarnationId, type NodeId, type PartitionIndex, type TopicId, brokerEpoch } from '@tributary/model';
+import {
+  type BrokerEpoch,
+  type IncarnationId,
+  type NodeId,
+  type PartitionIndex,
+  type TopicId,
+  brokerEpoch,
+} from '@tributary/model';
 import { type BrokerImage, type ClusterDelta, type TopicRemovals, emptyDelta, partitionKey } from './delta.ts';
 import { type Contents, type PartitionList, ImageDraft, noPartitions, noRemovals } from './image-draft.ts';
 import { ImmutableMap } from './immutable-map.ts';
-import type { ClusterInfo, ControllerInfo, PartitionInfo, RegistrationInfo, StateChange, Stored, TopicInfo } from './state.ts';
+import type {
+  ClusterInfo,
+  ControllerInfo,
+  PartitionInfo,
+  RegistrationInfo,
+  StateChange,
+  Stored,
+  TopicInfo,
+} from './state.ts';
 
 export interface ImageChange {
   readonly image: ClusterImage;
@@ -159,7 +174,12 @@ export function deltaFromNothing(image: ClusterImage): ClusterDelta {
     brokers: appeared(Iterator.from(image.brokers()).map((broker) => [broker.nodeId, broker] as const)),
     topics: appeared(Iterator.from(image.topics()).map((topic) => [topic.topicId, topic] as const)),
     partitions: new Map(
-      image.partitions().map((after) => [partitionKey(after), { topicId: after.topicId, partition: after.partition, before: undefined, after }]),
+      image
+        .partitions()
+        .map((after) => [
+          partitionKey(after),
+          { topicId: after.topicId, partition: after.partition, before: undefined, after },
+        ]),
     ),
     removals: appeared(image.removals()),
   };

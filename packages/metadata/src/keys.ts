@@ -13,7 +13,10 @@ export interface MetadataKeys {
 
 /** @param installation one name per cluster sharing a store: letters, digits, "-", "_", "." */
 export function metadataKeys(installation: string): MetadataKeys {
-  assert(/^[A-Za-z0-9._-]+$/.test(installation), `the metadata prefix "${installation}" has other characters than letters, digits, ".", "_", "-"`);
+  assert(
+    /^[A-Za-z0-9._-]+$/.test(installation),
+    `the metadata prefix "${installation}" has other characters than letters, digits, ".", "_", "-"`,
+  );
   const prefix = `/tributary/${installation}/`;
   return {
     prefix,
@@ -60,7 +63,8 @@ function parse(path: string): Place | undefined {
     if (third === 'state') return { kind: 'broker-status', nodeId: node };
   }
   if (depth === 3 && isWhole(third)) {
-    if (first === 'partitions') return { kind: 'partition', topicId: topicId(second), partition: partitionIndex(Number(third)) };
+    if (first === 'partitions')
+      return { kind: 'partition', topicId: topicId(second), partition: partitionIndex(Number(third)) };
     if (first === 'removals') return { kind: 'removal', topicId: topicId(second), nodeId: nodeId(Number(third)) };
   }
   return undefined;

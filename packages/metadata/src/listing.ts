@@ -51,7 +51,8 @@ function placesOf(image: ClusterImage): Map<string, Place> {
     places.set(`partition ${topicId} ${partition}`, { kind: 'partition', topicId, partition });
   }
   for (const [topicId, removals] of image.removals()) {
-    for (const nodeId of removals.keys()) places.set(`removal ${topicId} ${nodeId}`, { kind: 'removal', topicId, nodeId });
+    for (const nodeId of removals.keys())
+      places.set(`removal ${topicId} ${nodeId}`, { kind: 'removal', topicId, nodeId });
   }
   return places;
 }

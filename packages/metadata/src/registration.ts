@@ -63,22 +63,39 @@ function held(lease: Lease, epoch: BrokerEpoch): HeldRegistration {
 }
 
 /** One attempt. @returns undefined when another registration came in between. */
-async function write(store: MetadataStore, keys: MetadataKeys, registration: RegistrationInfo, lease: Lease): Promise<BrokerEpoch | undefined> {
+async function write(
+  store: MetadataStore,
+  keys: MetadataKeys,
+  registration: RegistrationInfo,
+  lease: Lease,
+): Promise<BrokerEpoch | undefined> {
   const place = { kind: 'registration', nodeId: registration.nodeId } as const;
   const existing = await readRegistration(store, keys, keys.of(place));
   if (existing !== undefined) {
     refuseOtherDirectory(existing, registration);
     // A deletion and a creation, in two transactions: the create revision, which is the epoch, must change, and no transaction may name a key twice.
-    const removal = { expect: [{ place, is: 'modified-at', revision: existing.modRevision }], put: [], delete: [place] } as const;
+    const removal = {
+      expect: [{ place, is: 'modified-at', revision: existing.modRevision }],
+      put: [],
+      delete: [place],
+    } as const;
     const { succeeded } = await store.commit(encodeTransaction(keys, removal));
     if (!succeeded) return undefined;
   }
-  const creation = { expect: [{ place, is: 'absent' }], put: [{ kind: 'registration', value: registration }], delete: [] } as const;
+  const creation = {
+    expect: [{ place, is: 'absent' }],
+    put: [{ kind: 'registration', value: registration }],
+    delete: [],
+  } as const;
   const { succeeded, revision } = await store.commit(encodeTransaction(keys, creation, lease));
   return succeeded ? brokerEpoch(revision) : undefined;
 }
 
-async function readRegistration(store: MetadataStore, keys: MetadataKeys, key: string): Promise<Stored<RegistrationInfo> | undefined> {
+async function readRegistration(
+  store: MetadataStore,
+  keys: MetadataKeys,
+  key: string,
+): Promise<Stored<RegistrationInfo> | undefined> {
   const { entries } = await store.read(key);
   const entry = entries.find((each) => each.key === key);
   const put = entry === undefined ? undefined : decodeEntry(keys, entry);

@@ -20,7 +20,9 @@ export async function confirmRemoval(
 ): Promise<void> {
   const transaction = encodeTransaction(keys, {
     expect: [{ place: { kind: 'topic', topicId: topic.topicId }, is: 'created-at', revision: topic.createRevision }],
-    put: [{ kind: 'removal', value: { topicId: topic.topicId, nodeId: replica.nodeId, directoryId: replica.directoryId } }],
+    put: [
+      { kind: 'removal', value: { topicId: topic.topicId, nodeId: replica.nodeId, directoryId: replica.directoryId } },
+    ],
     delete: [],
   });
   let retryMs: number = limits.storeRetryMsMin;

@@ -14,7 +14,17 @@ import {
 import type { Comparison, Entry, Lease, Transaction, WatchRevision } from '@tributary/ports';
 import * as wire from '@tributary/wire';
 import type { MetadataKeys } from './keys.ts';
-import type { Expectation, FlushPolicy, PartitionInfo, Place, Replica, StateChange, StateTransaction, TopicPhase, Value } from './state.ts';
+import type {
+  Expectation,
+  FlushPolicy,
+  PartitionInfo,
+  Place,
+  Replica,
+  StateChange,
+  StateTransaction,
+  TopicPhase,
+  Value,
+} from './state.ts';
 
 /** The key that holds a value. */
 export function placeOf(value: Value): Place {
@@ -82,10 +92,17 @@ export function decodeEntry(keys: MetadataKeys, entry: Entry): (StateChange & { 
   const place = keys.parse(entry.key);
   if (place === undefined) return undefined;
   try {
-    return { kind: 'put', value: decodeValue(place, JSON.parse(entry.value)), createRevision: entry.createRevision, modRevision: entry.modRevision };
+    return {
+      kind: 'put',
+      value: decodeValue(place, JSON.parse(entry.value)),
+      createRevision: entry.createRevision,
+      modRevision: entry.modRevision,
+    };
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new TributaryError('CORRUPT_MESSAGE', `The metadata key ${entry.key} holds no valid ${place.kind}: ${why}.`, { cause });
+    throw new TributaryError('CORRUPT_MESSAGE', `The metadata key ${entry.key} holds no valid ${place.kind}: ${why}.`, {
+      cause,
+    });
   }
 }
 
@@ -162,7 +179,10 @@ function decodeValue(place: Place, json: unknown): Value {
     }
     case 'controller': {
       const read = wire.ControllerElection.fromJSON(json);
-      return { kind: 'controller', value: { ...read, nodeId: nodeId(read.nodeId), incarnationId: incarnationId(read.incarnationId) } };
+      return {
+        kind: 'controller',
+        value: { ...read, nodeId: nodeId(read.nodeId), incarnationId: incarnationId(read.incarnationId) },
+      };
     }
     case 'registration':
       return { kind: 'registration', value: registrationFromWire(wire.BrokerRegistration.fromJSON(json)) };
@@ -170,13 +190,21 @@ function decodeValue(place: Place, json: unknown): Value {
       const read = wire.BrokerState.fromJSON(json);
       return {
         kind: 'broker-status',
-        value: { ...member(read), brokerEpoch: brokerEpoch(read.brokerEpoch), incarnationId: incarnationId(read.incarnationId), fenced: read.fenced },
+        value: {
+          ...member(read),
+          brokerEpoch: brokerEpoch(read.brokerEpoch),
+          incarnationId: incarnationId(read.incarnationId),
+          fenced: read.fenced,
+        },
       };
     }
     case 'topic': {
       const read = wire.TopicState.fromJSON(json);
       const phase = phaseFromWire(read.phase);
-      return { kind: 'topic', value: { ...read, topicId: topicId(read.topicId), phase, removingReplicas: read.removingReplicas.map(member) } };
+      return {
+        kind: 'topic',
+        value: { ...read, topicId: topicId(read.topicId), phase, removingReplicas: read.removingReplicas.map(member) },
+      };
     }
     case 'topic-name':
       if (typeof json !== 'string') throw new Error('it is not a topic id');
@@ -200,7 +228,10 @@ function registrationFromWire(read: wire.BrokerRegistration): (Value & { readonl
     ...read,
     ...member(read),
     incarnationId: incarnationId(read.incarnationId),
-    suspects: read.suspects.map((each) => ({ topicId: topicId(each.topicId), partition: partitionIndex(each.partition) })),
+    suspects: read.suspects.map((each) => ({
+      topicId: topicId(each.topicId),
+      partition: partitionIndex(each.partition),
+    })),
   };
 }
 

@@ -1,7 +1,15 @@
 // pure
 /** What the controller makes of brokers that come and go (R6). Each sequence ends with the broker's status; a takeover begins it again. */
 import { type BrokerEpoch, type NodeId, brokerEpoch } from '@tributary/model';
-import type { BrokerImage, ClusterImage, Expectation, PartitionInfo, RegistrationInfo, Replica, Stored } from '@tributary/metadata';
+import type {
+  BrokerImage,
+  ClusterImage,
+  Expectation,
+  PartitionInfo,
+  RegistrationInfo,
+  Replica,
+  Stored,
+} from '@tributary/metadata';
 import { type Candidates, type Verdict, admit, fence } from './leader-election.ts';
 import { type Step, chunks } from './step.ts';
 
@@ -21,7 +29,11 @@ export function settleBrokers(image: ClusterImage, gone: ReadonlySet<NodeId>): r
 function letIn(image: ClusterImage, broker: BrokerImage, registration: Stored<RegistrationInfo>): readonly Step[] {
   const { nodeId, directoryId, incarnationId } = registration;
   // Decisions about this registration must not outlive it.
-  const expectSame: Expectation = { place: { kind: 'registration', nodeId }, is: 'created-at', revision: registration.createRevision };
+  const expectSame: Expectation = {
+    place: { kind: 'registration', nodeId },
+    is: 'created-at',
+    revision: registration.createRevision,
+  };
   const speaks = image.cluster === undefined || within(registration, image.cluster.version);
   const suspects = new Set(registration.suspects.map((each) => `${each.topicId}/${each.partition}`));
   const replica: Replica = { nodeId, directoryId };
@@ -40,7 +52,11 @@ function letIn(image: ClusterImage, broker: BrokerImage, registration: Stored<Re
   };
   const last: Step = {
     why: speaks ? `broker ${nodeId} unfenced` : `broker ${nodeId} kept out: it does not speak the cluster's version`,
-    transaction: { expect: [expectSame, statusUnchanged(broker)], put: [{ kind: 'broker-status', value: status }], delete: [] },
+    transaction: {
+      expect: [expectSame, statusUnchanged(broker)],
+      put: [{ kind: 'broker-status', value: status }],
+      delete: [],
+    },
   };
   return [...partitions, last];
 }
@@ -50,10 +66,19 @@ function seeOut(image: ClusterImage, broker: BrokerImage): readonly Step[] {
   if (status === undefined) return [];
   const expectGone: Expectation = { place: { kind: 'registration', nodeId }, is: 'absent' };
   const candidates = candidatesIn(image);
-  const partitions = changePartitions(image, (partition) => fence(partition, nodeId, candidates), `loss of broker ${nodeId}`, [expectGone]);
+  const partitions = changePartitions(
+    image,
+    (partition) => fence(partition, nodeId, candidates),
+    `loss of broker ${nodeId}`,
+    [expectGone],
+  );
   const last: Step = {
     why: `broker ${nodeId} fenced`,
-    transaction: { expect: [expectGone, statusUnchanged(broker)], put: [{ kind: 'broker-status', value: { ...status, fenced: true } }], delete: [] },
+    transaction: {
+      expect: [expectGone, statusUnchanged(broker)],
+      put: [{ kind: 'broker-status', value: { ...status, fenced: true } }],
+      delete: [],
+    },
   };
   return [...partitions, last];
 }
@@ -93,7 +118,11 @@ export function candidatesIn(image: ClusterImage): Candidates {
     canLead: ({ nodeId, directoryId }) => {
       const broker = image.broker(nodeId);
       const epoch = broker?.registration === undefined ? undefined : epochIn(broker.registration);
-      return broker?.status?.fenced === false && broker.status.brokerEpoch === epoch && broker.registration?.directoryId === directoryId;
+      return (
+        broker?.status?.fenced === false &&
+        broker.status.brokerEpoch === epoch &&
+        broker.registration?.directoryId === directoryId
+      );
     },
     isFenced: (nodeId) => image.broker(nodeId)?.status?.fenced ?? true,
     directoryOf: (nodeId) => image.broker(nodeId)?.registration?.directoryId,

@@ -100,7 +100,8 @@ class ElectedController implements Controller {
         const keptFrom = images.current.revision - BigInt(limits.metadataHistoryRevisions);
         if (keptFrom > 1n) await store.compact(keptFrom);
       } catch (thrown) {
-        if (!signal.aborted) logger.warn('metadata-compaction-failed', { why: thrown instanceof Error ? thrown.message : String(thrown) });
+        if (!signal.aborted)
+          logger.warn('metadata-compaction-failed', { why: thrown instanceof Error ? thrown.message : String(thrown) });
       }
     }
   }

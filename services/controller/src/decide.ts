@@ -61,7 +61,8 @@ function nameCluster(clusterId: ClusterId): Step {
 /** The block is the one below the `nextId` that it puts. */
 function allocateProducerIds(image: ClusterImage, nodeId: NodeId, epoch: BrokerEpoch): Step {
   const registration = image.broker(nodeId)?.registration;
-  if (registration === undefined) throw new TributaryError('BROKER_ID_NOT_REGISTERED', `Broker ${nodeId} is not registered.`);
+  if (registration === undefined)
+    throw new TributaryError('BROKER_ID_NOT_REGISTERED', `Broker ${nodeId} is not registered.`);
   if (registration.createRevision !== epoch) {
     throw new TributaryError(
       'STALE_BROKER_EPOCH',
@@ -70,12 +71,16 @@ function allocateProducerIds(image: ClusterImage, nodeId: NodeId, epoch: BrokerE
   }
   const before = image.producerIds;
   const place = { kind: 'producer-ids' } as const;
-  const expect: Expectation = before === undefined ? { place, is: 'absent' } : { place, is: 'modified-at', revision: before.modRevision };
+  const expect: Expectation =
+    before === undefined ? { place, is: 'absent' } : { place, is: 'modified-at', revision: before.modRevision };
   const nextId = (before?.nextId ?? firstProducerId) + BigInt(limits.producerIdBlock);
   return {
     why: `producer ids below ${nextId} for broker ${nodeId}`,
     transaction: {
-      expect: [expect, { place: { kind: 'registration', nodeId }, is: 'created-at', revision: registration.createRevision }],
+      expect: [
+        expect,
+        { place: { kind: 'registration', nodeId }, is: 'created-at', revision: registration.createRevision },
+      ],
       put: [{ kind: 'producer-ids', value: { nextId } }],
       delete: [],
     },

@@ -22,7 +22,13 @@ export function describeConfigs(topic: Stored<TopicInfo>, defaults: TopicDefault
     const set = topic.configs[name];
     const default_ = ofBrokers[name] ?? known.default;
     const fallback = default_ === known.default ? ConfigSource.DEFAULT : ConfigSource.BROKER;
-    return { name, value: set ?? default_, defaultValue: default_, source: set === undefined ? fallback : ConfigSource.TOPIC, documentation: known.doc };
+    return {
+      name,
+      value: set ?? default_,
+      defaultValue: default_,
+      source: set === undefined ? fallback : ConfigSource.TOPIC,
+      documentation: known.doc,
+    };
   });
 }
 

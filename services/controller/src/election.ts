@@ -1,4 +1,11 @@
-import { type Expectation, type ImageSource, type MetadataKeys, type StateTransaction, LinkedAbort, encodeTransaction } from '@tributary/metadata';
+import {
+  type Expectation,
+  type ImageSource,
+  type MetadataKeys,
+  type StateTransaction,
+  LinkedAbort,
+  encodeTransaction,
+} from '@tributary/metadata';
 import { type IncarnationId, type NodeId, incarnationId, limits, randomId } from '@tributary/model';
 import type { Clock, Logger, MetadataStore, Random } from '@tributary/ports';
 
@@ -79,7 +86,9 @@ async function stand(
   const lost = (): void => candidacy.abort(lease.lost.reason);
   lease.lost.addEventListener('abort', lost, { once: true });
   try {
-    const { succeeded, revision } = await asking(store.commit(encodeTransaction(keys, candidature(self, incarnation), lease)));
+    const { succeeded, revision } = await asking(
+      store.commit(encodeTransaction(keys, candidature(self, incarnation), lease)),
+    );
     if (!succeeded) return false;
     // Everything that an earlier controller wrote is in the image from here on, and it cannot write any more.
     await images.reached(revision, candidacy.signal);

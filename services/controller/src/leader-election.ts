@@ -43,7 +43,12 @@ export function fence(partition: PartitionInfo, node: NodeId, candidates: Candid
  * A broker registered and is about to be unfenced: ends every leadership of its previous incarnation, takes away places that its data no
  * longer deserves, and gives partitions that waited for it a leader. @returns the same object when nothing changes.
  */
-export function admit(partition: PartitionInfo, replica: Replica, verdict: Verdict, candidates: Candidates): PartitionInfo {
+export function admit(
+  partition: PartitionInfo,
+  replica: Replica,
+  verdict: Verdict,
+  candidates: Candidates,
+): PartitionInfo {
   const node = replica.nodeId;
   if (!hasReplica(partition, node)) return partition;
   const joined: Candidates = {
@@ -68,13 +73,15 @@ export function admit(partition: PartitionInfo, replica: Replica, verdict: Verdi
 /** The place that the verdict leaves to a replica, before any election. */
 function judge(partition: PartitionInfo, node: NodeId, verdict: Verdict): PartitionInfo {
   if (verdict === 'keeps') {
-    const wholeAndLast = hasNoMember(partition) && partition.lastMembers.includes(node) && partition.effectiveFlushPolicy === 'commit';
+    const wholeAndLast =
+      hasNoMember(partition) && partition.lastMembers.includes(node) && partition.effectiveFlushPolicy === 'commit';
     return wholeAndLast ? { ...partition, isr: [node], lastMembers: [] } : partition;
   }
   const isr = partition.isr.filter((each) => each !== node);
   const eligibleLeaderReplicas = partition.eligibleLeaderReplicas.filter((each) => each !== node);
   const stay = { ...partition, isr, eligibleLeaderReplicas };
-  const wasMember = isr.length < partition.isr.length || eligibleLeaderReplicas.length < partition.eligibleLeaderReplicas.length;
+  const wasMember =
+    isr.length < partition.isr.length || eligibleLeaderReplicas.length < partition.eligibleLeaderReplicas.length;
   if (!wasMember || (hasNoMember(stay) && verdict === 'suspect')) return partition;
   // Whoever goes while nobody else leads may be the one with the most, once all are back (R7).
   const othersLead = partition.leader !== undefined && partition.leader !== node;
@@ -90,7 +97,8 @@ function rehome(partition: PartitionInfo, candidates: Candidates): PartitionInfo
   const members = [...partition.isr, ...partition.eligibleLeaderReplicas];
   const moved = (replica: Replica): Replica => {
     const directoryId = candidates.directoryOf(replica.nodeId);
-    if (directoryId === undefined || directoryId === replica.directoryId || members.includes(replica.nodeId)) return replica;
+    if (directoryId === undefined || directoryId === replica.directoryId || members.includes(replica.nodeId))
+      return replica;
     return { nodeId: replica.nodeId, directoryId };
   };
   const replicas = partition.replicas.map(moved);
@@ -119,16 +127,29 @@ function elect(partition: PartitionInfo, candidates: Candidates): PartitionInfo 
   const [last, ...furtherLast] = partition.lastMembers;
   const nobodyElse = hasNoMember(partition) && furtherLast.length === 0;
   if (partition.effectiveFlushPolicy === 'async' && last !== undefined && nobodyElse && able.includes(last)) {
-    return { ...partition, ...next, leader: last, isr: [last], lastMembers: [], uncleanEpoch: epoch, possibleLoss: true };
+    return {
+      ...partition,
+      ...next,
+      leader: last,
+      isr: [last],
+      lastMembers: [],
+      uncleanEpoch: epoch,
+      possibleLoss: true,
+    };
   }
   return { ...partition, ...next, leader: undefined };
 }
 
 /** Members leave the ISR, into the ELR iff those who stay are below the effective min ISR (R5). */
-function leave(partition: PartitionInfo, out: readonly NodeId[]): Pick<PartitionInfo, 'isr' | 'eligibleLeaderReplicas'> {
+function leave(
+  partition: PartitionInfo,
+  out: readonly NodeId[],
+): Pick<PartitionInfo, 'isr' | 'eligibleLeaderReplicas'> {
   const isr = partition.isr.filter((node) => !out.includes(node));
   if (isr.length >= partition.effectiveMinIsr) return { isr, eligibleLeaderReplicas: [] };
-  const entering = partition.isr.filter((node) => out.includes(node) && !partition.eligibleLeaderReplicas.includes(node));
+  const entering = partition.isr.filter(
+    (node) => out.includes(node) && !partition.eligibleLeaderReplicas.includes(node),
+  );
   return { isr, eligibleLeaderReplicas: [...partition.eligibleLeaderReplicas, ...entering] };
 }
 
@@ -136,6 +157,8 @@ const changed = (partition: PartitionInfo, by: Partial<PartitionInfo>): Partitio
   return { ...partition, ...by, partitionEpoch: partitionEpoch(partition.partitionEpoch + 1) };
 };
 
-const hasReplica = (partition: PartitionInfo, node: NodeId): boolean => partition.replicas.some((each) => each.nodeId === node);
+const hasReplica = (partition: PartitionInfo, node: NodeId): boolean =>
+  partition.replicas.some((each) => each.nodeId === node);
 
-const hasNoMember = (partition: PartitionInfo): boolean => partition.isr.length === 0 && partition.eligibleLeaderReplicas.length === 0;
+const hasNoMember = (partition: PartitionInfo): boolean =>
+  partition.isr.length === 0 && partition.eligibleLeaderReplicas.length === 0;

@@ -1,5 +1,12 @@
 /** The active controller at work: one decision at a time, each on an image that has everything it wrote before. */
-import { type ClusterImage, type ImageSource, type MetadataKeys, Bell, LinkedAbort, encodeTransaction } from '@tributary/metadata';
+import {
+  type ClusterImage,
+  type ImageSource,
+  type MetadataKeys,
+  Bell,
+  LinkedAbort,
+  encodeTransaction,
+} from '@tributary/metadata';
 import { type NodeId, AssertionFailure, TributaryError, clusterId, limits, randomId } from '@tributary/model';
 import type { Clock, CommitResult, Logger, MetadataStore, Random } from '@tributary/ports';
 import { type ControllerEvent, decide } from './decide.ts';
@@ -63,7 +70,10 @@ export class Office {
   async place(order: Order): Promise<Done> {
     if (!this.#open) throw new TributaryError('NOT_CONTROLLER', 'This controller is not active.');
     if (this.#orders.length >= limits.controllerRequests) {
-      throw new TributaryError('THROTTLING_QUOTA_EXCEEDED', `${limits.controllerRequests} requests already wait for the controller; try again.`);
+      throw new TributaryError(
+        'THROTTLING_QUOTA_EXCEEDED',
+        `${limits.controllerRequests} requests already wait for the controller; try again.`,
+      );
     }
     const settle = Promise.withResolvers<Done>();
     this.#orders.push({ order, settle });
@@ -104,7 +114,8 @@ export class Office {
     this.#open = false;
     const orders = this.#orders;
     this.#orders = [];
-    for (const { settle } of orders) settle.reject(new TributaryError('NOT_CONTROLLER', 'This controller is no longer active; ask the next one.'));
+    for (const { settle } of orders)
+      settle.reject(new TributaryError('NOT_CONTROLLER', 'This controller is no longer active; ask the next one.'));
   }
 
   async #carryOut(term: Term): Promise<void> {
@@ -157,12 +168,18 @@ export class Office {
   async #commit(step: Step, term: Term): Promise<CommitResult | 'unknown'> {
     const { store, keys, clock, logger } = this.#ports;
     term.signal.throwIfAborted();
-    const transaction = encodeTransaction(keys, { ...step.transaction, expect: [term.fence, ...step.transaction.expect] });
+    const transaction = encodeTransaction(keys, {
+      ...step.transaction,
+      expect: [term.fence, ...step.transaction.expect],
+    });
     try {
       return await store.commit(transaction);
     } catch (thrown) {
       term.signal.throwIfAborted();
-      logger.warn('controller-commit-failed', { why: step.why, error: thrown instanceof Error ? thrown.message : String(thrown) });
+      logger.warn('controller-commit-failed', {
+        why: step.why,
+        error: thrown instanceof Error ? thrown.message : String(thrown),
+      });
       await clock.sleep(limits.storeRetryMsMin, term.signal);
       return 'unknown';
     }
@@ -190,7 +207,11 @@ export class Office {
   #resignIfUnseated(term: Term): void {
     const elected = this.#ports.images.current.controller;
     if (term.fence.is === 'created-at' && elected?.createRevision === term.fence.revision) return;
-    term.resign(new Error(`The election's key is no longer this controller's${elected === undefined ? '' : `: node ${elected.nodeId} is elected`}.`));
+    term.resign(
+      new Error(
+        `The election's key is no longer this controller's${elected === undefined ? '' : `: node ${elected.nodeId} is elected`}.`,
+      ),
+    );
     term.signal.throwIfAborted();
   }
 
@@ -233,5 +254,8 @@ export class Office {
 }
 
 function unknownOutcome(): TributaryError {
-  return new TributaryError('NOT_CONTROLLER', 'This controller lost its election while it carried out the request: look whether it took effect, then ask the next one.');
+  return new TributaryError(
+    'NOT_CONTROLLER',
+    'This controller lost its election while it carried out the request: look whether it took effect, then ask the next one.',
+  );
 }

@@ -33,9 +33,18 @@ export function place(
   partitions: number,
   replicationFactor: number,
 ): (readonly NodeId[])[] {
-  assert(replicationFactor >= 1 && sites.length >= replicationFactor, `${replicationFactor} replicas have a broker each`);
+  assert(
+    replicationFactor >= 1 && sites.length >= replicationFactor,
+    `${replicationFactor} replicas have a broker each`,
+  );
   const tallies = sites
-    .map((site): Tally => ({ site, replicas: load.get(site.nodeId)?.replicas ?? 0, preferred: load.get(site.nodeId)?.preferred ?? 0 }))
+    .map(
+      (site): Tally => ({
+        site,
+        replicas: load.get(site.nodeId)?.replicas ?? 0,
+        preferred: load.get(site.nodeId)?.preferred ?? 0,
+      }),
+    )
     .sort((a, b) => a.site.nodeId - b.site.nodeId);
   return Array.from({ length: partitions }, () => placeOne(tallies, replicationFactor));
 }
@@ -64,6 +73,7 @@ function precedes(a: Tally, b: Tally, chosen: readonly Tally[]): boolean {
 
 function rank(tally: Tally, chosen: readonly Tally[]): readonly number[] {
   if (chosen.length === 0) return [tally.preferred, tally.replicas];
-  const sharing = (what: 'host' | 'rack'): number => chosen.filter((each) => each.site[what] === tally.site[what]).length;
+  const sharing = (what: 'host' | 'rack'): number =>
+    chosen.filter((each) => each.site[what] === tally.site[what]).length;
   return [sharing('host'), sharing('rack'), tally.replicas, tally.preferred];
 }

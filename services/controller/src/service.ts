@@ -75,7 +75,11 @@ class Desk {
       await this.#order({ event: () => ({ kind: 'create-topic', topic, defaults }), signal: limited });
       const settled = await images.until((image) => image.topic(topic.topicId)?.phase !== 'creating', limited);
       const created = settled.topic(topic.topicId);
-      if (created === undefined) throw new TributaryError('UNKNOWN_TOPIC_OR_PARTITION', `Topic "${topic.name}" was deleted right after it was created.`);
+      if (created === undefined)
+        throw new TributaryError(
+          'UNKNOWN_TOPIC_OR_PARTITION',
+          `Topic "${topic.name}" was deleted right after it was created.`,
+        );
       return { ...answer, revision: created.modRevision };
     });
   }
@@ -106,17 +110,29 @@ class Desk {
     return { throttleMs: 0, topic: summary(topic), configs, partitions: describePartitions(image, topic) };
   }
 
-  async allocateProducerIds(request: AllocateProducerIdsRequest, { signal }: CallContext): Promise<AllocateProducerIdsResponse> {
+  async allocateProducerIds(
+    request: AllocateProducerIdsRequest,
+    { signal }: CallContext,
+  ): Promise<AllocateProducerIdsResponse> {
     // The broker may have registered a moment ago.
     await this.#imageFor(request.context, signal, request.brokerEpoch);
     const event: Order['event'] = () => {
-      return { kind: 'allocate-producer-ids', nodeId: nodeId(request.brokerId), brokerEpoch: brokerEpoch(request.brokerEpoch) };
+      return {
+        kind: 'allocate-producer-ids',
+        nodeId: nodeId(request.brokerId),
+        brokerEpoch: brokerEpoch(request.brokerEpoch),
+      };
     };
     return this.#inTime(`allocating producer ids for broker ${request.brokerId}`, signal, async (limited) => {
       const { steps } = await this.#order({ event, signal: limited });
       const put = steps[0]?.transaction.put[0];
-      if (put?.kind !== 'producer-ids') throw new TributaryError('UNKNOWN_SERVER_ERROR', 'No producer ids were allocated.');
-      return { throttleMs: 0, firstId: put.value.nextId - BigInt(limits.producerIdBlock), count: limits.producerIdBlock };
+      if (put?.kind !== 'producer-ids')
+        throw new TributaryError('UNKNOWN_SERVER_ERROR', 'No producer ids were allocated.');
+      return {
+        throttleMs: 0,
+        firstId: put.value.nextId - BigInt(limits.producerIdBlock),
+        count: limits.producerIdBlock,
+      };
     });
   }
 
@@ -130,11 +146,16 @@ class Desk {
     const image =
       images.current.revision >= revision
         ? images.current
-        : await within(clock, limits.minRevisionWaitMs, signal, sentence, (limited) => images.reached(revision, limited));
+        : await within(clock, limits.minRevisionWaitMs, signal, sentence, (limited) =>
+            images.reached(revision, limited),
+          );
     const mine = image.cluster?.clusterId;
     const theirs = context?.clusterId ?? '';
     if (theirs !== '' && theirs !== mine) {
-      throw new TributaryError('INCONSISTENT_CLUSTER_ID', `The request is for cluster ${theirs}; this is ${mine ?? 'a cluster without an id yet'}.`);
+      throw new TributaryError(
+        'INCONSISTENT_CLUSTER_ID',
+        `The request is for cluster ${theirs}; this is ${mine ?? 'a cluster without an id yet'}.`,
+      );
     }
     return image;
   }
@@ -147,7 +168,10 @@ class Desk {
   #refuseUnlessActive(): void {
     if (this.#parts.office.isOpen) return;
     const active = this.#parts.images.current.controller;
-    const who = active === undefined ? 'none is elected at the moment' : `the active one is node ${active.nodeId} at ${active.address}`;
+    const who =
+      active === undefined
+        ? 'none is elected at the moment'
+        : `the active one is node ${active.nodeId} at ${active.address}`;
     throw new TributaryError('NOT_CONTROLLER', `This controller is not active; ${who}.`);
   }
 

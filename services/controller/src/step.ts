@@ -17,5 +17,7 @@ export const changesPerStep = limits.transactionOperations - 10;
 
 /** In order, at most {@link changesPerStep} together. */
 export function chunks<T>(all: readonly T[]): T[][] {
-  return Array.from({ length: Math.ceil(all.length / changesPerStep) }, (_, i) => all.slice(i * changesPerStep, (i + 1) * changesPerStep));
+  return Array.from({ length: Math.ceil(all.length / changesPerStep) }, (_, i) =>
+    all.slice(i * changesPerStep, (i + 1) * changesPerStep),
+  );
 }

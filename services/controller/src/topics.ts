@@ -12,7 +12,16 @@ import {
   partitionIndex,
   topicConfig,
 } from '@tributary/model';
-import type { ClusterImage, Expectation, PartitionInfo, Place, Replica, Stored, TopicInfo, Value } from '@tributary/metadata';
+import type {
+  ClusterImage,
+  Expectation,
+  PartitionInfo,
+  Place,
+  Replica,
+  Stored,
+  TopicInfo,
+  Value,
+} from '@tributary/metadata';
 import { candidatesIn } from './brokers.ts';
 import { type Load, type Site, place } from './placement.ts';
 import { type Step, changesPerStep, chunks } from './step.ts';
@@ -53,7 +62,11 @@ export function createTopic(image: ClusterImage, wish: NewTopic, defaults: Topic
       why: `topic ${topic.name} ${phase}`,
       transaction: {
         expect: [...expect, ...partitions.map(partitionAbsent)],
-        put: [{ kind: 'topic', value: { ...topic, phase } }, name, ...partitions.map((value): Value => ({ kind: 'partition', value }))],
+        put: [
+          { kind: 'topic', value: { ...topic, phase } },
+          name,
+          ...partitions.map((value): Value => ({ kind: 'partition', value })),
+        ],
         delete: [],
       },
     },
@@ -71,7 +84,10 @@ export function checkNewTopic(image: ClusterImage, wish: NewTopic, defaults: Top
   checkTopicConfigs(wish.configs);
   const partitions = wish.partitions === 0 ? defaults.partitions : wish.partitions;
   if (partitions < 1 || partitions > limits.partitionsPerTopic) {
-    throw new TributaryError('INVALID_PARTITIONS', `Topic "${wish.name}" cannot have ${partitions} partitions: 1 to ${limits.partitionsPerTopic} are allowed.`);
+    throw new TributaryError(
+      'INVALID_PARTITIONS',
+      `Topic "${wish.name}" cannot have ${partitions} partitions: 1 to ${limits.partitionsPerTopic} are allowed.`,
+    );
   }
   const replicationFactor = wish.replicationFactor === 0 ? defaults.replicationFactor : wish.replicationFactor;
   checkReplicationFactor(wish.name, replicationFactor, sitesIn(image));
@@ -81,10 +97,16 @@ export function checkNewTopic(image: ClusterImage, wish: NewTopic, defaults: Top
 
 function checkReplicationFactor(name: string, replicationFactor: number, sites: readonly Site[]): void {
   if (replicationFactor < 1) {
-    throw new TributaryError('INVALID_REPLICATION_FACTOR', `Topic "${name}" cannot have ${replicationFactor} replicas of each partition: at least 1 is needed.`);
+    throw new TributaryError(
+      'INVALID_REPLICATION_FACTOR',
+      `Topic "${name}" cannot have ${replicationFactor} replicas of each partition: at least 1 is needed.`,
+    );
   }
   if (replicationFactor <= sites.length) return;
-  const running = sites.length === 0 ? 'none is running' : `running ${sites.length === 1 ? 'is only' : 'are'} ${sites.map((site) => site.nodeId).join(', ')}`;
+  const running =
+    sites.length === 0
+      ? 'none is running'
+      : `running ${sites.length === 1 ? 'is only' : 'are'} ${sites.map((site) => site.nodeId).join(', ')}`;
   throw new TributaryError(
     'INVALID_REPLICATION_FACTOR',
     `Topic "${name}" with replication factor ${replicationFactor} needs as many brokers; ${running}. Start more brokers, or ask for fewer replicas.`,
@@ -96,7 +118,8 @@ export function deleteTopic(image: ClusterImage, topicId: TopicId): readonly Ste
   const topic = image.topic(topicId);
   if (topic === undefined || topic.phase === 'deleting') return [];
   const removing = new Map<NodeId, Replica>();
-  for (const partition of image.partitionsOf(topicId)) for (const replica of partition?.replicas ?? []) removing.set(replica.nodeId, replica);
+  for (const partition of image.partitionsOf(topicId))
+    for (const replica of partition?.replicas ?? []) removing.set(replica.nodeId, replica);
   const removingReplicas = [...removing.values()].sort((a, b) => a.nodeId - b.nodeId);
   return [
     {
@@ -125,17 +148,23 @@ function goOnCreating(image: ClusterImage, topic: Stored<TopicInfo>, defaults: T
   // Fewer brokers than when it began: it waits for them.
   if (sitesIn(image).length < topic.replicationFactor) return [];
   const missing = placePartitions(image, topic, defaults);
-  const steps = chunks(missing).map((part): Step => ({
-    why: `${part.length} partitions of topic ${topic.name}`,
-    transaction: {
-      expect: [topicUnchanged(topic), ...part.map(partitionAbsent)],
-      put: part.map((value) => ({ kind: 'partition', value })),
-      delete: [],
-    },
-  }));
+  const steps = chunks(missing).map(
+    (part): Step => ({
+      why: `${part.length} partitions of topic ${topic.name}`,
+      transaction: {
+        expect: [topicUnchanged(topic), ...part.map(partitionAbsent)],
+        put: part.map((value) => ({ kind: 'partition', value })),
+        delete: [],
+      },
+    }),
+  );
   const ready: Step = {
     why: `topic ${topic.name} ready`,
-    transaction: { expect: [topicUnchanged(topic)], put: [{ kind: 'topic', value: { ...infoOf(topic), phase: 'ready' } }], delete: [] },
+    transaction: {
+      expect: [topicUnchanged(topic)],
+      put: [{ kind: 'topic', value: { ...infoOf(topic), phase: 'ready' } }],
+      delete: [],
+    },
   };
   return [...steps, ready];
 }
@@ -146,7 +175,8 @@ function placePartitions(image: ClusterImage, topic: TopicInfo, defaults: TopicD
   const missing = Array.from({ length: topic.partitions }, (_, i) => i).filter((i) => existing[i] === undefined);
   const placed = place(sitesIn(image), loadIn(image), missing.length, topic.replicationFactor);
   const config = topicConfig(topic.configs);
-  const minInsync = topic.configs['min.insync.replicas'] === undefined ? defaults.minInsyncReplicas : config.minInsyncReplicas;
+  const minInsync =
+    topic.configs['min.insync.replicas'] === undefined ? defaults.minInsyncReplicas : config.minInsyncReplicas;
   return missing.map((index, i): PartitionInfo => {
     const nodes = placed[i] ?? [];
     return {
@@ -175,7 +205,11 @@ function goOnDeleting(image: ClusterImage, topic: Stored<TopicInfo>): readonly S
     return chunks(partitions).map((part) => ({
       why: `${part.length} partitions of the deleted topic ${topic.name} go`,
       transaction: {
-        expect: part.map(({ topicId, partition, modRevision }) => ({ place: { kind: 'partition', topicId, partition }, is: 'modified-at', revision: modRevision })),
+        expect: part.map(({ topicId, partition, modRevision }) => ({
+          place: { kind: 'partition', topicId, partition },
+          is: 'modified-at',
+          revision: modRevision,
+        })),
         put: [],
         delete: part.map(({ topicId, partition }): Place => ({ kind: 'partition', topicId, partition })),
       },
@@ -191,7 +225,10 @@ function takeConfirmations(image: ClusterImage, topic: Stored<TopicInfo>): reado
     .filter(({ nodeId, directoryId }) => {
       // A broker that has come back with another directory holds nothing of it.
       const registered = image.broker(nodeId)?.registration?.directoryId;
-      return confirmations.get(nodeId)?.directoryId === directoryId || (registered !== undefined && registered !== directoryId);
+      return (
+        confirmations.get(nodeId)?.directoryId === directoryId ||
+        (registered !== undefined && registered !== directoryId)
+      );
     })
     .slice(0, changesPerStep);
   const waitingFor = topic.removingReplicas.filter((replica) => !confirmed.includes(replica));
@@ -200,10 +237,14 @@ function takeConfirmations(image: ClusterImage, topic: Stored<TopicInfo>): reado
   const places = written.map(({ nodeId }): Place => ({ kind: 'removal', topicId: topic.topicId, nodeId }));
   return [
     {
-      why: waitingFor.length === 0 ? `the deleted topic ${topic.name} is gone` : `${confirmed.length} replicas of the deleted topic ${topic.name} are gone`,
+      why:
+        waitingFor.length === 0
+          ? `the deleted topic ${topic.name} is gone`
+          : `${confirmed.length} replicas of the deleted topic ${topic.name} are gone`,
       transaction: {
         expect: [topicUnchanged(topic)],
-        put: waitingFor.length === 0 ? [] : [{ kind: 'topic', value: { ...infoOf(topic), removingReplicas: waitingFor } }],
+        put:
+          waitingFor.length === 0 ? [] : [{ kind: 'topic', value: { ...infoOf(topic), removingReplicas: waitingFor } }],
         delete: waitingFor.length === 0 ? [...places, { kind: 'topic', topicId: topic.topicId }] : places,
       },
     },
@@ -219,7 +260,10 @@ function dropStrayRemovals(image: ClusterImage): readonly Step[] {
       if (!awaited.some((replica) => replica.nodeId === nodeId)) stray.push({ kind: 'removal', topicId, nodeId });
     }
   }
-  return chunks(stray).map((part) => ({ why: `${part.length} stray confirmations`, transaction: { expect: [], put: [], delete: part } }));
+  return chunks(stray).map((part) => ({
+    why: `${part.length} stray confirmations`,
+    transaction: { expect: [], put: [], delete: part },
+  }));
 }
 
 /** Brokers that may get replicas. */
@@ -248,11 +292,15 @@ function loadIn(image: ClusterImage): ReadonlyMap<NodeId, Load> {
 
 function replicaAt(image: ClusterImage, nodeId: NodeId): Replica {
   const registration = image.broker(nodeId)?.registration;
-  if (registration === undefined) throw new TributaryError('BROKER_NOT_AVAILABLE', `Broker ${nodeId} is no longer registered.`);
+  if (registration === undefined)
+    throw new TributaryError('BROKER_NOT_AVAILABLE', `Broker ${nodeId} is no longer registered.`);
   return { nodeId, directoryId: registration.directoryId };
 }
 
-const partitionAbsent = ({ topicId, partition }: PartitionInfo): Expectation => ({ place: { kind: 'partition', topicId, partition }, is: 'absent' });
+const partitionAbsent = ({ topicId, partition }: PartitionInfo): Expectation => ({
+  place: { kind: 'partition', topicId, partition },
+  is: 'absent',
+});
 
 const topicUnchanged = ({ topicId, modRevision }: Stored<TopicInfo>): Expectation => {
   return { place: { kind: 'topic', topicId }, is: 'modified-at', revision: modRevision };

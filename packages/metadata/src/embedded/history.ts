@@ -21,7 +21,10 @@ export class History {
   }
 
   push(effects: Effects): void {
-    assert(effects.revision === this.#compacted + BigInt(this.#length) + 1n, `revision ${effects.revision} follows the history without a gap`);
+    assert(
+      effects.revision === this.#compacted + BigInt(this.#length) + 1n,
+      `revision ${effects.revision} follows the history without a gap`,
+    );
     this.#window.push(effects);
     this.#changes += sizeOf(effects);
     while (this.#length > limits.metadataHistoryRevisions || this.#changes > limits.metadataHistoryChanges) {
@@ -52,4 +55,5 @@ export class History {
   }
 }
 
-const sizeOf = (effects: Effects | undefined): number => (effects === undefined ? 0 : effects.puts.length + effects.deletes.length);
+const sizeOf = (effects: Effects | undefined): number =>
+  effects === undefined ? 0 : effects.puts.length + effects.deletes.length;

@@ -16,7 +16,11 @@ const textBytesMin = 2;
 type PutText = readonly [key: string, value: string, leaseId: string | null];
 type ItemText = readonly [key: string, value: string, created: number, modified: number, leaseId: string | null];
 interface RevisionsText {
-  readonly revisions: readonly { readonly revision: number; readonly puts: readonly PutText[]; readonly deletes: readonly string[] }[];
+  readonly revisions: readonly {
+    readonly revision: number;
+    readonly puts: readonly PutText[];
+    readonly deletes: readonly string[];
+  }[];
 }
 interface SnapshotText {
   readonly format: number;
@@ -64,7 +68,11 @@ export function decodeJournal(bytes: Uint8Array, file: string): KeySpace {
     if (next === undefined) {
       const whole = wholeFrameAfter(bytes, position);
       if (whole === undefined) break;
-      throw corrupt(file, position, `a damaged frame is followed by a whole one at byte ${whole}, so it is not the torn end of a write`);
+      throw corrupt(
+        file,
+        position,
+        `a damaged frame is followed by a whole one at byte ${whole}, so it is not the torn end of a write`,
+      );
     }
     replay(keys, next.content(), file, position);
     position = next.end;
@@ -82,7 +90,13 @@ function decodeSnapshot(content: unknown, file: string): KeySpace {
   }
   const keys = new KeySpace(BigInt(revision));
   for (const [key, value, created, modified, leaseId] of items) {
-    keys.restore({ key, value, createRevision: BigInt(created), modRevision: BigInt(modified), leaseId: leaseId ?? undefined });
+    keys.restore({
+      key,
+      value,
+      createRevision: BigInt(created),
+      modRevision: BigInt(modified),
+      leaseId: leaseId ?? undefined,
+    });
   }
   return keys;
 }
@@ -94,7 +108,13 @@ function replay(keys: KeySpace, content: unknown, file: string, position: number
     }
     const modRevision = BigInt(revision);
     const items = puts.map(([key, value, leaseId]): Item => {
-      return { key, value, createRevision: keys.get(key)?.createRevision ?? modRevision, modRevision, leaseId: leaseId ?? undefined };
+      return {
+        key,
+        value,
+        createRevision: keys.get(key)?.createRevision ?? modRevision,
+        modRevision,
+        leaseId: leaseId ?? undefined,
+      };
     });
     keys.apply({ revision: modRevision, puts: items, deletes });
   }
@@ -106,7 +126,8 @@ function frameAt(bytes: Uint8Array, position: number): { readonly end: number; c
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const length = view.getUint32(position);
   const end = begin + length;
-  if (length < textBytesMin || end > bytes.length || crc32c(bytes, begin, end) !== view.getUint32(position + 4)) return undefined;
+  if (length < textBytesMin || end > bytes.length || crc32c(bytes, begin, end) !== view.getUint32(position + 4))
+    return undefined;
   return { end, content: () => JSON.parse(new TextDecoder().decode(bytes.subarray(begin, end))) };
 }
 

@@ -33,7 +33,10 @@ export class Journal {
   }
 
   /** What the directory holds, nothing where it is new. @throws TributaryError, see {@link decodeJournal}; nothing is written. */
-  static async load(files: FileSystem, directory: string): Promise<{ readonly keys: KeySpace; readonly isNew: boolean }> {
+  static async load(
+    files: FileSystem,
+    directory: string,
+  ): Promise<{ readonly keys: KeySpace; readonly isNew: boolean }> {
     const names = await files.list(directory);
     if (!names.includes(fileName)) return { keys: new KeySpace(firstRevision), isNew: true };
     const path = `${directory}/${fileName}`;
@@ -48,8 +51,10 @@ export class Journal {
   }
 
   /** A journal that begins with `keys`; they are on the disk when this resolves. */
-  static async begin(files: FileSystem, directory: string, keys: KeySpace): Promise<Journal> {
+  static async begin(files: FileSystem, directory: string, keys: KeySpace, isNew: boolean): Promise<Journal> {
     await writeScratch(files, directory, keys);
+    // A journal that is found again shows that the folders above it are on the disk.
+    if (isNew) await syncFoldersAbove(files, directory);
     return new Journal(files, directory, await install(files, directory));
   }
 
@@ -113,6 +118,21 @@ async function install(files: FileSystem, directory: string): Promise<File> {
   await files.rename(`${directory}/${scratchName}`, path);
   await files.syncDirectory(directory);
   return files.open(path, 'append');
+}
+
+/** Of the folders above, any may have just been made. One that may not be read was not made by us. */
+async function syncFoldersAbove(files: FileSystem, directory: string): Promise<void> {
+  let below = directory.replace(/\/+$/, '');
+  while (below !== '' && below !== '.') {
+    const slash = below.lastIndexOf('/');
+    const folder = slash < 0 ? '.' : below.slice(0, slash);
+    try {
+      await files.syncDirectory(slash === 0 ? '/' : folder);
+    } catch (thrown) {
+      if (!(thrown instanceof FileError) || thrown.reason !== 'not-writable') throw thrown;
+    }
+    below = folder;
+  }
 }
 
 function isFull(thrown: unknown): thrown is FileError {

@@ -126,11 +126,15 @@ export function checkTransaction({ compare, put, delete: deletes }: Transaction)
   const most = limits.transactionOperations;
   if (compare.length > most || put.length + deletes.length > most) {
     const operations = `${put.length + deletes.length} operations and ${compare.length} comparisons`;
-    throw new TributaryError('INVALID_REQUEST', `A metadata transaction of ${operations}; at most ${most} of each are allowed.`);
+    throw new TributaryError(
+      'INVALID_REQUEST',
+      `A metadata transaction of ${operations}; at most ${most} of each are allowed.`,
+    );
   }
   const keys = new Set<string>();
   for (const key of [...put.map((each) => each.key), ...deletes]) {
-    if (keys.has(key)) throw new TributaryError('INVALID_REQUEST', `A metadata transaction names the key ${key} twice.`);
+    if (keys.has(key))
+      throw new TributaryError('INVALID_REQUEST', `A metadata transaction names the key ${key} twice.`);
     keys.add(key);
   }
 }
