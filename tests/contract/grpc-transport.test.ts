@@ -1,67 +1,33 @@
-import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Transport } from '@tributary/ports';
 import { grpcTransport } from '@tributary/runtime';
+import { grpcJsTransport } from '@tributary/runtime/transport-grpc-js';
+import { Cable } from './cable.ts';
 import { type RunTransportStory, transportContract } from './transport.contract.ts';
 
-/** Stands between client and server, so that a test can cut the cable. */
-class Cable implements AsyncDisposable {
-  readonly #sockets = new Set<net.Socket>();
-  readonly #server: net.Server;
-
-  constructor(port: number) {
-    this.#server = net.createServer({ noDelay: true }, (near) => {
-      const far = net.connect({ host: '127.0.0.1', port, noDelay: true });
-      for (const [from, to] of [
-        [near, far],
-        [far, near],
-      ] as const) {
-        this.#sockets.add(from);
-        from.pipe(to);
-        from.on('error', () => to.destroy());
-        from.on('close', () => {
-          to.destroy();
-          this.#sockets.delete(from);
-        });
-      }
+function between(server: Transport, client: Transport): RunTransportStory {
+  return async (story) => {
+    await using cables = new AsyncDisposableStack();
+    const open: Cable[] = [];
+    await story({
+      server,
+      client,
+      address: '127.0.0.1:0',
+      reach: (served) => {
+        const cable = cables.use(new Cable(Number(served.split(':').at(-1))));
+        open.push(cable);
+        return cable.listen();
+      },
+      breakConnections: () => {
+        for (const cable of open) cable.cut();
+      },
+      sleep: (ms) => sleep(ms),
     });
-  }
-
-  listen(): Promise<string> {
-    return new Promise((resolve) => {
-      this.#server.listen(0, '127.0.0.1', () => {
-        const bound = this.#server.address();
-        resolve(`127.0.0.1:${typeof bound === 'object' && bound !== null ? bound.port : 0}`);
-      });
-    });
-  }
-
-  cut(): void {
-    for (const socket of this.#sockets) socket.destroy();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    this.cut();
-    return new Promise((resolve) => this.#server.close(() => resolve()));
-  }
+  };
 }
 
-const run: RunTransportStory = async (story) => {
-  await using cables = new AsyncDisposableStack();
-  const open: Cable[] = [];
-  await story({
-    server: grpcTransport,
-    client: grpcTransport,
-    address: '127.0.0.1:0',
-    reach: (served) => {
-      const cable = cables.use(new Cable(Number(served.split(':').at(-1))));
-      open.push(cable);
-      return cable.listen();
-    },
-    breakConnections: () => {
-      for (const cable of open) cable.cut();
-    },
-    sleep: (ms) => sleep(ms),
-  });
-};
-
-transportContract('gRPC over HTTP/2', run);
+transportContract('gRPC over HTTP/2', between(grpcTransport, grpcTransport));
+transportContract('grpc-js', between(grpcJsTransport, grpcJsTransport));
+// Any gRPC client or server can be at the other end: grpc-js stands for all of them.
+transportContract('a grpc-js client of our server', between(grpcTransport, grpcJsTransport));
+transportContract('our client of a grpc-js server', between(grpcJsTransport, grpcTransport));

@@ -44,7 +44,8 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
       if (!this.#inbox.put(message)) http2.pause();
     });
     http2.on('data', (chunk: Buffer) => this.#receive(chunk));
-    http2.on('end', () => this.#received());
+    // A Node client that cancels ends its data first; the reset is right behind it.
+    http2.on('end', () => setImmediate(() => this.#received()));
     http2.on('close', () => this.#closed());
     // Every error is followed by 'close'.
     http2.on('error', () => undefined);
