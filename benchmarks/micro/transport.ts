@@ -206,7 +206,8 @@ class Bench {
   }
 
   unary(): { call(): Promise<unknown>; close(): void } {
-    const call = (): Promise<unknown> => this.#peer.unary(methods.listTopics, { context: undefined }, { deadlineMs: 10_000 });
+    const call = (): Promise<unknown> =>
+      this.#peer.unary(methods.listTopics, { context: undefined }, { deadlineMs: 10_000 });
     return { call, close: () => undefined };
   }
 }
@@ -214,7 +215,9 @@ class Bench {
 function childOf(role: string, transport: string): ChildProcess {
   const execArgv = [...process.execArgv];
   if (flags.profile !== undefined) execArgv.push('--cpu-prof', `--cpu-prof-dir=${flags.profile}`);
-  return fork(import.meta.filename, ['--role', role, '--transport', transport, '--seconds', flags.seconds], { execArgv });
+  return fork(import.meta.filename, ['--role', role, '--transport', transport, '--seconds', flags.seconds], {
+    execArgv,
+  });
 }
 
 /** The client's process, one transport. */
@@ -227,14 +230,18 @@ async function measure(name: string): Promise<readonly Measured[]> {
   const peer = transport.connect(address ?? '');
   const bench = new Bench(child, peer);
   const small = `stream, 100 B, ${smallInFlight} in flight`;
-  const batches = [16, 256, 1_024].map((kib) => ({ name: `produce ${kib} KiB, ${inFlight} in flight`, bytes: kib * 1_024 }));
+  const batches = [16, 256, 1_024].map((kib) => ({
+    name: `produce ${kib} KiB, ${inFlight} in flight`,
+    bytes: kib * 1_024,
+  }));
   const rows = [
     imported,
     await bench.latency('unary round trip', () => bench.unary()),
     await bench.latency('stream round trip, 100 B', () => bench.produce(100, 0)),
     await bench.flow(small, 0, () => bench.produce(100, smallInFlight)),
   ];
-  for (const { name: batch, bytes } of batches) rows.push(await bench.flow(batch, bytes, () => bench.produce(bytes, inFlight)));
+  for (const { name: batch, bytes } of batches)
+    rows.push(await bench.flow(batch, bytes, () => bench.produce(bytes, inFlight)));
   rows.push(await bench.flow(`fetch ${batchBytes / 1_024} KiB, pushed`, batchBytes, () => bench.fetch()));
   await peer[Symbol.asyncDispose]();
   child.send('stop');
