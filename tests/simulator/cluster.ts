@@ -8,7 +8,7 @@ import type { ProcessMain, ProcessPorts } from './process.ts';
 
 /** The broker's, on its machine's disk. */
 export const DATA_DIRECTORY = 'data/broker-1';
-const METADATA_DIRECTORY = 'data/metadata';
+export const METADATA_DIRECTORY = 'data/metadata';
 const BROKER_PORT = 9095;
 const CONTROLLER_PORT = 9096;
 /** Shorter than in production, so that a run sees several sessions end. */

@@ -3,7 +3,7 @@ import type { File, FileSystem } from '@tributary/ports';
 import { FileError } from '@tributary/ports';
 import type { Coverage } from './coverage.ts';
 import type { FileNode } from './disk/file-node.ts';
-import { Tree } from './disk/tree.ts';
+import { namesOf, Tree } from './disk/tree.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { SeededRandom } from './seeded-random.ts';
 
@@ -72,6 +72,8 @@ export class SimulatedDisk {
   #operations = 0;
   #syncsToFail = 0;
   #occupied = 0;
+  /** For the trace: each operation as it is asked for. */
+  onAsked: ((operation: DiskOperation, path: string) => void) | undefined;
   /** Called before each operation takes effect, with its number from 1 on: a place to crash at. */
   onOperation: ((number: number, operation: DiskOperation, path: string) => void) | undefined;
 
@@ -80,6 +82,17 @@ export class SimulatedDisk {
     this.#random = random;
     this.#coverage = coverage;
     this.#options = { capacity: Number.POSITIVE_INFINITY, syncMicros: 400, callMicros: 20, ...options };
+  }
+
+  /** Folders that somebody has made and synced before the run begins: a mount point. */
+  provision(path: string): void {
+    this.#tree.makeDirectory(path);
+    let above = '';
+    for (const name of namesOf(path)) {
+      const directory = this.#tree.find(above);
+      if (directory?.kind === 'directory') this.#tree.synced(directory);
+      above += `${name}/`;
+    }
   }
 
   /** A process begins to use the disk. */
@@ -201,6 +214,7 @@ export class SimulatedDisk {
       const inFlight: InFlight = { interrupted };
       mount.inFlight.add(inFlight);
       this.#operations += 1;
+      this.onAsked?.(operation, path);
       this.onOperation?.(this.#operations, operation, path);
       if (mount.hasEnded) return;
       const typical = operation === 'sync' || operation === 'sync directory' ? this.#options.syncMicros : this.#options.callMicros;

@@ -85,6 +85,7 @@ export class Machine {
     this.name = name;
     const random = world.random.stream(`machine ${name}`);
     this.disk = new SimulatedDisk(world.scheduler, random.stream('disk'), world.coverage, disk);
+    this.disk.onAsked = (operation, path) => world.trace.add(name, `${operation} ${path}`);
     const clockRandom = random.stream('clock');
     this.clock = new MachineClock(world.scheduler, { wallAheadMs: clockRandom.between(-200, 200), rate: 1 + (clockRandom.fraction() - 0.5) / 10_000 });
   }

@@ -14,7 +14,7 @@ export interface RawConsumerPlan {
   /** Bytes granted beyond what was read. */
   readonly windowBytes: number;
   /** Chance after each answer to go back to an earlier offset. */
-  readonly seekChance: number;
+  readonly seekChance: () => number;
 }
 
 export interface ConsumerObservers {
@@ -98,7 +98,7 @@ export class RawConsumer {
       }
       for await (const { partitions } of stream) {
         for (const answer of partitions) await this.#answered(peer, stream, answer, stop);
-        if (this.#random.chance(this.#plan.seekChance)) this.#seek(stream);
+        if (this.#random.chance(this.#plan.seekChance())) this.#seek(stream);
       }
       throw new TributaryError('NETWORK_EXCEPTION', 'the broker ended the stream');
     } finally {
@@ -113,7 +113,10 @@ export class RawConsumer {
       this.#positions.set(key, position);
     }
     position.route = route;
-    position.next ??= await this.#listed(peer, route, OffsetSpec.EARLIEST, stop);
+    if (position.next === undefined) {
+      position.logStart = await this.#listed(peer, route, OffsetSpec.EARLIEST, stop);
+      position.next = position.logStart;
+    }
     return position;
   }
 
@@ -200,6 +203,7 @@ export class RawConsumer {
         // Below the log start retention has gone past it; above the end the log has lost what was read.
         if (next >= earliest) this.#observers.history(topic, partition).endedBelow(this.#plan.name, next, latest);
         position.next = next < earliest ? earliest : latest;
+        position.logStart = earliest;
         this.#open(stream, position);
         return;
       }

@@ -90,6 +90,7 @@ async function tell(scene: Scene): Promise<void> {
   startConsumers(scene);
   await faults;
   heal(scene);
+  scene.isCalm = true;
   await within(scene, 'the producers are done', () => producing.done, () => producing.report());
   await readEverything(scene, 'final');
   if (scene.random.chance(0.4)) {
@@ -161,7 +162,7 @@ function startProducers(scene: Scene): Producing {
 }
 
 function startConsumers(scene: Scene): void {
-  for (const plan of consumerPlans(scene.bootstrap, scene.random.stream('consumers'))) {
+  for (const plan of consumerPlans(scene.bootstrap, scene.random.stream('consumers'), () => scene.isCalm)) {
     run(scene, plan.name, (ports, stop) => {
       const consumer = newConsumer(scene, plan, ports, false);
       scene.consumers.push(consumer);
@@ -182,7 +183,7 @@ function newConsumer(scene: Scene, plan: ConstructorParameters<typeof RawConsume
 
 /** One more reader, from the beginning to the end of every partition, and everybody else's progress. */
 async function readEverything(scene: Scene, name: string): Promise<void> {
-  const plan = { name, bootstrap: scene.bootstrap, topics: topics.map((topic) => topic.name), windowBytes: 500_000, seekChance: 0 };
+  const plan = { name, bootstrap: scene.bootstrap, topics: topics.map((topic) => topic.name), windowBytes: 500_000, seekChance: () => 0 };
   let ends = new Map<string, bigint>();
   let reader: RawConsumer | undefined;
   let hasRead = false;

@@ -1,7 +1,7 @@
 import type { RawConsumer } from '../clients/raw-consumer.ts';
 import { keyOf } from '../clients/routes.ts';
 import { SentBatches } from '../clients/sent-batches.ts';
-import { brokerAddress, brokerProgram, controllerProgram, DATA_DIRECTORY, type Deployment, embeddedProgram } from '../cluster.ts';
+import { brokerAddress, brokerProgram, controllerProgram, DATA_DIRECTORY, type Deployment, embeddedProgram, METADATA_DIRECTORY } from '../cluster.ts';
 import { decodeFile } from '../../../services/broker/src/log/checkpoint-file.ts';
 import { PartitionHistory } from '../history.ts';
 import { BrokerInvariants, folderOf, type KnownTopic } from '../invariants.ts';
@@ -30,6 +30,8 @@ export class Scene {
   #isOver = false;
   /** Something has been done to the disk that a process may rightly give up on. */
   diskTrouble = false;
+  /** Consumers no longer go back: the end is near. */
+  isCalm = false;
   lossyStops = 0;
   crashes = 0;
 
@@ -38,6 +40,7 @@ export class Scene {
     this.random = world.random.stream('scene');
     this.deployment = this.random.chance(0.5) ? 'apart' : 'embedded';
     this.server = world.machine('b', { capacity: diskBytes });
+    for (const path of [DATA_DIRECTORY, METADATA_DIRECTORY]) this.server.disk.provision(path);
     this.clients = world.machine('c');
     this.bootstrap = brokerAddress('b');
     this.invariants = new BrokerInvariants(world, this.server, this.sent);

@@ -49,10 +49,12 @@ export function producerPlans(bootstrap: string, random: SeededRandom): readonly
   });
 }
 
-export function consumerPlans(bootstrap: string, random: SeededRandom): readonly RawConsumerPlan[] {
+/** @param isCalm towards the end nobody goes back any more. */
+export function consumerPlans(bootstrap: string, random: SeededRandom, isCalm: () => boolean): readonly RawConsumerPlan[] {
+  const never = (): number => 0;
   return [
-    { name: 'auditor', bootstrap, topics: ['ledger', 'rolling'], windowBytes: random.pick([3_000, 20_000, 200_000]), seekChance: 0 },
-    { name: 'wanderer', bootstrap, topics: ['ledger'], windowBytes: random.pick([500, 5_000]), seekChance: 0.1 },
-    { name: 'watcher', bootstrap, topics: ['logs', 'metrics'], windowBytes: 50_000, seekChance: 0 },
+    { name: 'auditor', bootstrap, topics: ['ledger', 'rolling'], windowBytes: random.pick([3_000, 20_000, 200_000]), seekChance: never },
+    { name: 'wanderer', bootstrap, topics: ['ledger'], windowBytes: random.pick([500, 5_000]), seekChance: () => (isCalm() ? 0 : 0.1) },
+    { name: 'watcher', bootstrap, topics: ['logs', 'metrics'], windowBytes: 50_000, seekChance: never },
   ];
 }
