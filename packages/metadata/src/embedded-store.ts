@@ -42,7 +42,7 @@ export class EmbeddedMetadataStore implements MetadataStore, AsyncDisposable {
   readonly #moved = new Bell();
   /** Aborted when the store is closed or its file has failed. */
   readonly #over = new AbortController();
-  #waiting: Waiting[] = [];
+  readonly #waiting: Waiting[] = [];
   #isWriting = false;
   #written: Promise<void> = Promise.resolve();
 

@@ -1,4 +1,3 @@
-// pure
 import { assert, limits } from '@tributary/model';
 import type { Effects } from './key-space.ts';
 

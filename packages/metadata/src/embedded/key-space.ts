@@ -1,4 +1,3 @@
-// pure
 import { TributaryError, limits } from '@tributary/model';
 import type { Comparison, Entry, Transaction, WatchRevision } from '@tributary/ports';
 
