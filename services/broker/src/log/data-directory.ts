@@ -104,6 +104,7 @@ export class DataDirectory implements AsyncDisposable {
     if (failedSync !== undefined)
       this.#disk.logger.warn('a sync had failed: unflushed data is rewritten', { ...failedSync });
     if (lossy) this.#disk.logger.warn('the machine went down while the broker ran', { path: this.root });
+    if (this.lastStop !== 'clean') await this.#syncAncestors();
     if (!this.#areLogsClosed || failedSync !== undefined) this.#distrustLogs(failedSync !== undefined, lossy);
     if (lossy || failedSync !== undefined) await this.#checkpoints.persist();
     await this.#writeMeta({
@@ -117,6 +118,19 @@ export class DataDirectory implements AsyncDisposable {
     await this.#disk.keepReserve();
     for (const name of await this.#disk.files.list(this.root)) {
       if (isLeftover(name)) await this.#disk.files.remove(`${this.root}/${name}`);
+    }
+  }
+
+  /** The directory's own name, and those of the folders made for it. One that may not be read was not made by us. */
+  async #syncAncestors(): Promise<void> {
+    for (let at = this.root.lastIndexOf('/'); ; at = this.root.lastIndexOf('/', at - 1)) {
+      const above = at > 0 ? this.root.slice(0, at) : at === 0 ? '/' : '.';
+      try {
+        await this.#disk.files.syncDirectory(above);
+      } catch (thrown) {
+        if (!(thrown instanceof FileError) || thrown.reason !== 'not-writable') return await this.#disk.fail(above, thrown);
+      }
+      if (at <= 0) return;
     }
   }
 

@@ -128,7 +128,8 @@ class Recovery {
     const staying = plan.kept.filter((run) => !moved.includes(run) && !movedTo.has(run.segment) && !isEmptyFile(run));
     const stays = new Map(staying.map((run) => [run.segment, run]));
     if (plan.possibleLoss) await this.#copyWhatGoes(survey, plan);
-    await this.#mark(plan, survey.start);
+    // Whatever is half done when a crash comes, the next scan begins no later than this one.
+    await this.#mark(plan, survey.start < this.#checkpoint.recoveryPoint ? survey.start : this.#checkpoint.recoveryPoint);
     for (const run of moved) await this.#writeAnew(run, scanned.get(run.segment));
     for (const run of moved) await this.#rename(run);
     await this.#disk.syncDirectory(this.#place.folder);
@@ -155,7 +156,7 @@ class Recovery {
     return run.from !== (surveyed?.from ?? 0);
   }
 
-  async #mark(plan: Plan, start: Offset): Promise<void> {
+  async #mark(plan: Plan, recoveryPoint: Offset): Promise<void> {
     const before = this.#checkpoint;
     // A member keeps what it knew of the HW: until it has caught up, its log ends below it. Otherwise only a lossy stop gets here (L6).
     const isBelow = plan.end < before.highWatermark && (this.#options.role === 'sole' || this.#mayLose);
@@ -164,7 +165,7 @@ class Recovery {
       damaged: joinRanges([...before.damaged, ...plan.damaged], before.logStart),
       suspect: before.suspect || plan.suspect,
       possibleLoss: before.possibleLoss || plan.possibleLoss,
-      recoveryPoint: plan.end < before.recoveryPoint ? start : before.recoveryPoint,
+      recoveryPoint,
       highWatermark: isBelow ? plan.end : before.highWatermark,
     });
   }
@@ -257,7 +258,9 @@ class Recovery {
 
   /** Nothing needs repair any more. */
   async #finish(survey: SurveyedLog, plan: Plan): Promise<RecoveredLog> {
-    if (plan.damaged.length > 0 || plan.possibleLoss || plan.suspect) await this.#mark(plan, survey.start);
+    if (plan.damaged.length > 0 || plan.possibleLoss || plan.suspect) {
+      await this.#mark(plan, plan.end < this.#checkpoint.recoveryPoint ? survey.start : this.#checkpoint.recoveryPoint);
+    }
     const segments = [...survey.trusted, ...survey.read.map(({ segment }) => segment)];
     const last = segments.at(-1);
     for (const [index, { segment }] of survey.read.entries()) {

@@ -38,9 +38,10 @@ export async function surveyLog(
   bases: readonly Offset[],
   options: SurveyOptions,
 ): Promise<SurveyedLog> {
+  // Strictly below: a repair that split a segment at the recovery point may have left the older half uncut.
   const first = Math.max(
     0,
-    bases.findLastIndex((base) => base <= options.recoveryPoint),
+    bases.findLastIndex((base) => base < options.recoveryPoint),
   );
   const trusted: Segment[] = [];
   for (const base of bases.slice(0, first)) {

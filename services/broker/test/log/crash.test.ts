@@ -1,0 +1,168 @@
+/** The log survives a crash at any disk operation (L2, L3, L6, P3): lost unsynced writes, torn tails, lost names, failed syncs, full disks. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { FileSystem, Host } from '@tributary/ports';
+import type { Coverage } from '../../../../tests/simulator/coverage.ts';
+import { type Bench, onSimulatedDisk } from './on-disk.ts';
+import { Story, storyConfig } from './story.ts';
+
+type Crash = 'process' | 'power';
+
+interface Plan {
+  readonly seed: number;
+  readonly how: Crash;
+  /** Number of the disk operation, in the log's first lives, at which it happens; 0: at their end. */
+  readonly at: number;
+  /** Crash again at this operation of the recovery; 0: not. */
+  readonly again?: number;
+  /** At this operation the next sync is made to fail; 0: not. */
+  readonly failSyncAt?: number;
+  /** The disk is full from this operation on, for as many operations; 0: not. */
+  readonly fullAt?: number;
+  readonly fullFor?: number;
+}
+
+interface Outcome {
+  /** Disk operations of the first lives. */
+  readonly operations: number;
+  /** How the log was opened after the crash. */
+  readonly recovered: string;
+  readonly coverage: Coverage;
+}
+
+const steps = 25;
+const lives = 2;
+
+/** One machine whose processes come and go. */
+class Machine {
+  readonly #bench: Bench;
+  readonly #how: Crash;
+  #boot = 1;
+
+  constructor(bench: Bench, how: Crash) {
+    this.#bench = bench;
+    this.#how = how;
+  }
+
+  /** Runs a process until it ends by itself, by its own crash, or at operation `crashAt`. @param each is told every operation's number. */
+  async run(
+    task: (files: FileSystem, host: Host) => Promise<void>,
+    crashAt = 0,
+    each: (number: number) => void = () => {},
+  ): Promise<void> {
+    const { disk } = this.#bench;
+    const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+    const first = disk.operations;
+    disk.onOperation = (number) => {
+      each(number - first);
+      if (number - first !== crashAt) return;
+      this.crash(this.#how);
+      end();
+    };
+    const host: Host = {
+      bootId: `boot ${this.#boot}`,
+      crash: () => {
+        this.crash('process');
+        end();
+      },
+    };
+    await Promise.race([task(disk.mount(), host), ended]);
+    disk.onOperation = undefined;
+    disk.crash('process');
+  }
+
+  crash(how: Crash): void {
+    this.#bench.disk.onOperation = undefined;
+    this.#bench.disk.crash(how);
+    if (how === 'power') this.#boot++;
+  }
+}
+
+async function survive(plan: Plan): Promise<Outcome> {
+  const { seed, how, at, again = 0, failSyncAt = 0, fullAt = 0, fullFor = 0 } = plan;
+  let operations = 0;
+  let recovered = '';
+  const capacity = fullAt > 0 ? 4_000_000 : Number.POSITIVE_INFINITY;
+  const coverage = await onSimulatedDisk(
+    seed,
+    async (bench) => {
+      const { disk, random } = bench;
+      const story = new Story(random.stream('story'), { config: storyConfig('commit') });
+      const machine = new Machine(bench, how);
+      try {
+        await machine.run(
+          async (files, host) => await story.live(files, { host }, steps, lives),
+          at,
+          (number) => {
+            if (number === failSyncAt) disk.failSyncs(1);
+            if (number === fullAt) disk.occupy(disk.freeBytes);
+            if (number === fullAt + fullFor) disk.occupy(0);
+          },
+        );
+        operations = disk.operations;
+        disk.occupy(0);
+        story.trace.push(`-- crashed (${how} at ${at})`);
+        if (random.chance(0.5)) disk.evictPages();
+        if (again > 0) await machine.run(async (files, host) => await story.check(await story.open(files, { host })), again);
+        await machine.run(async (files, host) => {
+          const broker = await story.open(files, { host });
+          recovered = broker.log.recovery.how;
+          await story.check(broker);
+          await story.adopt(broker);
+        });
+        // What recovery reported is on the disk, not only in its cache.
+        machine.crash('power');
+        await machine.run(async (files, host) => {
+          const broker = await story.open(files, { host });
+          await story.check(broker);
+          await broker.directory.close();
+        });
+        await machine.run(async (files, host) => {
+          await story.live(files, { host }, steps, 1);
+          const broker = await story.open(files, { host });
+          assert.equal(broker.log.recovery.how, 'clean');
+          await story.check(broker);
+        });
+      } catch (thrown) {
+        const where = `${JSON.stringify(plan)}: ${story.trace.join('; ')}`;
+        throw new Error(`${thrown instanceof Error ? thrown.message : String(thrown)}\n${where}`, { cause: thrown });
+      }
+    },
+    { capacity },
+  );
+  return { operations, recovered, coverage };
+}
+
+describe('a log that crashes', () => {
+  for (const how of ['process', 'power'] as const) {
+    test(`at each disk operation of its life (${how}) loses nothing that was flushed`, async () => {
+      const { operations } = await survive({ seed: 1, how, at: 0 });
+      assert.ok(operations > 100, `${operations} disk operations`);
+      for (let at = 1; at <= operations; at += 1) await survive({ seed: 1, how, at });
+    });
+
+    test(`at some operation, and again while it recovers (${how}), loses nothing that was flushed`, async () => {
+      for (let seed = 2; seed < 120; seed++) {
+        await survive({ seed, how, at: 20 + ((seed * 37) % 250), again: 1 + ((seed * 13) % 60) });
+      }
+    });
+
+    test(`after the disk was full for a while (${how}) loses nothing that was flushed`, async () => {
+      let refusals = 0;
+      for (let seed = 200; seed < 260; seed++) {
+        const { coverage } = await survive({ seed, how, at: seed % 3 === 0 ? 0 : 60 + ((seed * 37) % 250), fullAt: 20 + ((seed * 53) % 200), fullFor: 40 });
+        refusals += coverage.of('disk: full');
+      }
+      assert.ok(refusals > 60, `the disk was full ${refusals} times`);
+    });
+  }
+
+  test('because a sync failed trusts nothing that the page cache still shows, and loses nothing that was flushed', async () => {
+    let rewritten = 0;
+    for (let seed = 300; seed < 400; seed++) {
+      const { recovered } = await survive({ seed, how: 'process', at: 0, failSyncAt: 20 + ((seed * 29) % 200), again: seed % 2 === 0 ? 0 : 1 + ((seed * 13) % 60) });
+      if (recovered === 'rewritten') rewritten++;
+    }
+    assert.ok(rewritten > 30, `only ${rewritten} logs were rewritten`);
+  });
+});
