@@ -1,4 +1,5 @@
 import type { Clock } from '@tributary/ports';
+import { noLongerNeeded } from './waiting.ts';
 
 /** One timer for many deadlines: whoever has one names it, the bell rings once at or after the earliest, and all look again. */
 export class Alarm implements Disposable {
@@ -17,7 +18,7 @@ export class Alarm implements Disposable {
   /** Rings at `time` at the latest. @param time on the monotonic clock, ms. */
   at(time: number): void {
     if (this.#over || time >= this.#due) return;
-    this.#sleep.abort();
+    this.#sleep.abort(noLongerNeeded);
     this.#sleep = new AbortController();
     this.#due = time;
     void this.#wait(time, this.#sleep.signal);
@@ -37,6 +38,6 @@ export class Alarm implements Disposable {
 
   [Symbol.dispose](): void {
     this.#over = true;
-    this.#sleep.abort();
+    this.#sleep.abort(noLongerNeeded);
   }
 }

@@ -71,6 +71,9 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
   #interests: readonly Disposable[] = [];
   /** Whose turn it is to hand out records. */
   #turn = 0;
+  /** Where iteration takes records from, and how many more before it is another one's turn. */
+  #current: PartitionFetch<K, V> | undefined;
+  #currentLeft = 0;
   /** Errors of partitions that have been thrown once. */
   readonly #told = new WeakSet<TributaryError>();
   #polling = false;
@@ -107,6 +110,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
       this.#interests = interests;
       this.#fetches = fetches;
       this.#turn = 0;
+      this.#current = undefined;
       this.#fetcher.assign(fetches);
     } catch (thrown) {
       for (const interest of interests) interest[Symbol.dispose]();
@@ -154,7 +158,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
 
   /** As iterating over the consumer itself, ended by a signal too: the loop then throws its reason. */
   records(signal?: AbortSignal): AsyncIterable<ConsumerRecord<K, V>, undefined> {
-    const waiting = async (): Promise<IteratorResult<ConsumerRecord<K, V>, undefined>> => {
+    const waited = async (): Promise<IteratorResult<ConsumerRecord<K, V>, undefined>> => {
       this.#enter();
       try {
         for (;;) {
@@ -168,7 +172,12 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
         this.#polling = false;
       }
     };
-    return { [Symbol.asyncIterator]: () => ({ next: waiting }) };
+    // What has come is handed out without the cost of an async function.
+    const next = (): Promise<IteratorResult<ConsumerRecord<K, V>, undefined>> => {
+      const record = this.#polling || signal?.aborted === true ? undefined : this.#takeFromCurrent();
+      return record === undefined ? waited() : Promise.resolve({ done: false, value: record });
+    };
+    return { [Symbol.asyncIterator]: () => ({ next }) };
   }
 
   /** Reading goes on at another position. @throws TributaryError INVALID_REQUEST when the partition is not assigned, or the offset negative. */
@@ -236,6 +245,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
     this.#fetcher[Symbol.dispose]();
     for (const interest of this.#interests) interest[Symbol.dispose]();
     this.#fetches = [];
+    this.#current = undefined;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -302,9 +312,34 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
     throw error;
   }
 
+  /** One record of the partition that the last one came from, while its turn lasts. */
+  #takeFromCurrent(): ConsumerRecord<K, V> | undefined {
+    const fetch = this.#current;
+    if (fetch === undefined || fetch.paused || this.#currentLeft === 0) return undefined;
+    this.#currentLeft--;
+    const before = fetch.bufferedBytes;
+    const record = this.#nextOf(fetch);
+    if (fetch.bufferedBytes !== before) this.#fetcher.handedOut(fetch);
+    return record;
+  }
+
+  #nextOf(fetch: PartitionFetch<K, V>): ConsumerRecord<K, V> | undefined {
+    try {
+      return fetch.next();
+    } catch (thrown) {
+      fetch.stop(TributaryError.from(thrown));
+      return undefined;
+    }
+  }
+
+  /** One record of whichever partition has some. */
   #takeOne(): ConsumerRecord<K, V> | undefined {
-    const groups = this.#take(1);
-    return groups[0]?.records[0];
+    const record = this.#takeFromCurrent();
+    if (record !== undefined) return record;
+    const group = this.#take(1)[0];
+    this.#current = this.#fetches.find((fetch) => fetch.topic === group?.topic && fetch.partition === group.partition);
+    this.#currentLeft = limits.pollRecords;
+    return group?.records[0];
   }
 
   async #edges(partitions: readonly TopicPartition[], kind: 'beginning' | 'end', options: CallLimits): Promise<readonly PartitionOffset[]> {

@@ -217,6 +217,20 @@ export class PartitionFetch<K, V> {
     }
   }
 
+  /** Hands out one record, if one has come. @throws TributaryError CORRUPT_MESSAGE. */
+  next(): ConsumerRecord<K, V> | undefined {
+    for (;;) {
+      const cursor = this.#cursor ?? this.#openNext();
+      if (cursor === undefined) return undefined;
+      const view = cursor.next();
+      if (view === undefined) this.#closeBatch();
+      else if (view.offsetDelta >= this.#delta) {
+        this.#delta = view.offsetDelta + 1;
+        return new ConsumerRecord(this.source, view);
+      }
+    }
+  }
+
   #inBatch(): Offset {
     return offset(this.#base + BigInt(this.#delta));
   }

@@ -1,6 +1,9 @@
 /** Waiting for what may never come. */
 import type { Clock } from '@tributary/ports';
 
+/** Given as the reason where nobody looks at it: making an exception for each wait costs more than the wait. */
+export const noLongerNeeded = Symbol('no longer needed');
+
 /** Many wait, one tells them all. */
 export class Bell {
   #waiters: (() => void)[] = [];
@@ -25,7 +28,7 @@ export class Bell {
   async within(ms: number, clock: Clock, signal: AbortSignal | undefined): Promise<void> {
     if (ms <= 0 || signal?.aborted) return;
     const over = new AbortController();
-    const done = (): void => over.abort();
+    const done = (): void => over.abort(noLongerNeeded);
     signal?.addEventListener('abort', done, { once: true });
     this.#waiters.push(done);
     try {

@@ -91,10 +91,8 @@ export class FakeCluster {
   /** Decided for each batch as it arrives. */
   produceFault: (topic: string, batch: ProduceBatch, acks: Acks) => ProduceFault | undefined = () => undefined;
   nextProducerId = 1n;
-  /** Batches that arrived, by the number of those unanswered per partition at that time. */
+  /** Batches of one producer id and partition that were unanswered at one time. */
   mostInFlight = 0;
-  /** Refuses to fetch beyond credit by construction; counts what it sent in each generation. */
-  readonly sentWithoutCredit: string[] = [];
   /** Whole batches sent in one frame at most. */
   fetchBytes = 4096;
   readonly #inFlight = new Map<string, number>();
@@ -221,19 +219,23 @@ export class FakeCluster {
   }
 
   #produce(send: (message: unknown) => void, fail: (error: TributaryError) => void, nodeId: number): { message(message: unknown): void; over(): void } {
-    const mine: string[] = [];
+    // By correlation id.
+    const mine = new Map<number, string>();
+    const settled = (correlationId: number): void => {
+      const key = mine.get(correlationId);
+      if (key !== undefined && mine.delete(correlationId)) this.#inFlight.set(key, (this.#inFlight.get(key) ?? 1) - 1);
+    };
     return {
       over: () => {
-        for (const key of mine) this.#inFlight.set(key, (this.#inFlight.get(key) ?? 1) - 1);
-        mine.length = 0;
+        for (const correlationId of [...mine.keys()]) settled(correlationId);
       },
       message: (message) => {
         const request = message as ProduceRequest;
         const results: ProduceResult[] = [];
         for (const batch of request.batches) {
-          const key = `${batch.topicId}/${batch.partition}`;
+          const key = `${batch.topicId}/${batch.partition}/${producerIdOf(batch.records, 0)}`;
           if (request.acks !== Acks.NONE) {
-            mine.push(key);
+            mine.set(batch.correlationId, key);
             this.#inFlight.set(key, (this.#inFlight.get(key) ?? 0) + 1);
             this.mostInFlight = Math.max(this.mostInFlight, this.#inFlight.get(key) ?? 0);
           }
@@ -249,10 +251,7 @@ export class FakeCluster {
         if (request.acks === Acks.NONE || results.length === 0) return;
         // Answers of a broker take a moment: what a client has in flight is seen meanwhile.
         this.network.clock.after(0.5, () => {
-          for (const { correlationId: _ } of results) {
-            const key = mine.shift();
-            if (key !== undefined) this.#inFlight.set(key, (this.#inFlight.get(key) ?? 1) - 1);
-          }
+          for (const { correlationId } of results) settled(correlationId);
           send({ throttleMs: 0, results });
         });
       },

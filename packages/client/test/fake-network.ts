@@ -21,6 +21,8 @@ export class FakeNetwork implements Transport {
   readonly #streams = new Set<FakeStream<unknown, unknown>>();
   /** Decides for each unary answer whether it is lost after the server did its work. */
   losesAnswer: (path: string) => boolean = () => false;
+  /** Decides for each message on its way when its stream breaks whether the server still gets it, and how much later, ms. */
+  late: () => number | undefined = () => undefined;
   connects = 0;
 
   constructor(clock: VirtualClock, latencyMs = 1) {
@@ -106,7 +108,13 @@ class FakeStream<Out, In> implements Stream<Out, In> {
     if (this.#state !== 'open') return;
     const bytes = carried(this.#method.request, message);
     this.#network.clock.after(this.#network.latencyMs, () => {
-      if (this.#state === 'open') this.#server?.message(this.#method.request.decode(bytes));
+      const deliver = (): void => this.#server?.message(this.#method.request.decode(bytes));
+      if (this.#state === 'open') {
+        deliver();
+        return;
+      }
+      const late = this.#network.late();
+      if (late !== undefined) this.#network.clock.after(late, deliver);
     });
   }
 
