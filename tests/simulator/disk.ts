@@ -146,13 +146,16 @@ export class SimulatedDisk {
     return lied;
   }
 
-  /** One bit of a stored file turns over. @param among chooses which files may be hit. @returns its path. */
-  flipBit(among: (path: string) => boolean): string | undefined {
+  /**
+   * One bit of a stored file turns over.
+   * @param among chooses which files may be hit. @param mayHit chooses which of their bytes. @returns its path.
+   */
+  flipBit(among: (path: string) => boolean, mayHit: (bytes: Uint8Array, position: number) => boolean = () => true): string | undefined {
     const candidates = [...this.#tree.durableFiles()].filter(([path, file]) => among(path) && file.durable.length > 0);
     const [first, ...others] = candidates;
     if (first === undefined) return undefined;
     const [path, file] = this.#random.pick([first, ...others]);
-    if (!file.flipBit(this.#random)) return undefined;
+    if (!file.flipBit(this.#random, mayHit)) return undefined;
     if (file.pendingChanges === 0) file.evict();
     this.#coverage.count('disk: bit flipped');
     return path;

@@ -1,6 +1,6 @@
 import { TributaryError } from '@tributary/model';
 import type { Peer, Stream } from '@tributary/ports';
-import { openBatch, scanBatches } from '@tributary/record';
+import { checkBatch, openBatch, scanBatches } from '@tributary/record';
 import { type FetchedPartition, type FetchRequest, type FetchResponse, methods, OffsetSpec } from '@tributary/wire';
 import type { PartitionHistory, ReadRecord } from '../history.ts';
 import type { ProcessPorts } from '../process.ts';
@@ -21,8 +21,6 @@ export interface ConsumerObservers {
   history(topic: string, partition: number): PartitionHistory;
   count(what: string): void;
   broken(rule: string, what: string): void;
-  /** Offsets of the partition that a damaged disk may have lost. */
-  mayBeDamaged(topic: string, partition: number): boolean;
 }
 
 interface Position {
@@ -160,7 +158,10 @@ export class RawConsumer {
     if (position.received > position.limit) {
       this.#observers.broken('E1', `${position.key}: ${position.received} bytes were sent within a credit of ${position.limit}`);
     }
-    this.#read(position, answer);
+    if (!this.#read(position, answer)) {
+      this.#open(stream, position);
+      return;
+    }
     const needed = Math.max(position.received + this.#plan.windowBytes, Number(answer.creditNeeded));
     // Credit is given in halves of the window, as a client that counts its messages would.
     if (needed - position.limit < this.#plan.windowBytes / 2 && Number(answer.creditNeeded) <= position.limit) return;
@@ -170,17 +171,21 @@ export class RawConsumer {
     stream.send({ context: undefined, rack: '', isolationLevel: 1, open: [], credit, close: [] });
   }
 
-  #read(position: Position, answer: FetchedPartition): void {
-    const records: ReadRecord[] = [];
-    for (const { at, size } of scanBatches(answer.records)) {
-      for (const record of openBatch(answer.records.subarray(at, at + size))) {
-        // The first batch may begin before what was asked for.
-        if (record.offset >= (position.next ?? 0n)) records.push({ offset: record.offset, value: Buffer.from(record.value ?? []).toString('latin1') });
-      }
-    }
-    const { topic, partition } = position.route;
+  /** @returns false: it met what is no whole batch, and the position is behind that. */
+  #read(position: Position, answer: FetchedPartition): boolean {
     position.logStart = answer.logStartOffset;
     position.highWatermark = answer.highWatermark;
+    const records: ReadRecord[] = [];
+    const batches = batchesOf(answer.records);
+    const bad = batches.findIndex((batch) => !isWhole(batch));
+    for (const batch of bad < 0 ? batches : batches.slice(0, bad)) records.push(...recordsOf(batch, position.next ?? 0n));
+    this.#took(position, records, answer);
+    if (bad >= 0) this.#skip(position);
+    return bad < 0;
+  }
+
+  #took(position: Position, records: readonly ReadRecord[], answer: FetchedPartition): void {
+    const { topic, partition } = position.route;
     this.#observers.history(topic, partition).read(this.#plan.name, records, answer.highWatermark, answer.logStartOffset);
     const last = records.at(-1);
     if (last === undefined) return;
@@ -189,6 +194,18 @@ export class RawConsumer {
     const kept = this.#kept?.get(position.key) ?? [];
     kept.push(...records);
     this.#kept?.set(position.key, kept);
+  }
+
+  /** The broker serves what it finds; the CRC is the client's to check. */
+  #skip(position: Position): void {
+    const { topic, partition } = position.route;
+    const history = this.#observers.history(topic, partition);
+    const next = position.next ?? 0n;
+    this.#observers.count('consumer: batch with a wrong CRC');
+    if (!history.isRotten) this.#observers.broken('L3', `${position.key}: at ${next} comes a batch with a wrong CRC`);
+    // Its own header may be what is wrong: only where it must begin is sure.
+    history.damagedAt(next);
+    position.next = next + 1n;
   }
 
   async #failed(peer: Peer, stream: Stream<FetchRequest, FetchResponse>, position: Position, error: TributaryError, stop: AbortSignal): Promise<void> {
@@ -208,7 +225,7 @@ export class RawConsumer {
         return;
       }
       case 'CORRUPT_MESSAGE':
-        if (!this.#observers.mayBeDamaged(topic, partition)) this.#observers.broken('L3', `${position.key} at ${position.next}: ${error.message}`);
+        if (!this.#observers.history(topic, partition).isRotten) this.#observers.broken('L3', `${position.key} at ${position.next}: ${error.message}`);
         this.#observers.history(topic, partition).damagedAt(position.next ?? 0n);
         position.next = (position.next ?? 0n) + 1n;
         this.#open(stream, position);
@@ -228,5 +245,38 @@ export class RawConsumer {
     position.next = position.logStart + BigInt(this.#random.below(span + 1));
     this.#observers.count('consumer: seek');
     this.#open(stream, position);
+  }
+}
+
+/** @returns also what is behind the last whole batch, where that is no batch. */
+function batchesOf(bytes: Uint8Array): Uint8Array[] {
+  const batches: Uint8Array[] = [];
+  let end = 0;
+  try {
+    for (const { at, size } of scanBatches(bytes)) {
+      batches.push(bytes.subarray(at, at + size));
+      end = at + size;
+    }
+  } catch {
+    // Whoever looks at the rest sees that it is not whole.
+  }
+  if (end < bytes.length) batches.push(bytes.subarray(end));
+  return batches;
+}
+
+/** The first batch may begin before what was asked for. */
+function recordsOf(batch: Uint8Array, from: bigint): ReadRecord[] {
+  const records: ReadRecord[] = [];
+  for (const record of openBatch(batch)) {
+    if (record.offset >= from) records.push({ offset: record.offset, value: Buffer.from(record.value ?? []).toString('latin1') });
+  }
+  return records;
+}
+
+function isWhole(batch: Uint8Array): boolean {
+  try {
+    return checkBatch(batch, 0, batch.length, 'log') === batch.length;
+  } catch {
+    return false;
   }
 }

@@ -14,8 +14,9 @@ export interface RawProducerPlan {
   readonly partitions: number;
   readonly acks: 'none' | 'leader' | 'all';
   readonly idempotent: boolean;
+  /** At most so many. */
   readonly batches: number;
-  /** Longest pause between two batches. */
+  /** Longest pause between two bursts. */
   readonly pauseMsMax: number;
 }
 
@@ -64,6 +65,7 @@ export class RawProducer {
   #producer: ProducerId | undefined;
   #incarnation = 0;
   #left: number;
+  #isEnough = (): boolean => false;
 
   constructor(plan: RawProducerPlan, ports: ProcessPorts, random: SeededRandom, observers: Observers) {
     this.#plan = plan;
@@ -74,8 +76,9 @@ export class RawProducer {
     this.#lanes = Array.from({ length: plan.partitions }, (_, partition) => newLane(partition));
   }
 
-  /** Returns when every batch is sent and answered. */
-  async run(stop: AbortSignal): Promise<void> {
+  /** Returns when every batch is sent and answered. @param isEnough nothing new is sent any more. */
+  async run(stop: AbortSignal, isEnough: () => boolean): Promise<void> {
+    this.#isEnough = isEnough;
     await using peer = this.#ports.transport.connect(this.#plan.bootstrap);
     while (!this.#isDone()) {
       const session = await untilDone(this.#ports, stop, () => this.#open(peer, stop));
@@ -89,6 +92,7 @@ export class RawProducer {
   }
 
   #isDone(): boolean {
+    if (this.#isEnough()) this.#left = 0;
     return this.#left === 0 && this.#lanes.every(({ inFlight }) => inFlight.length === 0);
   }
 
@@ -130,7 +134,8 @@ export class RawProducer {
         await session.stream.writable();
         const lane = this.#random.pick([this.#lanes[0] ?? newLane(0), ...this.#lanes.slice(1)]);
         if (this.#left > 0 && lane.failed === undefined && lane.inFlight.length < limits.batchesInFlight) this.#sendOne(session, lane);
-        await this.#ports.clock.sleep(this.#random.below(this.#plan.pauseMsMax + 1) + 0.1, over.signal);
+        // In bursts, so that several batches are in flight at once.
+        await this.#ports.clock.sleep(this.#random.chance(0.7) ? this.#random.fraction() : this.#random.between(1, this.#plan.pauseMsMax), over.signal);
       }
     } catch (thrown) {
       if (!over.signal.aborted) throw thrown;

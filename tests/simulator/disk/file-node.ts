@@ -156,9 +156,10 @@ export class FileNode {
   }
 
   /** The medium decays: one bit of what is stored turns over. @returns false when the file is empty. */
-  flipBit(random: SeededRandom): boolean {
+  flipBit(random: SeededRandom, mayHit: (bytes: Uint8Array, position: number) => boolean): boolean {
     if (this.#platter.size === 0) return false;
     const position = random.below(this.#platter.size);
+    if (!mayHit(this.#platter.view(), position)) return false;
     const byte = (this.#platter.view()[position] ?? 0) ^ (1 << random.below(8));
     this.#platter.write(position, Uint8Array.of(byte));
     return true;

@@ -5,6 +5,7 @@ import { networkFaults } from '../network.ts';
 import type { SeededRandom } from '../seeded-random.ts';
 import { worldFaults } from '../world.ts';
 import { DATA_DIRECTORY } from '../cluster.ts';
+import { scanBatches } from '@tributary/record';
 import { methods } from '@tributary/wire';
 import type { Scene } from './scene.ts';
 
@@ -94,7 +95,7 @@ const troubles: readonly Fault[] = [
 
 const rot = trouble('bit flip', 3, async (scene, random) => {
   scene.diskTrouble = true;
-  const path = scene.server.disk.flipBit((each) => each.startsWith(DATA_DIRECTORY) && each.endsWith('.log'));
+  const path = scene.server.disk.flipBit((each) => each.startsWith(DATA_DIRECTORY) && each.endsWith('.log'), isUnderCrc);
   const folder = path?.split('/').at(-2);
   const topic = scene.created.find(({ topicId }) => folder?.startsWith(`${topicId}-`) === true);
   if (topic === undefined || folder === undefined) return;
@@ -103,6 +104,18 @@ const rot = trouble('bit flip', 3, async (scene, random) => {
   scene.invariants.forgetServed();
   if (random.chance(0.6)) scene.broker?.kill();
 });
+
+/** Base offset and leader epoch lie outside the CRC of the format: nobody could tell that they have changed. */
+function isUnderCrc(bytes: Uint8Array, position: number): boolean {
+  try {
+    for (const { at, size } of scanBatches(bytes)) {
+      if (position < at + size) return position >= at + 8 && !(position >= at + 12 && position < at + 16);
+    }
+  } catch {
+    // Behind an earlier flip there is no telling where batches begin.
+  }
+  return false;
+}
 
 /** Counts the broker's operations on its disk, and crashes it in the middle of one of them: every line of its code is such a place. */
 async function crashAtOperation(scene: Scene, random: SeededRandom): Promise<void> {

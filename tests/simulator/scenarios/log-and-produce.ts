@@ -117,8 +117,10 @@ async function createTopics(scene: Scene, ports: ProcessPorts, stop: AbortSignal
       try {
         await peer.unary(methods.createTopic, request, { deadlineMs: 5_000 });
       } catch (thrown) {
-        // After a lost reply it is there already.
-        if (TributaryError.from(thrown).error !== 'TOPIC_ALREADY_EXISTS') throw thrown;
+        const { error, message } = TributaryError.from(thrown);
+        // After a lost reply it is there already; while the only broker is down there is nobody to put it on.
+        if (error === 'INVALID_REPLICATION_FACTOR') throw new TributaryError('BROKER_NOT_AVAILABLE', message);
+        if (error !== 'TOPIC_ALREADY_EXISTS') throw thrown;
       }
     });
     const routes = await untilDone(ports, stop, () => findRoutes(peer, 'admin', [name]));
@@ -146,7 +148,7 @@ function startProducers(scene: Scene): Producing {
         broken: (rule: string, what: string) => world.broken(rule, what),
         mayForget: (topic: string) => scene.mayForget(topic),
       };
-      return new RawProducer(plan, ports, scene.random.stream(`producer ${plan.name}`), observers).run(stop);
+      return new RawProducer(plan, ports, scene.random.stream(`producer ${plan.name}`), observers).run(stop, () => scene.isCalm);
     };
     run(scene, plan.name, program).then(
       () => left.delete(plan.name),
@@ -176,7 +178,6 @@ function newConsumer(scene: Scene, plan: ConstructorParameters<typeof RawConsume
     history: (topic: string, partition: number) => scene.history(topic, partition),
     count: (what: string) => scene.world.coverage.count(what),
     broken: (rule: string, what: string) => scene.world.broken(rule, what),
-    mayBeDamaged: (topic: string, partition: number) => scene.history(topic, partition).isRotten,
   };
   return new RawConsumer(plan, ports, scene.random.stream(`consumer ${plan.name}`), observers, keep);
 }
@@ -237,14 +238,14 @@ function checkEnds(scene: Scene, ends: ReadonlyMap<string, bigint>): void {
   for (const { name, topicId } of scene.created) {
     const partitions = topics.find((topic) => topic.name === name)?.partitions ?? 1;
     for (let partition = 0; partition < partitions; partition++) {
+      if (scene.history(name, partition).isRotten) continue;
       let end = 0n;
       for (const [file, bytes] of scene.server.disk.cachedFilesIn(`${DATA_DIRECTORY}/${folderOf(topicId, partition)}`)) {
         if (!file.endsWith('.log')) continue;
         for (const { at } of scanBatches(bytes)) if (nextOffsetOf(bytes, at) > end) end = nextOffsetOf(bytes, at);
       }
       const latest = ends.get(`${name}-${partition}`);
-      const isWhole = !scene.history(name, partition).isRotten;
-      if (isWhole && end > 0n && latest !== end) scene.world.broken('R3', `${name}-${partition}: the log ends at ${end}, and the high watermark stays at ${latest}`);
+      if (end > 0n && latest !== end) scene.world.broken('R3', `${name}-${partition}: the log ends at ${end}, and the high watermark stays at ${latest}`);
     }
   }
 }

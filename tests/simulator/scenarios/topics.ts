@@ -45,7 +45,7 @@ export function producerPlans(bootstrap: string, random: SeededRandom): readonly
   while (chosen.size < count) chosen.add(random.pick(others));
   return [...chosen].map((shape) => {
     const partitions = topics.find(({ name }) => name === shape.topic)?.partitions ?? 1;
-    return { ...shape, bootstrap, partitions, batches: random.between(50, 110), pauseMsMax: random.pick([4, 30, 60]) };
+    return { ...shape, bootstrap, partitions, batches: 150, pauseMsMax: random.pick([100, 300, 600]) };
   });
 }
 
@@ -54,7 +54,7 @@ export function consumerPlans(bootstrap: string, random: SeededRandom, isCalm: (
   const never = (): number => 0;
   return [
     { name: 'auditor', bootstrap, topics: ['ledger', 'rolling'], windowBytes: random.pick([3_000, 20_000, 200_000]), seekChance: never },
-    { name: 'wanderer', bootstrap, topics: ['ledger'], windowBytes: random.pick([500, 5_000]), seekChance: () => (isCalm() ? 0 : 0.1) },
+    { name: 'wanderer', bootstrap, topics: ['ledger'], windowBytes: random.pick([500, 5_000]), seekChance: () => (isCalm() ? 0 : 0.01) },
     { name: 'watcher', bootstrap, topics: ['logs', 'metrics'], windowBytes: 50_000, seekChance: never },
   ];
 }
