@@ -9,7 +9,8 @@ export class Inbox<In> implements AsyncIterator<In, undefined> {
   readonly #drained: () => void;
   readonly #bytesMax: number;
   readonly #messagesMax: number;
-  #messages: Uint8Array[] = [];
+  /** Those before #first are read, and undefined so that their memory can go. */
+  #messages: (Uint8Array | undefined)[] = [];
   #first = 0;
   #bytes = 0;
   #held = false;
@@ -63,7 +64,7 @@ export class Inbox<In> implements AsyncIterator<In, undefined> {
   }
 
   #take(message: Uint8Array): Promise<IteratorResult<In, undefined>> {
-    this.#first++;
+    this.#messages[this.#first++] = undefined;
     this.#bytes -= message.length;
     if (this.#first === this.#messages.length) {
       this.#messages = [];
