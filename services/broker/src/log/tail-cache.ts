@@ -58,7 +58,7 @@ const end: LogSlice = { kind: 'end' };
 export class LogTail {
   readonly #cache: TailCache;
   /** In offset order, without a hole from the first to the end of the log; those before #first are gone. */
-  #batches: LogBatch[] = [];
+  #batches: (LogBatch | undefined)[] = [];
   #first = 0;
 
   constructor(cache: TailCache) {
@@ -74,7 +74,7 @@ export class LogTail {
   dropOldest(): void {
     const batch = this.#batches[this.#first];
     if (batch === undefined) return;
-    this.#first++;
+    this.#batches[this.#first++] = undefined;
     this.#cache.shrunk(batch.bytes.length);
     if (this.#first > 64 && this.#first * 2 > this.#batches.length) {
       this.#batches = this.#batches.slice(this.#first);

@@ -9,8 +9,8 @@ export interface Parked<T> {
 }
 
 export class ParkedAnswers<T> {
-  /** Ordered by lastOffset; entries before #first are gone. */
-  #entries: Parked<T>[] = [];
+  /** Ordered by lastOffset; those before #first are gone, and undefined so that what they hold (a batch) can go too. */
+  #entries: (Parked<T> | undefined)[] = [];
   #first = 0;
 
   get size(): number {
@@ -29,7 +29,7 @@ export class ParkedAnswers<T> {
   takeBelow(end: Offset): Parked<T> | undefined {
     const head = this.#entries[this.#first];
     if (head === undefined || head.lastOffset >= end) return undefined;
-    this.#first++;
+    this.#entries[this.#first++] = undefined;
     if (this.#first > 1024 && this.#first * 2 > this.#entries.length) {
       this.#entries = this.#entries.slice(this.#first);
       this.#first = 0;
@@ -48,7 +48,7 @@ export class ParkedAnswers<T> {
   }
 
   #takeWhere(gone: (entry: Parked<T>) => boolean): readonly Parked<T>[] {
-    const live = this.#first === 0 ? this.#entries : this.#entries.slice(this.#first);
+    const live = this.#entries.filter((entry) => entry !== undefined);
     const taken = live.filter(gone);
     if (taken.length > 0) {
       this.#entries = live.filter((entry) => !gone(entry));
