@@ -1,0 +1,15 @@
+import { open } from '../cluster.ts';
+import type { ConnectionOptions } from '../program.ts';
+import { print } from '../standard-output.ts';
+import { table } from '../table.ts';
+
+export async function topicList(options: ConnectionOptions): Promise<void> {
+  await using cluster = await open(options);
+  const topics = await cluster.admin.listTopics();
+  if (options.output === 'json') {
+    await print(JSON.stringify(topics.map(({ name, id, partitions, replicationFactor, internal }) => ({ name, id, partitions, replicationFactor, internal }))));
+    return;
+  }
+  const rows = topics.map(({ name, partitions, replicationFactor, id }) => [name, partitions, replicationFactor, id]);
+  await print(table(['topic', 'partitions', 'replication factor', 'id'], rows));
+}

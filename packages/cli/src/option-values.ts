@@ -1,0 +1,49 @@
+/** What options accept. A refused value is named together with what is allowed. */
+import { InvalidArgumentError } from 'commander';
+
+/** @param most default: the largest exact number. */
+export function wholeNumber(least: number, most: number = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  const allowed = most === Number.MAX_SAFE_INTEGER ? `a whole number ≥ ${least}` : `a whole number from ${least} to ${most}`;
+  return (text) => {
+    const value = /^[+-]?\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= least && value <= most)) throw new InvalidArgumentError(`Allowed is ${allowed}.`);
+    return value;
+  };
+}
+
+export function offsetNumber(text: string): bigint {
+  if (!/^\d{1,19}$/.test(text)) throw new InvalidArgumentError('Allowed is a whole number ≥ 0.');
+  return BigInt(text);
+}
+
+/** Collects `key=value`, given once for each key. */
+export function keyValue(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('Allowed is key=value, for example retention.ms=3600000.');
+  const key = text.slice(0, at);
+  if (Object.hasOwn(before, key)) throw new InvalidArgumentError(`${key} is given twice.`);
+  return { ...before, [key]: text.slice(at + 1) };
+}
+
+/** Text in which \t, \n, \r, \0, \\ and \xHH stand for what they do elsewhere. */
+export function escapedText(text: string): string {
+  if (text === '') throw new InvalidArgumentError('It is empty.');
+  return unescaped(text);
+}
+
+export function unescaped(text: string): string {
+  const plain: Readonly<Record<string, string>> = { t: '\t', n: '\n', r: '\r', 0: '\0', '\\': '\\' };
+  return text.replace(/\\(x[0-9a-fA-F]{2}|[tnr0\\])/g, (_whole, code: string) =>
+    code.startsWith('x') ? String.fromCharCode(Number.parseInt(code.slice(1), 16)) : (plain[code] ?? ''),
+  );
+}
+
+/** `0`, `1` or `all`, as the client has them. */
+export type AcksOption = 0 | 1 | 'all';
+
+export function acks(text: string): AcksOption {
+  if (text === 'all' || text === '-1') return 'all';
+  if (text === '0') return 0;
+  if (text === '1') return 1;
+  throw new InvalidArgumentError('Allowed is 0, 1 or all.');
+}
