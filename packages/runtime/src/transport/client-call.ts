@@ -21,6 +21,7 @@ export class ClientCall<Out, In> implements Stream<Out, In> {
   #http2: ClientHttp2Stream | undefined;
   #connectionFailure: () => string | undefined = () => undefined;
   #trailers: IncomingHttpHeaders | undefined;
+  #isGrpc = false;
   #over = false;
 
   /** @param onOver called once. */
@@ -47,8 +48,9 @@ export class ClientCall<Out, In> implements Stream<Out, In> {
     this.#http2 = http2;
     this.#connectionFailure = connectionFailure;
     http2.on('response', (headers, flags) => {
+      this.#isGrpc = headers[':status'] === constants.HTTP_STATUS_OK;
       const ended = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
-      if (ended || headers[':status'] !== constants.HTTP_STATUS_OK) this.#trailers = headers;
+      if (ended || !this.#isGrpc) this.#trailers = headers;
     });
     http2.on('trailers', (trailers) => {
       this.#trailers = trailers;
@@ -100,7 +102,8 @@ export class ClientCall<Out, In> implements Stream<Out, In> {
   }
 
   #receive(chunk: Buffer): void {
-    if (this.#over) return;
+    // The page of some other server is not for us.
+    if (this.#over || !this.#isGrpc) return;
     try {
       this.#frames.read(chunk);
     } catch (thrown) {

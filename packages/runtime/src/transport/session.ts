@@ -12,22 +12,33 @@ export const sessionSettings: Settings = {
   maxConcurrentStreams: limits.callsPerConnection,
 };
 
+interface ProbeTimes {
+  readonly everyMs: number;
+  readonly timeoutMs: number;
+}
+
 /** Probes a quiet connection while `inUse`, and destroys it when no answer comes: its calls then break. Ends with the session. */
-export function keepAlive(session: Http2Session, inUse: () => boolean): void {
+export function keepAlive(
+  session: Http2Session,
+  inUse: () => boolean,
+  { everyMs, timeoutMs }: ProbeTimes = { everyMs: limits.keepaliveMs, timeoutMs: limits.keepaliveTimeoutMs },
+): void {
   const timer = setInterval(() => {
-    if (inUse() && !session.closed && !session.destroyed) probe(session);
-  }, limits.keepaliveMs);
+    if (inUse() && !session.closed && !session.destroyed) probe(session, timeoutMs);
+  }, everyMs);
   timer.unref();
   session.once('close', () => clearInterval(timer));
 }
 
-function probe(session: Http2Session): void {
-  const silent = (): void => session.destroy(new Error(`no answer to a probe within ${limits.keepaliveTimeoutMs} ms`));
+function probe(session: Http2Session, timeoutMs: number): void {
+  const silent = (): void => session.destroy(new Error(`no answer to a probe within ${timeoutMs} ms`));
+  let late: NodeJS.Immediate | undefined;
   // After a pause of our own the timer fires before the answer that has long arrived is read: one more turn of the loop reads it.
   const timer = setTimeout(() => {
-    late = setImmediate(silent);
-  }, limits.keepaliveTimeoutMs);
-  let late: NodeJS.Immediate | undefined;
+    late = setImmediate(() => {
+      late = setImmediate(silent);
+    });
+  }, timeoutMs);
   timer.unref();
   session.ping(() => {
     clearTimeout(timer);
