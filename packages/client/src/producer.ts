@@ -352,10 +352,14 @@ export class Producer<K = Uint8Array | string, V = Uint8Array | string> implemen
     headers: readonly RecordHeader[],
     partition: number | undefined,
   ): RecordDelivery {
+    // As the batch would say; there is none yet.
+    if (!Number.isSafeInteger(timestamp) || timestamp < -1) {
+      throw new TributaryError('INVALID_TIMESTAMP', `timestamp ${timestamp} is not a whole number of milliseconds since 1970`);
+    }
     const delivery = new RecordDelivery(undefined, 0, 0);
     const charged = recordOverhead + byteLength(key) + byteLength(value);
     const deadline = this.#routing.ports.clock.monotonicMs() + this.#settings.deliveryTimeoutMs;
-    topic.early.push({ delivery, timestamp, key: copied(key), value: copied(value), headers, partition, charged, deadline });
+    topic.early.push({ delivery, timestamp, key: copied(key), value: copied(value), headers: copiedHeaders(headers), partition, charged, deadline });
     this.#buffered += charged;
     this.#unknownTopics.add(topic);
     this.#alarm.at(deadline);
@@ -470,7 +474,10 @@ const byteLength = (payload: Payload): number => {
   return typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length;
 };
 
-const copied = (payload: Payload): Payload => (payload instanceof Uint8Array ? payload.slice() : payload);
+const copied = (payload: Payload): Payload => (payload instanceof Uint8Array ? new Uint8Array(payload) : payload);
+
+const copiedHeaders = (headers: readonly RecordHeader[]): readonly RecordHeader[] =>
+  headers.map(({ key, value }) => ({ key, value: value === null ? null : new Uint8Array(value) }));
 
 function serialized<T>(what: string, serializer: Serializer<T>, value: T, topic: string): Payload {
   try {

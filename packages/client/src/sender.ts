@@ -96,7 +96,7 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
         this.#busy.delete(queue);
         this.#streamOf.delete(queue);
       } else {
-        this.#alarm.at(Math.max(queue.deadline, now + recheckMs));
+        this.#alarm.at(queue.deadline > now ? queue.deadline : now + recheckMs);
       }
     }
     for (const stream of this.#streams.values()) {
@@ -108,6 +108,9 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
 
   /** Sends what the queue has and may send. */
   #drain(queue: PartitionQueue, now: number): void {
+    // First: it may find that the topic was made anew, or is gone.
+    const route = this.#route(queue);
+    if (route === undefined) return;
     for (;;) {
       const step = queue.next(now);
       if (step.kind === 'nothing') {
@@ -115,8 +118,6 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
         return;
       }
       if (step.kind === 'send' && step.batch === queue.open && !this.#due(step.batch, now)) return;
-      const route = this.#route(queue);
-      if (route === undefined) return;
       if (step.kind === 'needs-identity') {
         if (!this.#renew(queue)) return;
         continue;

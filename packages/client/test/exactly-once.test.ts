@@ -24,13 +24,16 @@ interface Plan {
   readonly deliveryTimeoutMs: number;
   readonly batchSize: number;
   readonly records: number;
+  readonly encodesLate: boolean;
+  readonly latencyMs: number;
   /** Broken connections may deliver what was on its way, late. */
   readonly late: boolean;
 }
 
 async function run(plan: Plan, options: ProducerOptions = {}): Promise<{ cluster: FakeCluster; sent: readonly Sent[] }> {
   const clock = new VirtualClock();
-  const network = new FakeNetwork(clock);
+  const network = new FakeNetwork(clock, plan.latencyMs);
+  network.encodesLate = plan.encodesLate;
   const cluster = new FakeCluster(network, ['a:1', 'b:1']);
   const topic = cluster.createTopic('t', 2);
   const chance = seededRandom(plan.seed);
@@ -82,6 +85,7 @@ function judge(cluster: FakeCluster, sent: readonly Sent[], late: boolean): void
     const mine = sent.filter((each) => each.partition === partition);
     const places = new Map(values.map((value, index) => [value, index]));
     assert.equal(places.size, values.length, 'no record is there twice');
+    assert.ok(values.every((value) => value.startsWith(`${partition}-`)), 'every record is in the partition that it was sent to');
     for (const { value, outcome } of mine) {
       if (!('error' in outcome)) {
         if (outcome.offset !== undefined) assert.equal(values[Number(outcome.offset)], value, 'an acknowledged record is at its offset');
@@ -103,9 +107,11 @@ function judge(cluster: FakeCluster, sent: readonly Sent[], late: boolean): void
 const plans = fc.record({
   seed: fc.integer(),
   faulty: fc.constantFrom(0, 50, 200, 500),
-  deliveryTimeoutMs: fc.constantFrom(60, 300, 2000, 60_000),
+  deliveryTimeoutMs: fc.constantFrom(4, 60, 300, 2000, 60_000),
   batchSize: fc.constantFrom(1, 100, 200),
   records: fc.integer({ min: 1, max: 80 }),
+  encodesLate: fc.boolean(),
+  latencyMs: fc.constantFrom(1, 1, 5),
   late: fc.boolean(),
 });
 

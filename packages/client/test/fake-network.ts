@@ -17,6 +17,8 @@ function carried<T>(codec: Codec<T>, message: T): Uint8Array {
 export class FakeNetwork implements Transport {
   readonly clock: VirtualClock;
   readonly latencyMs: number;
+  /** Streams make bytes of a message only when it leaves, as a transport with a queue may. */
+  encodesLate = false;
   readonly servers = new Map<string, FakeServer>();
   readonly #streams = new Set<FakeStream<unknown, unknown>>();
   /** Decides for each unary answer whether it is lost after the server did its work. */
@@ -106,8 +108,9 @@ class FakeStream<Out, In> implements Stream<Out, In> {
 
   send(message: Out): void {
     if (this.#state !== 'open') return;
-    const bytes = carried(this.#method.request, message);
+    const early = this.#network.encodesLate ? undefined : carried(this.#method.request, message);
     this.#network.clock.after(this.#network.latencyMs, () => {
+      const bytes = early ?? carried(this.#method.request, message);
       const deliver = (): void => this.#server?.message(this.#method.request.decode(bytes));
       if (this.#state === 'open') {
         deliver();
