@@ -14,8 +14,8 @@ import type { DamagedRange } from './log-types.ts';
 export interface SegmentFacts {
   readonly base: Offset;
   readonly bytes: number;
-  /** −1: no record has a timestamp. */
-  readonly maxTimestamp: number;
+  /** −1: no record has a timestamp; undefined: nobody had to know. */
+  readonly maxTimestamp: number | undefined;
   /** Base offset of the batch that holds it. */
   readonly maxTimestampAt: Offset;
   /** Newest record of the first batch; −1: no timestamp. */
@@ -65,7 +65,7 @@ interface Line {
   readonly loss?: true;
   readonly rewrite?: true;
   readonly lossy?: true;
-  readonly closed?: readonly (readonly [string, number, number, string, number])[];
+  readonly closed?: readonly (readonly [string, number, number | null, string, number])[];
 }
 
 /** One line, newline included. */
@@ -84,7 +84,7 @@ export function encodeLine(folder: string, checkpoint: PartitionCheckpoint): str
     ...(lossy && { lossy }),
     ...(closed !== undefined && {
       closed: closed.map(({ base, bytes, maxTimestamp, maxTimestampAt, firstTimestamp }) => {
-        return [base.toString(), bytes, maxTimestamp, maxTimestampAt.toString(), firstTimestamp] as const;
+        return [base.toString(), bytes, maxTimestamp ?? null, maxTimestampAt.toString(), firstTimestamp] as const;
       }),
     }),
   };
@@ -128,7 +128,13 @@ function decodeLine(line: Line): PartitionCheckpoint {
     rewrite: line.rewrite === true,
     lossy: line.lossy === true,
     closed: line.closed?.map(([base, bytes, maxTimestamp, maxTimestampAt, firstTimestamp]) => {
-      return { base: at(base), bytes, maxTimestamp, maxTimestampAt: at(maxTimestampAt), firstTimestamp };
+      return {
+        base: at(base),
+        bytes,
+        maxTimestamp: maxTimestamp ?? undefined,
+        maxTimestampAt: at(maxTimestampAt),
+        firstTimestamp,
+      };
     }),
   };
 }

@@ -1,5 +1,5 @@
 /** Where in a segment's file a log is to be cut. */
-import type { Offset } from '@tributary/model';
+import { type Offset, TributaryError } from '@tributary/model';
 import { baseOffsetOf, lastOffsetOf } from '@tributary/record';
 import { scanFile } from './scan.ts';
 import type { Segment } from './segment.ts';
@@ -10,9 +10,9 @@ export interface CutPosition {
   readonly end: Offset;
 }
 
-/** Finds the first batch that reaches `offset` or beyond. */
+/** Finds the first batch that reaches `offset` or beyond. @throws TributaryError CORRUPT_MESSAGE where the walk there meets damage. */
 export async function findEnd(segment: Segment, offset: Offset): Promise<CutPosition> {
-  const { position } = await segment.positionBefore(offset);
+  const position = await segment.positionBefore(offset);
   let end = offset;
   const ended = await segment.use((file) =>
     scanFile(file, { from: position, to: segment.bytes, check: false }, (bytes, at) => {
@@ -22,5 +22,8 @@ export async function findEnd(segment: Segment, offset: Offset): Promise<CutPosi
       return false;
     }),
   );
+  if (ended.kind === 'damaged') {
+    throw new TributaryError('CORRUPT_MESSAGE', `${segment.path} is damaged at byte ${ended.position}: ${ended.why}.`);
+  }
   return { position: ended.position, end };
 }

@@ -128,7 +128,8 @@ export class DataDirectory implements AsyncDisposable {
       try {
         await this.#disk.files.syncDirectory(above);
       } catch (thrown) {
-        if (!(thrown instanceof FileError) || thrown.reason !== 'not-writable') return await this.#disk.fail(above, thrown);
+        if (!(thrown instanceof FileError) || thrown.reason !== 'not-writable')
+          return await this.#disk.fail(above, thrown);
       }
       if (at <= 0) return;
     }

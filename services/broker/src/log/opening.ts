@@ -78,7 +78,7 @@ async function reopen(
 ): Promise<RecoveredLog | undefined> {
   const { closed } = checkpoint;
   if (closed === undefined || !isAsClosed(closed, bases)) return undefined;
-  const segments = closed.map((facts) => Segment.fromFacts(home, facts));
+  const segments = closed.map((facts, index) => Segment.fromFacts(home, facts, index === closed.length - 1));
   const active = segments.at(-1);
   if (active === undefined) return undefined;
   const file = await active.openForAppend();

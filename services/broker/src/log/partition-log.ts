@@ -455,7 +455,7 @@ export class PartitionLog {
     const { durable } = this.#flusher;
     let complete = true;
     for (const segment of [...this.#segments.all]) {
-      if (segment.hasUnsyncedIndex && !(await segment.persistIndexes())) complete = false;
+      if (segment.hasUnsyncedIndex && !(await segment.persistIndex())) complete = false;
     }
     if (complete) this.#recoveryPoint = durable;
     return complete;
@@ -493,7 +493,7 @@ export class PartitionLog {
   async #letGo(): Promise<void> {
     this.#tail.clear();
     for (const segment of this.#segments.all) {
-      segment.forgetIndexes();
+      segment.forgetIndex();
       await segment.release();
     }
   }

@@ -129,13 +129,16 @@ class Recovery {
     const stays = new Map(staying.map((run) => [run.segment, run]));
     if (plan.possibleLoss) await this.#copyWhatGoes(survey, plan);
     // Whatever is half done when a crash comes, the next scan begins no later than this one.
-    await this.#mark(plan, survey.start < this.#checkpoint.recoveryPoint ? survey.start : this.#checkpoint.recoveryPoint);
+    await this.#mark(
+      plan,
+      survey.start < this.#checkpoint.recoveryPoint ? survey.start : this.#checkpoint.recoveryPoint,
+    );
     for (const run of moved) await this.#writeAnew(run, scanned.get(run.segment));
     for (const run of moved) await this.#rename(run);
     await this.#disk.syncDirectory(this.#place.folder);
     for (const { segment } of survey.read.toReversed()) {
       await segment.release();
-      segment.forgetIndexes();
+      segment.forgetIndex();
       if (!stays.has(segment.base) && !movedTo.has(segment.base)) await this.#removeFiles(segment.base);
     }
     // Before a file gets shorter: a removed one that came back would then follow a gap that nobody knows of.

@@ -21,7 +21,7 @@ export async function replayProducers(
   for (let index = segments.indexOf(from); from < end && index < segments.count; index++) {
     const segment = segments.at(index);
     if (segment === undefined || segment.bytes === 0) continue;
-    const { position } = segment.base < from ? await segment.positionBefore(from) : { position: 0 };
+    const position = segment.base < from ? await segment.positionBefore(from) : 0;
     const ended = await segment.use((file) =>
       scanFile(file, { from: position, to: segment.bytes, check: false }, (bytes, at) => {
         if (baseOffsetOf(bytes, at) >= from || nextOffsetOf(bytes, at) > from) replay.batch(readBatchHeader(bytes, at));

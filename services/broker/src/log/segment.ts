@@ -4,18 +4,21 @@
  */
 import { assert, limits, type Offset, type TopicConfig } from '@tributary/model';
 import type { File } from '@tributary/ports';
-import { baseOffsetOf, maxTimestampOf, nextOffsetOf } from '@tributary/record';
+import { baseOffsetOf, batchHeaderBytes, batchMagic, magicOf, maxTimestampOf, nextOffsetOf } from '@tributary/record';
 import type { SegmentFacts } from './checkpoint-file.ts';
 import type { Disk } from './disk.ts';
 import type { IndexCache } from './index-cache.ts';
 import type { IndexOrigin } from './index-file.ts';
 import { deletedSuffix, fileName, type LogFileKind } from './names.ts';
-import { OffsetIndex } from './offset-index.ts';
+import type { OffsetEntry } from './offset-index.ts';
 import { scanFile } from './scan.ts';
-import { TimeIndex } from './time-index.ts';
+import { deltaMax, SegmentIndex } from './segment-index.ts';
 
-/** Offsets are stored as the distance from the segment's base, in signed 32 bits as Kafka does. */
-const deltaMax = 0x7fff_ffffn;
+/** Log between two entries of an index that is made anew: the topic's setting is not known everywhere, and any is right. */
+const rebuiltInterval = 4096;
+
+/** Batches near an index entry are few: small reads do. */
+const lookChunk = 16 * 1024;
 
 export interface SegmentPlace {
   readonly disk: Disk;
@@ -30,6 +33,13 @@ export interface NotedBatch {
   readonly maxTimestamp: number;
 }
 
+export interface NewestRecord {
+  /** Milliseconds since 1970. */
+  readonly timestamp: number;
+  /** Base offset of the batch that holds it. */
+  readonly at: Offset;
+}
+
 interface Handle {
   readonly file: File;
   readonly isWritable: boolean;
@@ -38,27 +48,29 @@ interface Handle {
   isReleased: boolean;
 }
 
+/**
+ * What is known of the indexes: `sound`: this process made or checked them; `closed`: found on the disk, to be checked against their last entry
+ * at first use; `open`: as they were left when the log was closed, without a last entry.
+ */
+type IndexState = 'sound' | 'closed' | 'open';
+
 export class Segment {
   readonly base: Offset;
   readonly path: string;
   readonly #place: SegmentPlace;
-  offsets: OffsetIndex;
-  times: TimeIndex;
   /** Bytes of whole batches. */
   bytes = 0;
-  /** −1: no record has a timestamp, or none is known yet. */
-  maxTimestamp = -1;
-  /** Base offset of the batch that holds it. */
-  maxTimestampAt: Offset;
   /** Newest record of the first batch, for segment.ms; −1: no timestamp. */
   firstTimestamp = -1;
   /** Wall clock when this process created, opened or last wrote it: the age of records without a timestamp. */
   touchedMs: number;
   readonly #createdMs: number;
-  #indexedTo = 0;
-  /** `unverified`: nobody has looked whether the indexes are whole. `sound`: they are, and say how new the records are. */
-  #indexState: 'unverified' | 'sound' = 'sound';
-  #verifying: Promise<void> | undefined;
+  #index: SegmentIndex;
+  #indexState: IndexState = 'sound';
+  #isSealed = false;
+  /** The newest record is known, whatever the state of the indexes. */
+  #knowsNewest = true;
+  #checking: Promise<void> | undefined;
   #handle: Handle | undefined;
   #opening: Promise<Handle> | undefined;
 
@@ -66,17 +78,17 @@ export class Segment {
     this.#place = place;
     this.base = base;
     this.path = this.#pathOf('log');
-    this.maxTimestampAt = base;
     this.#createdMs = place.disk.clock.wallMs();
     this.touchedMs = this.#createdMs;
-    this.offsets = this.#offsetIndex(indexOrigin);
-    this.times = this.#timeIndex(indexOrigin);
+    this.#index = new SegmentIndex(place, base, indexOrigin);
   }
 
-  /** A segment that is not written any more, found on the disk. Its indexes are checked when first needed. */
+  /** A segment that is not written any more, found on the disk. */
   static async openClosed(place: SegmentPlace, base: Offset): Promise<Segment> {
     const segment = new Segment(place, base, 'stored');
-    segment.#indexState = 'unverified';
+    segment.#indexState = 'closed';
+    segment.#isSealed = true;
+    segment.#knowsNewest = false;
     await segment.use((file) => {
       segment.bytes = file.size;
       return Promise.resolve();
@@ -84,34 +96,32 @@ export class Segment {
     return segment;
   }
 
-  /** As it was closed: nothing is opened or read. */
-  static fromFacts(place: SegmentPlace, facts: SegmentFacts): Segment {
+  /** As it was left when its log was closed: nothing is opened or read. @param isLast it may be written again. */
+  static fromFacts(place: SegmentPlace, facts: SegmentFacts, isLast: boolean): Segment {
     const segment = new Segment(place, facts.base, 'stored');
     segment.bytes = facts.bytes;
-    segment.maxTimestamp = facts.maxTimestamp;
-    segment.maxTimestampAt = facts.maxTimestampAt;
     segment.firstTimestamp = facts.firstTimestamp;
-    segment.offsets.continueAt(facts.bytes);
-    segment.times.continueAt(facts.maxTimestamp);
-    segment.#indexedTo = facts.bytes;
+    segment.#indexState = isLast ? 'open' : 'closed';
+    segment.#isSealed = !isLast;
+    segment.#knowsNewest = facts.maxTimestamp !== undefined;
+    segment.#index.continueAt(facts.bytes, facts.maxTimestamp ?? -1, facts.maxTimestampAt);
     return segment;
   }
 
+  /** To be remembered when the log is closed. */
   get facts(): SegmentFacts {
-    const { base, bytes, maxTimestamp, maxTimestampAt, firstTimestamp } = this;
-    return { base, bytes, maxTimestamp, maxTimestampAt, firstTimestamp };
+    const { maxTimestamp, maxTimestampAt } = this.#index;
+    return {
+      base: this.base,
+      bytes: this.bytes,
+      maxTimestamp: this.#knowsNewest ? maxTimestamp : undefined,
+      maxTimestampAt,
+      firstTimestamp: this.firstTimestamp,
+    };
   }
 
   #pathOf(kind: LogFileKind): string {
     return `${this.#place.folder}/${fileName(this.base, kind)}`;
-  }
-
-  #offsetIndex(origin: IndexOrigin): OffsetIndex {
-    return new OffsetIndex(this.#place.disk, this.#place.indexes, this.#pathOf('index'), origin);
-  }
-
-  #timeIndex(origin: IndexOrigin): TimeIndex {
-    return new TimeIndex(this.#place.disk, this.#place.indexes, this.#pathOf('timeindex'), origin);
   }
 
   /** Opens the file for appending, creating it. Whoever reads goes on with the file as it was opened before. */
@@ -166,7 +176,7 @@ export class Segment {
     if (handle.users === 0) await handle.file.close();
   }
 
-  /** Whether the batch belongs into a new segment. */
+  /** Whether the batch belongs into a new segment. @param written bytes, including what is about to be written. */
   isFullFor(
     batch: NotedBatch & { readonly lastOffset: Offset; readonly bytes: Uint8Array },
     written: number,
@@ -175,7 +185,7 @@ export class Segment {
     if (written === 0) return false;
     if (written + batch.bytes.length > config.segmentBytes) return true;
     if (batch.lastOffset - this.base > deltaMax) return true;
-    if (this.offsets.file.knownBytes >= limits.indexFile) return true;
+    if (this.#index.bytes >= limits.indexFile) return true;
     if (this.firstTimestamp >= 0) return batch.maxTimestamp - this.firstTimestamp >= config.segmentMs;
     return this.#place.disk.clock.wallMs() - this.#createdMs >= config.segmentMs;
   }
@@ -183,153 +193,156 @@ export class Segment {
   /** A batch now lies at `position`. */
   note(batch: NotedBatch, position: number, indexIntervalBytes: number): void {
     if (position === 0) this.firstTimestamp = batch.maxTimestamp;
-    if (batch.maxTimestamp > this.maxTimestamp) {
-      this.maxTimestamp = batch.maxTimestamp;
-      this.maxTimestampAt = batch.baseOffset;
-    }
-    if (position === 0 || position - this.#indexedTo < indexIntervalBytes) return;
-    this.#indexedTo = position;
-    this.offsets.add(this.deltaOf(batch.baseOffset), position);
-    this.#noteTime();
+    this.#index.note(batch, position, indexIntervalBytes);
   }
 
-  #noteTime(): void {
-    if (this.maxTimestamp >= 0) this.times.add(this.maxTimestamp, this.deltaOf(this.maxTimestampAt));
-  }
-
-  deltaOf(offset: Offset): number {
-    return Number(offset - this.base);
-  }
-
-  /** The segment is not written any more: its indexes get a last entry, by which a later start knows them to be whole. */
+  /** The segment is not written any more. */
   seal(end: Offset): void {
-    this.#noteTime();
-    this.offsets.add(this.deltaOf(end), this.bytes);
+    this.#index.seal(end, this.bytes);
+    this.#isSealed = true;
   }
 
   /** The log is being closed and may go on here. */
   pause(): void {
-    this.#noteTime();
+    this.#index.noteTime();
   }
 
   get hasUnsyncedIndex(): boolean {
-    return this.offsets.file.isDirty || this.times.file.isDirty;
+    return this.#index.isDirty;
   }
 
-  /** The time index first: a whole offset index vouches for both. @returns false: the disk is full. */
-  async persistIndexes(): Promise<boolean> {
-    return (await this.times.file.persist()) && (await this.offsets.file.persist());
+  /** @returns false: the disk is full. */
+  async persistIndex(): Promise<boolean> {
+    return await this.#index.persist();
   }
 
-  /** Where to begin walking so as to meet the batch that holds `offset`. Verifies the indexes of a closed segment first. */
-  async positionBefore(offset: Offset): Promise<{ readonly position: number; readonly offset: Offset }> {
-    await this.#verified();
-    const delta = offset - this.base;
-    const entry = await this.offsets.floor(delta > deltaMax ? Number(deltaMax) : Number(delta));
-    return { position: entry.position, offset: (this.base + BigInt(entry.delta)) as Offset };
+  /** Where to begin walking so as to meet the batch that holds `offset`. */
+  async positionBefore(offset: Offset): Promise<number> {
+    await this.#checked();
+    return await this.#confirmed(await this.#index.floor(offset));
   }
 
   /** Where to begin walking so as to meet the first batch with a record as new as `timestamp`. */
   async positionBeforeTime(timestamp: number): Promise<number> {
-    await this.#verified();
-    const delta = await this.times.deltaBefore(timestamp);
-    return (await this.offsets.floor(delta)).position;
-  }
-
-  /** Newest record, ms; −1: none has a timestamp. @returns also the batch that holds it. */
-  async newest(): Promise<{ readonly timestamp: number; readonly at: Offset }> {
-    await this.#verified();
-    return { timestamp: this.maxTimestamp, at: this.maxTimestampAt };
-  }
-
-  /** The index led to something that is no batch, or to the wrong one. */
-  async distrustIndexes(): Promise<void> {
-    this.#indexState = 'unverified';
+    await this.#checked();
+    const entry = await this.#index.newestBefore(timestamp);
+    if (entry === undefined) return 0;
+    if (await this.#isNewest(entry)) return await this.positionBefore(entry.at);
     await this.#rebuild();
-    this.#indexState = 'sound';
+    return 0;
   }
 
-  async #verified(): Promise<void> {
-    if (this.#indexState === 'sound') return;
-    this.#verifying ??= this.#verify().finally(() => {
-      this.#verifying = undefined;
-    });
-    await this.#verifying;
-  }
-
-  async #verify(): Promise<void> {
-    const sound = (await this.offsets.isSound()) && (await this.times.isSound());
-    const newest = await this.times.last();
-    if (sound && (await this.offsets.last()).position === this.bytes) {
-      this.maxTimestamp = newest?.timestamp ?? -1;
-      this.maxTimestampAt = (this.base + BigInt(newest?.delta ?? 0)) as Offset;
-    } else {
-      this.#place.disk.logger.warn('index rebuilt', { path: this.path });
-      await this.#rebuild();
-    }
-    this.#indexState = 'sound';
-  }
-
-  async #rebuild(): Promise<void> {
-    this.resetIndexes();
-    let end = this.base;
+  /** Whether the batch that a time entry names is as new as it says. */
+  async #isNewest({ timestamp, at: wanted }: NewestRecord): Promise<boolean> {
+    const from = await this.#confirmed(await this.#index.floor(wanted));
+    let found = false;
     await this.use((file) =>
-      scanFile(file, { from: 0, to: this.bytes, check: false }, (bytes, at, position) => {
-        this.note(
-          { baseOffset: baseOffsetOf(bytes, at), maxTimestamp: maxTimestampOf(bytes, at) },
-          position,
-          rebuiltInterval,
-        );
-        end = nextOffsetOf(bytes, at);
-        return true;
+      scanFile(file, { from, to: this.bytes, check: false, chunk: lookChunk }, (bytes, at) => {
+        const base = baseOffsetOf(bytes, at);
+        found = base === wanted && maxTimestampOf(bytes, at) === timestamp;
+        return base < wanted;
       }),
     );
-    this.seal(end);
+    return found;
   }
 
-  resetIndexes(): void {
-    this.forgetIndexes();
-    this.offsets = this.#offsetIndex('reset');
-    this.times = this.#timeIndex('reset');
-    this.maxTimestamp = -1;
-    this.maxTimestampAt = this.base;
-    this.#indexedTo = 0;
+  /** The log itself says whether an index entry is right; if not, all are made anew. */
+  async #confirmed({ delta, position }: OffsetEntry): Promise<number> {
+    if (position === 0 || position === this.bytes) return position;
+    const header = Buffer.alloc(batchHeaderBytes);
+    const got = position > this.bytes ? 0 : await this.use((file) => file.read(header, position));
+    const isBatch = got === batchHeaderBytes && magicOf(header, 0) === batchMagic;
+    if (isBatch && baseOffsetOf(header, 0) === this.base + BigInt(delta)) return position;
+    await this.#rebuild();
+    return 0;
+  }
+
+  /** Newest record, ms, and the base offset of the batch that holds it; −1: none has a timestamp. */
+  async newest(): Promise<NewestRecord> {
+    if (!this.#knowsNewest) await this.#checked();
+    return { timestamp: this.#index.maxTimestamp, at: this.#index.maxTimestampAt };
+  }
+
+  async #checked(): Promise<void> {
+    if (this.#indexState === 'sound') return;
+    this.#checking ??= this.#check().finally(() => {
+      this.#checking = undefined;
+    });
+    await this.#checking;
+  }
+
+  async #check(): Promise<void> {
+    const isRight = this.#indexState === 'open' ? await this.#index.isSound() : await this.#isWhole();
+    if (!isRight) await this.#rebuild();
+    this.#indexState = 'sound';
+    this.#knowsNewest = true;
+  }
+
+  async #isWhole(): Promise<boolean> {
+    if (!(await this.#index.isWhole(this.bytes))) return false;
+    const { maxTimestamp: timestamp, maxTimestampAt: at } = this.#index;
+    return timestamp < 0 || (await this.#isNewest({ timestamp, at }));
+  }
+
+  /** Reads all headers. Batches may be added meanwhile: the new index takes over when it has caught up. */
+  async #rebuild(): Promise<void> {
+    this.#place.disk.logger.warn('index rebuilt', { path: this.path });
+    const index = new SegmentIndex(this.#place, this.base, 'reset');
+    let end = this.base;
+    let from = 0;
+    while (from < this.bytes) {
+      const ended = await this.use((file) =>
+        scanFile(file, { from, to: this.bytes, check: false }, (bytes, at, position) => {
+          const batch = { baseOffset: baseOffsetOf(bytes, at), maxTimestamp: maxTimestampOf(bytes, at) };
+          index.note(batch, position, rebuiltInterval);
+          end = nextOffsetOf(bytes, at);
+          return true;
+        }),
+      );
+      from = ended.position;
+      if (ended.kind === 'damaged') break;
+    }
+    if (this.#isSealed) index.seal(end, this.bytes);
+    this.#replaceIndex(index);
+  }
+
+  #replaceIndex(index: SegmentIndex): void {
+    this.#index.forget();
+    this.#index = index;
+  }
+
+  /** Nothing that the files say counts. For recovery, which then notes every batch. */
+  resetIndex(): void {
+    this.#replaceIndex(new SegmentIndex(this.#place, this.base, 'reset'));
   }
 
   /**
    * Forgets what the indexes say from `position` and `offset` on.
    * @returns where to walk from, noting each batch, so that they are whole again.
    */
-  async cutIndexes(position: number, offset: Offset): Promise<{ readonly position: number; readonly offset: Offset }> {
-    const delta = offset - this.base;
-    const kept = await this.offsets.cut(position, delta > deltaMax ? Number(deltaMax) : Number(delta));
-    const newest = await this.times.cut(kept.delta);
-    this.maxTimestamp = newest?.timestamp ?? -1;
-    this.maxTimestampAt = (this.base + BigInt(newest?.delta ?? 0)) as Offset;
-    this.#indexedTo = kept.position;
+  async cutIndex(position: number, offset: Offset): Promise<{ readonly position: number; readonly offset: Offset }> {
+    const from = await this.#index.cut(position, offset);
     this.#indexState = 'sound';
-    return { position: kept.position, offset: (this.base + BigInt(kept.delta)) as Offset };
+    this.#isSealed = false;
+    this.#knowsNewest = true;
+    return from;
   }
 
   /** The file now ends at `bytes`, the log at `end`: what the indexes say beyond is forgotten, and the newest record found anew. */
   async reindexTail(end: Offset, indexIntervalBytes: number): Promise<void> {
-    const kept = await this.cutIndexes(this.bytes, end);
+    const { position: from } = await this.cutIndex(this.bytes, end);
     if (this.bytes === 0) this.firstTimestamp = -1;
     await this.use((file) =>
-      scanFile(file, { from: kept.position, to: this.bytes, check: false }, (bytes, at, position) => {
-        this.note(
-          { baseOffset: baseOffsetOf(bytes, at), maxTimestamp: maxTimestampOf(bytes, at) },
-          position,
-          indexIntervalBytes,
-        );
+      scanFile(file, { from, to: this.bytes, check: false }, (bytes, at, position) => {
+        const batch = { baseOffset: baseOffsetOf(bytes, at), maxTimestamp: maxTimestampOf(bytes, at) };
+        this.note(batch, position, indexIntervalBytes);
         return true;
       }),
     );
   }
 
-  forgetIndexes(): void {
-    this.offsets.file.forget();
-    this.times.file.forget();
+  forgetIndex(): void {
+    this.#index.forget();
   }
 
   /** The files get names that do not count; readers that are under way go on. @returns what is left to remove. */
@@ -342,17 +355,14 @@ export class Segment {
       await this.#place.disk.files.rename(this.#pathOf(kind), away);
       moved.push(away);
     }
-    this.forgetIndexes();
+    this.forgetIndex();
     return moved;
   }
 
   /** Closes and removes the files. */
   async remove(): Promise<void> {
-    this.forgetIndexes();
+    this.forgetIndex();
     await this.release();
     for (const kind of ['index', 'timeindex', 'log'] as const) await this.#place.disk.files.remove(this.#pathOf(kind));
   }
 }
-
-/** Entries of an index that is made anew: the topic's own interval is not known everywhere, and any is right. */
-const rebuiltInterval = 4096;

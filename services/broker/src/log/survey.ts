@@ -83,11 +83,11 @@ class Surveyor {
     await segment.use(async (file) => {
       const fileBytes = file.size;
       let from = { position: 0, offset: segment.base };
-      if (isFirst) from = await segment.cutIndexes(fileBytes + 1, (this.#options.recoveryPoint + 1n) as Offset);
+      if (isFirst) from = await segment.cutIndex(fileBytes + 1, (this.#options.recoveryPoint + 1n) as Offset);
       let pass = await this.#scan(segment, file, from, fileBytes, limit);
       if (from.position > 0 && pass.isDoubtful) {
         // Rather the index is wrong than the log: before anything is cut the log itself is asked.
-        segment.resetIndexes();
+        segment.resetIndex();
         from = { position: 0, offset: segment.base };
         pass = await this.#scan(segment, file, from, fileBytes, limit);
       }

@@ -1,6 +1,6 @@
 /**
  * `<base>.timeindex`: no batch before the one at `delta` has a record as new as `timestamp`, and none between there and the next entry a newer
- * one. Format: index-search.ts.
+ * one. When the segment is closed a last entry says the same of its end, one millisecond past its newest record. Format: index-search.ts.
  */
 import type { Disk } from './disk.ts';
 import type { IndexCache } from './index-cache.ts';
@@ -36,16 +36,23 @@ export class TimeIndex {
     this.#lastTimestamp = timestamp;
   }
 
-  /** Delta of a batch before which no record is as new as `timestamp`. */
-  async deltaBefore(timestamp: number): Promise<number> {
+  /** The last entry that is older than `timestamp`. */
+  async before(timestamp: number): Promise<TimeEntry | undefined> {
     const entries = await this.file.load();
-    const older = countUpTo(entries, timestampAt, timeEntryBytes, timestamp - 1);
-    return older === 0 ? 0 : timeDeltaAt(entries, older - 1);
+    return entryAt(entries, countUpTo(entries, timestampAt, timeEntryBytes, timestamp - 1) - 1);
   }
 
-  async last(): Promise<TimeEntry | undefined> {
+  /** The segment ends at `delta`. */
+  close(delta: number): void {
+    this.add(this.#lastTimestamp + 1, delta);
+  }
+
+  /** Of a closed segment that ends at `delta`: its newest record. undefined: the index does not reach that far. */
+  async newestBelow(delta: number): Promise<TimeEntry | 'none' | undefined> {
     const entries = await this.file.load();
-    return entryAt(entries, entries.length / timeEntryBytes - 1);
+    const last = entries.length / timeEntryBytes - 1;
+    if (entryAt(entries, last)?.delta !== delta) return undefined;
+    return entryAt(entries, last - 1) ?? 'none';
   }
 
   /** Keeps the entries whose batch lies below `delta`, as far as they are sound. @returns the last one kept. */

@@ -1,5 +1,5 @@
 /** Finding records by their timestamps: the indexes lead to a batch, and only that one is decoded. */
-import type { Offset } from '@tributary/model';
+import { type Offset, TributaryError } from '@tributary/model';
 import { baseOffsetOf, decodeBatch, lastOffsetOf, maxTimestampOf } from '@tributary/record';
 import type { FoundRecord } from './log-types.ts';
 import { scanFile } from './scan.ts';
@@ -41,7 +41,7 @@ export async function newestRecord(segments: readonly Segment[], start: Offset):
   }
   if (newest === undefined) return undefined;
   const { segment, timestamp, at: wanted } = newest;
-  const { position } = await segment.positionBefore(wanted);
+  const position = await segment.positionBefore(wanted);
   const batch = await nextBatch(segment, position, (bytes, at) => baseOffsetOf(bytes, at) >= wanted);
   if (batch === undefined) return undefined;
   return recordIn(batch.bytes, (record) => record.timestamp === timestamp && record.offset >= start);
@@ -63,7 +63,13 @@ async function nextBatch(
         return !isWanted(bytes, at);
       },
     );
-    if (ended.kind !== 'stopped') return undefined;
+    if (ended.kind === 'damaged') {
+      throw new TributaryError(
+        'CORRUPT_MESSAGE',
+        `${segment.path} is damaged at byte ${ended.position}: ${ended.why}.`,
+      );
+    }
+    if (ended.kind === 'end') return undefined;
     const bytes = Buffer.allocUnsafeSlow(size);
     await file.read(bytes, ended.position);
     return { bytes, position: ended.position };

@@ -103,7 +103,8 @@ async function survive(plan: Plan): Promise<Outcome> {
         disk.occupy(0);
         story.trace.push(`-- crashed (${how} at ${at})`);
         if (random.chance(0.5)) disk.evictPages();
-        if (again > 0) await machine.run(async (files, host) => await story.check(await story.open(files, { host })), again);
+        if (again > 0)
+          await machine.run(async (files, host) => await story.check(await story.open(files, { host })), again);
         await machine.run(async (files, host) => {
           const broker = await story.open(files, { host });
           recovered = broker.log.recovery.how;
@@ -150,7 +151,13 @@ describe('a log that crashes', () => {
     test(`after the disk was full for a while (${how}) loses nothing that was flushed`, async () => {
       let refusals = 0;
       for (let seed = 200; seed < 260; seed++) {
-        const { coverage } = await survive({ seed, how, at: seed % 3 === 0 ? 0 : 60 + ((seed * 37) % 250), fullAt: 20 + ((seed * 53) % 200), fullFor: 40 });
+        const { coverage } = await survive({
+          seed,
+          how,
+          at: seed % 3 === 0 ? 0 : 60 + ((seed * 37) % 250),
+          fullAt: 20 + ((seed * 53) % 200),
+          fullFor: 40,
+        });
         refusals += coverage.of('disk: full');
       }
       assert.ok(refusals > 60, `the disk was full ${refusals} times`);
@@ -160,7 +167,13 @@ describe('a log that crashes', () => {
   test('because a sync failed trusts nothing that the page cache still shows, and loses nothing that was flushed', async () => {
     let rewritten = 0;
     for (let seed = 300; seed < 400; seed++) {
-      const { recovered } = await survive({ seed, how: 'process', at: 0, failSyncAt: 20 + ((seed * 29) % 200), again: seed % 2 === 0 ? 0 : 1 + ((seed * 13) % 60) });
+      const { recovered } = await survive({
+        seed,
+        how: 'process',
+        at: 0,
+        failSyncAt: 20 + ((seed * 29) % 200),
+        again: seed % 2 === 0 ? 0 : 1 + ((seed * 13) % 60),
+      });
       if (recovered === 'rewritten') rewritten++;
     }
     assert.ok(rewritten > 30, `only ${rewritten} logs were rewritten`);

@@ -1,95 +1,602 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { leaderEpoch, offset, TributaryError } from '@tributary/model';
-import type { File, FileSystem } from '@tributary/ports';
-import { bases, batch, batches, config, folder, range, readAll, start, testClock } from './harness.ts';
-import { onRealDisk, onSimulatedDisk } from './on-disk.ts';
+import { type LeaderEpoch, leaderEpoch, limits, type Offset, offset, TributaryError } from '@tributary/model';
+import { FileError } from '@tributary/ports';
+import fc from 'fast-check';
+import { counting } from './counting-files.ts';
+import type { LogSlice } from '../../src/log/log-types.ts';
+import {
+  type Broker,
+  bases,
+  batch,
+  batches,
+  config,
+  folder,
+  range,
+  readAll,
+  type StartOptions,
+  start,
+  testClock,
+  testHost,
+} from './harness.ts';
+import { type Bench, onRealDisk, onSimulatedDisk } from './on-disk.ts';
 
 const small = config({ 'segment.bytes': '2000', 'index.interval.bytes': '200' });
+const at = (value: number): Offset => offset(BigInt(value));
+const epoch = (value: number): LeaderEpoch => leaderEpoch(value);
+const inFolder = (path: string): boolean => path.includes(folder);
 
-/** Counts what is read from log files, past the tail in memory. */
-function counting(files: FileSystem): {
-  readonly files: FileSystem;
-  readonly reads: string[];
-  readonly opened: string[];
-} {
-  const reads: string[] = [];
-  const opened: string[] = [];
-  const wrap = (file: File, path: string): File => ({
-    get size() {
-      return file.size;
-    },
-    read: (into, position) => {
-      reads.push(path);
-      return file.read(into, position);
-    },
-    append: (chunks) => file.append(chunks),
-    truncate: (size) => file.truncate(size),
-    sync: () => file.sync(),
-    close: () => file.close(),
-  });
-  const wrapped: FileSystem = {
-    open: async (path, mode) => {
-      opened.push(path);
-      return wrap(await files.open(path, mode), path);
-    },
-    list: (path) => files.list(path),
-    makeDirectory: (path) => files.makeDirectory(path),
-    rename: (from, to) => files.rename(from, to),
-    remove: (path) => files.remove(path),
-    syncDirectory: (path) => files.syncDirectory(path),
-    lock: (path) => files.lock(path),
-    freeBytes: (path) => files.freeBytes(path),
+/** Asserts that the promise does not settle: what waits for it waits for ever, as after the end of a process. */
+async function assertPending({ scheduler }: Bench, promise: Promise<unknown>): Promise<void> {
+  let settled = false;
+  const settle = (): void => {
+    settled = true;
   };
-  return { files: wrapped, reads, opened };
+  promise.then(settle, settle);
+  await scheduler.pause(10_000_000);
+  assert.equal(settled, false);
 }
 
-describe('a partition log', () => {
+describe('reading', () => {
   test('gives back every batch byte for byte, from memory and from files, over many segments', async () => {
     await onRealDisk(async (files, root) => {
       const written = batches(0, 300, { valueBytes: 50 });
       const first = await start(files, { root, config: small });
       for (const one of written) await first.append(one);
       assert.ok(first.log.segmentCount > 10, `${first.log.segmentCount} segments`);
-      const check = async (log: typeof first.log): Promise<void> => {
+      const check = async ({ log }: Broker): Promise<void> => {
         for (const target of [1, 500, 4096, 1 << 20]) {
           const read = await readAll(log, 0n, 300n, target);
           assert.deepEqual(bases(read), range(0, 300));
-          for (const [index, { bytes }] of read.entries())
+          for (const [index, { bytes }] of read.entries()) {
             assert.ok(bytes.equals(written[index]?.bytes ?? Buffer.alloc(0)), `batch ${index}`);
+          }
         }
         for (const from of range(0, 300)) {
           const [one] = await readAll(log, BigInt(from), BigInt(from + 1));
           assert.equal(one?.base, BigInt(from));
         }
       };
-      await check(first.log);
+      await check(first);
       await first.directory.close();
       const second = await start(files, { root, config: small });
-      await check(second.log);
+      await check(second);
       await second.directory.close();
     });
   });
 
-  test('after a clean stop opens without reading or opening anything but the last segment and the snapshot', async () => {
+  test('answers the same from memory and from a file: whole batches, one at least, none above the most or past the bound', async () => {
+    await onSimulatedDisk('same', async ({ disk }) => {
+      const indexed: StartOptions = { config: config({ 'index.interval.bytes': '100' }) };
+      let next = 0;
+      const written = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3].map((records, index) => {
+        const made = batch({ at: BigInt(next), records, valueBytes: 20 + index * 30 });
+        next += records;
+        return made;
+      });
+      const first = await start(disk.mount(), indexed);
+      await first.append(...written);
+      await first.directory.close();
+      const cold = await start(disk.mount(), indexed);
+      const warm = await start(disk.mount(), { ...indexed, root: 'warm' });
+      await warm.append(...written);
+      assert.ok(!(warm.log.read(at(0), 1, 1 << 20, at(next)) instanceof Promise), 'what is in memory needs no wait');
+      const flat = (slice: LogSlice): unknown =>
+        slice.kind === 'records' ? [slice.next, Buffer.concat(slice.records).toString('hex')] : slice;
+      const limitsOfRead: readonly (readonly [target: number, most: number])[] = [
+        [1, 1 << 20],
+        [300, 1 << 20],
+        [1000, 1 << 20],
+        [1 << 20, 1 << 20],
+        [200, 200],
+      ];
+      for (const from of range(0, next)) {
+        for (const upTo of range(from, next + 1)) {
+          for (const [target, most] of limitsOfRead) {
+            const fromFile = await cold.log.read(at(from), target, most, at(upTo));
+            const fromMemory = await warm.log.read(at(from), target, most, at(upTo));
+            assert.deepEqual(
+              flat(fromFile),
+              flat(fromMemory),
+              `from ${from} up to ${upTo}, target ${target}, most ${most}`,
+            );
+          }
+        }
+      }
+    });
+  });
+
+  test('outside the log is refused with what there is', async () => {
+    await onSimulatedDisk('outside', async ({ disk }) => {
+      const broker = await start(disk.mount());
+      await broker.append(...batches(0, 10));
+      broker.log.noteHighWatermark(at(10));
+      await broker.log.advanceStart(at(4));
+      for (const from of [3, 11]) {
+        assert.throws(
+          () => void broker.log.read(at(from), 1, 1, at(10)),
+          (thrown) =>
+            thrown instanceof TributaryError &&
+            thrown.error === 'OFFSET_OUT_OF_RANGE' &&
+            /offsets 4 to 10/.test(thrown.message),
+        );
+      }
+      assert.deepEqual(await broker.log.read(at(10), 1, 1, at(10)), { kind: 'end' });
+    });
+  });
+
+  test('one after the other through a file takes one read per chunk, and no search', async () => {
+    await onSimulatedDisk('sequential', async ({ disk }) => {
+      const written = batches(0, 400, { valueBytes: 1000 });
+      const first = await start(disk.mount());
+      await first.append(...written);
+      await first.directory.close();
+      const counted = counting(disk.mount());
+      const again = await start(counted.files);
+      counted.calls.length = 0;
+      const target = 20_000;
+      const read = await readAll(again.log, 0n, 400n, target);
+      assert.deepEqual(bases(read), range(0, 400));
+      const bytes = written.reduce((sum, one) => sum + one.bytes.length, 0);
+      const reads = counted.calls.filter(({ call }) => call === 'read').length;
+      // 18 whole batches fit into a chunk, and the next read begins with the 19th.
+      assert.ok(
+        reads <= Math.ceil(bytes / (18 * (written[0]?.bytes.length ?? 1))) + 2,
+        `${reads} reads of ${bytes} bytes`,
+      );
+    });
+  });
+});
+
+describe('a clean stop', () => {
+  test('is followed by a start that reads and opens nothing but the last segment and the snapshot', async () => {
     await onRealDisk(async (real, root) => {
       const first = await start(real, { root, config: small });
       await first.append(...batches(0, 300, { valueBytes: 50 }));
       await first.append(...batches(300, 310, { valueBytes: 50 }));
       await first.directory.close();
-      const { files, reads, opened } = counting(real);
-      const second = await start(files, { root, config: small });
+      const counted = counting(real);
+      const second = await start(counted.files, { root, config: small });
       assert.equal(second.log.recovery.how, 'clean');
       assert.equal(second.log.endOffset, 310n);
       assert.equal(second.log.sizeBytes, first.log.sizeBytes);
       assert.deepEqual(second.replay.seen, first.replay.seen);
-      const inFolder = (path: string): boolean => path.includes(folder);
+      const read = counted.calls.filter(({ call, path }) => call === 'read' && inFolder(path));
       assert.deepEqual(
-        reads.filter(inFolder).map((path) => path.split('/').at(-1)),
+        read.map(({ path }) => path.split('/').at(-1)),
         ['00000000000000000310.snapshot'],
       );
-      assert.equal(opened.filter(inFolder).length, 2, opened.filter(inFolder).join(' '));
+      assert.equal(counted.calls.filter(({ call, path }) => call === 'open' && inFolder(path)).length, 2);
       await second.directory.close();
+    });
+  });
+
+  test('is not believed when the last segment has another length than it was left with', async () => {
+    await onSimulatedDisk('changed', async ({ disk }) => {
+      const first = await start(disk.mount());
+      await first.append(...batches(0, 10));
+      await first.directory.close();
+      const files = disk.mount();
+      const file = await files.open(`data/${folder}/00000000000000000000.log`, 'append');
+      await file.append([Buffer.from('stray')]);
+      await file.close();
+      const again = await start(files);
+      assert.equal(again.log.recovery.how, 'scanned');
+      assert.equal(again.log.recovery.cutBytes, 5);
+      assert.deepEqual(bases(await readAll(again.log)), range(0, 10));
+    });
+  });
+});
+
+describe('flushing', () => {
+  test('shares one sync among all who ask while another is under way', async () => {
+    await onSimulatedDisk('group', async ({ disk }) => {
+      const counted = counting(disk.mount());
+      const broker = await start(counted.files);
+      await broker.append(...batches(0, 2));
+      await broker.log.sync();
+      counted.calls.length = 0;
+      await broker.append(...batches(2, 4));
+      const first = broker.log.sync();
+      await broker.append(...batches(4, 6));
+      const others = await Promise.all(range(0, 50).map(() => broker.log.sync()));
+      assert.ok((await first) >= 4n);
+      for (const flushed of others) assert.equal(flushed, 6n);
+      assert.equal(counted.calls.filter(({ call }) => call === 'sync').length, 2);
+    });
+  });
+
+  test('answers at once when there is nothing to flush', async () => {
+    await onSimulatedDisk('nothing', async ({ disk }) => {
+      const counted = counting(disk.mount());
+      const broker = await start(counted.files);
+      await broker.append(...batches(0, 2));
+      await broker.log.sync();
+      counted.calls.length = 0;
+      assert.equal(await broker.log.sync(), 2n);
+      assert.deepEqual(counted.calls, []);
+    });
+  });
+
+  test('that fails is never tried again: it is written down, the process ends, and nobody gets an answer (L2)', async () => {
+    await onSimulatedDisk('failed', async (bench) => {
+      const { disk, scheduler } = bench;
+      const counted = counting(disk.mount());
+      const host = testHost();
+      const broker = await start(counted.files, { host });
+      await broker.append(...batches(0, 3));
+      await broker.log.sync();
+      await broker.append(...batches(3, 6));
+      counted.calls.length = 0;
+      const log = '00000000000000000000.log';
+      counted.before = (call, path) => {
+        if (call === 'sync' && path.endsWith(log)) throw new FileError('io', `${path}: the device reported an error`);
+      };
+      const unanswered = broker.log.sync();
+      while (host.crashes.length === 0) await scheduler.pause(1_000);
+      await assertPending(bench, unanswered);
+      assert.match(host.crashes[0] ?? '', /00000000000000000000\.log.*the device reported an error/);
+      await assertPending(bench, broker.log.sync());
+      await assertPending(bench, broker.directory.checkpoint());
+      assert.equal(counted.calls.filter(({ call, path }) => call === 'sync' && path.endsWith(log)).length, 1);
+      assert.equal(broker.log.durableOffset, 3n);
+      disk.crash('process');
+      const again = await start(disk.mount());
+      assert.equal(again.log.recovery.how, 'rewritten');
+      assert.deepEqual(bases(await readAll(again.log)), range(0, 6));
+      await again.directory.close();
+      const third = await start(disk.mount());
+      assert.equal(third.log.recovery.how, 'clean');
+    });
+  });
+});
+
+describe('a full disk', () => {
+  test('refuses an append whole, says where and how much is free, and takes it once there is room', async () => {
+    await onSimulatedDisk(
+      'full',
+      async ({ disk }) => {
+        const broker = await start(disk.mount(), { config: small });
+        await broker.append(...batches(0, 5));
+        const before = await readAll(broker.log);
+        disk.occupy(disk.freeBytes - 300);
+        const group = batches(5, 40);
+        for (let attempt = 0; attempt < 3; attempt++) {
+          await assert.rejects(broker.append(...group), (thrown) => {
+            assert.ok(thrown instanceof TributaryError);
+            assert.equal(thrown.error, 'KAFKA_STORAGE_ERROR');
+            assert.equal(thrown.retriable, true);
+            assert.match(thrown.message, /\.log: the disk is full\. \d+ bytes are free/);
+            return true;
+          });
+          assert.equal(broker.log.endOffset, 5n);
+          assert.deepEqual(await readAll(broker.log), before);
+        }
+        assert.deepEqual(await broker.log.sync(), 5n);
+        disk.occupy(0);
+        await broker.append(...group);
+        await broker.log.sync();
+        disk.crash('power');
+        const again = await start(disk.mount(), { config: small, host: testHost('boot-2') });
+        assert.deepEqual(bases(await readAll(again.log)), range(0, 40));
+      },
+      { capacity: 2_000_000 },
+    );
+  });
+
+  test('does not keep a broker from starting, reading, or letting segments go', async () => {
+    await onSimulatedDisk(
+      'start full',
+      async ({ disk }) => {
+        const first = await start(disk.mount(), { config: small });
+        await first.append(...batches(0, 40));
+        await first.log.sync();
+        disk.crash('process');
+        disk.occupy(disk.freeBytes);
+        const again = await start(disk.mount(), { config: small });
+        assert.deepEqual(bases(await readAll(again.log)), range(0, 40));
+        again.log.noteHighWatermark(at(40));
+        await again.log.advanceStart(at(35));
+        assert.ok(again.log.startOffset === 35n && again.log.segmentCount < 3);
+        disk.occupy(0);
+        await again.append(...batches(40, 41));
+        await again.directory.close();
+      },
+      { capacity: 2_000_000 },
+    );
+  });
+});
+
+describe('segments', () => {
+  test('close at segment.bytes, and at segment.ms between the first record and the next one', async () => {
+    await onSimulatedDisk('roll', async ({ disk }) => {
+      const broker = await start(disk.mount(), { config: config({ 'segment.bytes': '1024', 'segment.ms': '1000' }) });
+      const size = batch({ at: 0n }).bytes.length;
+      const fit = Math.floor(1024 / size);
+      for (const one of batches(0, fit)) await broker.append({ ...one });
+      assert.equal(broker.log.segmentCount, 1);
+      await broker.append(...batches(fit, fit + 1));
+      assert.equal(broker.log.segmentCount, 2);
+      await broker.append(batch({ at: BigInt(fit + 1), timestamp: 1_000 + fit + 999 }));
+      assert.equal(broker.log.segmentCount, 2);
+      await broker.append(batch({ at: BigInt(fit + 2), timestamp: 1_000 + fit + 1000 }));
+      assert.equal(broker.log.segmentCount, 3);
+    });
+  });
+
+  test('follow a changed configuration at once', async () => {
+    await onSimulatedDisk('configure', async ({ disk }) => {
+      const broker = await start(disk.mount());
+      await broker.append(...batches(0, 20));
+      broker.log.configure(config({ 'segment.bytes': '1024' }));
+      await broker.append(...batches(20, 21));
+      assert.equal(broker.log.segmentCount, 2);
+    });
+  });
+
+  test('of one group that goes over the edge are appended all or not at all', async () => {
+    await onSimulatedDisk('over', async ({ disk }) => {
+      const counted = counting(disk.mount());
+      const broker = await start(counted.files, { config: small });
+      await broker.append(...batches(0, 3));
+      let appends = 0;
+      counted.before = (call, path) => {
+        if (call === 'append' && path.endsWith('.log') && ++appends === 3)
+          throw new FileError('full', `${path}: no space`);
+      };
+      await assert.rejects(broker.append(...batches(3, 80)), /the disk is full/);
+      assert.equal(broker.log.endOffset, 3n);
+      assert.equal(broker.log.segmentCount, 1);
+      assert.deepEqual(
+        (await counted.files.list(`data/${folder}`)).filter((name) => name.endsWith('.log')),
+        ['00000000000000000000.log'],
+      );
+      await broker.append(...batches(3, 80));
+      assert.deepEqual(bases(await readAll(broker.log)), range(0, 80));
+    });
+  });
+});
+
+describe('cutting', () => {
+  test('takes every batch that reaches the offset, and rebuilds the state and the epochs', async () => {
+    await onSimulatedDisk('cut', async ({ disk }) => {
+      for (const to of [0, 1, 5, 19, 20, 21, 35, 59, 60]) {
+        const broker = await start(disk.mount(), { root: `data${to}`, config: small });
+        await broker.append(...batches(0, 20, { records: 2, epoch: 1 }));
+        await broker.append(...batches(20, 60, { epoch: 4 }));
+        await broker.log.truncateTo(at(to));
+        const end = to < 20 ? to - (to % 2) : to;
+        assert.equal(broker.log.endOffset, BigInt(end));
+        const kept = await readAll(broker.log);
+        assert.deepEqual(
+          bases(kept),
+          [...range(0, 10).map((index) => index * 2), ...range(20, 60)].filter((base) => base < end),
+        );
+        assert.deepEqual(
+          broker.replay.seen,
+          kept.map(({ base }) => base.toString()),
+        );
+        assert.equal(broker.log.latestEpoch, end > 20 ? 4 : end > 0 ? 1 : undefined);
+        await broker.append(...batches(end, end + 3, { epoch: 5 }));
+        assert.deepEqual(bases(await readAll(broker.log, BigInt(end))), range(end, end + 3));
+        disk.crash('process');
+      }
+    });
+  });
+
+  test('nothing still replays the state, for a caller who is not sure of it', async () => {
+    await onSimulatedDisk('replay', async ({ disk }) => {
+      const broker = await start(disk.mount());
+      await broker.append(...batches(0, 5));
+      broker.replay.seen.push('a batch that was not written');
+      await broker.log.truncateTo(at(5));
+      assert.deepEqual(broker.replay.seen, range(0, 5).map(String));
+    });
+  });
+});
+
+describe('leader epochs', () => {
+  test('are on the disk when beginEpoch returns, and say where each ended', async () => {
+    await onSimulatedDisk('epochs', async ({ disk }) => {
+      const broker = await start(disk.mount());
+      await broker.log.beginEpoch(epoch(3), at(0));
+      await broker.append(...batches(0, 5, { epoch: 3 }));
+      await broker.log.sync();
+      await broker.log.beginEpoch(epoch(7), at(5));
+      disk.crash('power');
+      const again = await start(disk.mount(), { host: testHost('boot-2') });
+      assert.equal(again.log.latestEpoch, 7);
+      assert.deepEqual(again.log.endOffsetFor(epoch(3)), { epoch: 3, end: 5n });
+      assert.deepEqual(again.log.endOffsetFor(epoch(5)), { epoch: 3, end: 5n });
+      assert.deepEqual(again.log.endOffsetFor(epoch(7)), { epoch: 7, end: 5n });
+      assert.equal(again.log.endOffsetFor(epoch(8)), undefined);
+    });
+  });
+
+  test('are found again in the batches when only those are left', async () => {
+    await onSimulatedDisk('epochs in batches', async ({ disk }) => {
+      const broker = await start(disk.mount(), { config: small });
+      for (const number of [1, 2, 5])
+        await broker.append(...batches(number * 20 - 20, number === 2 ? 80 : number * 20, { epoch: number }));
+      await broker.log.sync();
+      disk.crash('process');
+      const files = disk.mount();
+      await files.remove('data/checkpoints');
+      const again = await start(files, { config: small });
+      assert.deepEqual(again.log.endOffsetFor(epoch(1)), { epoch: 1, end: 20n });
+      assert.deepEqual(again.log.endOffsetFor(epoch(2)), { epoch: 2, end: 80n });
+      assert.equal(again.log.latestEpoch, 5);
+    });
+  });
+});
+
+describe('timestamps', () => {
+  test('lead to the first record at or after them, also where they go back and forth', async () => {
+    await onSimulatedDisk('times', async ({ disk, random }) => {
+      const shapes = range(0, 150).map((index) => ({
+        at: BigInt(index * 2),
+        records: 2,
+        timestamp: 5_000 + index * 3 + random.below(40),
+      }));
+      const stamps = shapes.flatMap(({ timestamp }, index) => [
+        [index * 2, timestamp],
+        [index * 2 + 1, timestamp + 1],
+      ]) as [number, number][];
+      const broker = await start(disk.mount(), { config: small });
+      for (const shape of shapes) await broker.append(batch(shape));
+      const check = async ({ log }: Broker): Promise<void> => {
+        for (let wanted = 4_990; wanted < 5_520; wanted += 3) {
+          const expected = stamps.find(([, stamp]) => stamp >= wanted);
+          const found = await log.offsetForTimestamp(wanted);
+          assert.deepEqual(
+            found,
+            expected && { offset: BigInt(expected[0]), timestampMs: expected[1] },
+            `at ${wanted}`,
+          );
+        }
+        const newest = Math.max(...stamps.map(([, stamp]) => stamp));
+        const first = stamps.find(([, stamp]) => stamp === newest);
+        assert.deepEqual(await log.offsetOfMaxTimestamp(), { offset: BigInt(first?.[0] ?? -1), timestampMs: newest });
+      };
+      await check(broker);
+      await broker.log.sync();
+      await broker.directory.checkpoint();
+      disk.crash('process');
+      const recovered = await start(disk.mount(), { config: small });
+      await check(recovered);
+      await recovered.directory.close();
+      await check(await start(disk.mount(), { config: small }));
+    });
+  });
+});
+
+describe('retention', () => {
+  test('keeps at least retention.bytes, at least retention.ms, and everything above the high watermark', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.record({
+          batchCount: fc.integer({ min: 1, max: 60 }),
+          step: fc.integer({ min: -20, max: 100 }),
+          retentionMs: fc.option(fc.integer({ min: 0, max: 4_000 }), { nil: undefined }),
+          retentionBytes: fc.option(fc.integer({ min: 0, max: 6_000 }), { nil: undefined }),
+          highWatermark: fc.integer({ min: 0, max: 60 }),
+          age: fc.integer({ min: 0, max: 6_000 }),
+        }),
+        async ({ batchCount, step, retentionMs, retentionBytes, highWatermark, age }) => {
+          await onSimulatedDisk('retention', async ({ disk }) => {
+            const settings = {
+              'retention.ms': String(retentionMs ?? -1),
+              'retention.bytes': String(retentionBytes ?? -1),
+              'segment.bytes': '1024',
+            };
+            const broker = await start(disk.mount(), { config: config(settings) });
+            const written = range(0, batchCount).map((index) =>
+              batch({ at: BigInt(index), timestamp: 10_000 + index * step }),
+            );
+            for (const one of written) await broker.append(one);
+            const hw = Math.min(highWatermark, batchCount);
+            broker.log.noteHighWatermark(at(hw));
+            const now = 10_000 + Math.max(0, batchCount * step) + age;
+            const { sizeBytes, segmentCount } = broker.log;
+            const gone = await broker.log.enforceRetention(now);
+            const begins = Number(broker.log.startOffset);
+            assert.ok(begins <= hw, `start ${begins}, HW ${hw}`);
+            let newer = written.slice(begins).reduce((sum, one) => sum + one.bytes.length, 0);
+            for (const one of written.slice(0, begins).toReversed()) {
+              const isOld = retentionMs !== undefined && one.maxTimestamp < now - retentionMs;
+              const isBehindEnough = retentionBytes !== undefined && newer >= retentionBytes;
+              assert.ok(isOld || isBehindEnough, `batch ${one.baseOffset} went`);
+              newer += one.bytes.length;
+            }
+            assert.equal(gone > 0, begins > 0);
+            assert.deepEqual(bases(await readAll(broker.log)), range(begins, batchCount));
+            if (retentionMs === undefined && retentionBytes === undefined) assert.equal(gone, 0);
+            // Nothing stays that could go: the oldest closed segment is needed.
+            if (gone > 0) assert.equal(await broker.log.enforceRetention(now), 0);
+            assert.ok(broker.log.sizeBytes <= sizeBytes && broker.log.segmentCount <= segmentCount + 1);
+            await broker.directory.close();
+          });
+        },
+      ),
+      { numRuns: 150 },
+    );
+  });
+
+  test('persists the new start before a file goes, and removes the files after file.delete.delay.ms', async () => {
+    await onSimulatedDisk('delete delay', async ({ disk }) => {
+      const clock = testClock();
+      const settings = config({ 'segment.bytes': '1024', 'retention.bytes': '1024', 'file.delete.delay.ms': '777' });
+      const counted = counting(disk.mount());
+      const broker = await start(counted.files, { config: settings, clock });
+      for (const one of batches(0, 50)) await broker.append(one);
+      broker.log.noteHighWatermark(at(50));
+      counted.calls.length = 0;
+      const gone = await broker.log.enforceRetention(clock.now);
+      assert.ok(gone > 1);
+      const renames = counted.calls.flatMap(({ call, path }) =>
+        call === 'rename' && !path.includes('.snapshot') ? [path] : [],
+      );
+      assert.match(renames[0] ?? '', /checkpoints\.tmp$/);
+      assert.match(renames[1] ?? '', /\.log$|index$/);
+      const away = async (): Promise<readonly string[]> =>
+        (await counted.files.list(`data/${folder}`)).filter((name) => name.endsWith('.deleted'));
+      assert.ok((await away()).length >= gone);
+      assert.deepEqual(
+        clock.sleepers.map(({ ms }) => ms),
+        [777],
+      );
+      for (const { wake } of clock.sleepers) wake();
+      while ((await away()).length > 0) await disk.mount().list('data');
+      disk.crash('process');
+      const again = await start(disk.mount(), { config: settings });
+      assert.equal(again.log.startOffset, broker.log.startOffset);
+    });
+  });
+
+  test('of records without a timestamp goes by when they were written', async () => {
+    await onSimulatedDisk('no timestamps', async ({ disk }) => {
+      const clock = testClock();
+      const broker = await start(disk.mount(), {
+        config: config({ 'segment.bytes': '1024', 'retention.ms': '500' }),
+        clock,
+      });
+      for (const one of batches(0, 30)) await broker.append({ ...one, maxTimestamp: -1 });
+      broker.log.noteHighWatermark(at(30));
+      assert.equal(await broker.log.enforceRetention(clock.now + 500), 0);
+      assert.ok((await broker.log.enforceRetention(clock.now + 501)) > 0);
+      assert.equal(broker.log.startOffset, 30n);
+      assert.equal(broker.log.endOffset, 30n);
+    });
+  });
+
+  test('never raises the start above the high watermark when asked to', async () => {
+    await onSimulatedDisk('above', async ({ disk }) => {
+      const broker = await start(disk.mount());
+      await broker.append(...batches(0, 10));
+      broker.log.noteHighWatermark(at(6));
+      await assert.rejects(broker.log.advanceStart(at(7)), /cannot pass the high watermark 6/);
+      await broker.log.advanceStart(at(6));
+      assert.equal(broker.log.startOffset, 6n);
+    });
+  });
+});
+
+describe('producer snapshots', () => {
+  test('are taken as segments close; few stay; a start after a kill replays only what follows the newest', async () => {
+    await onSimulatedDisk('snapshots', async ({ disk }) => {
+      const broker = await start(disk.mount(), { config: small });
+      for (const one of batches(0, 200)) {
+        await broker.append(one);
+        if (Number(one.baseOffset) % 10 === 0) await broker.log.sync();
+      }
+      await broker.log.sync();
+      await broker.directory.checkpoint();
+      const snapshots = (await disk.mount().list(`data/${folder}`)).filter((name) => name.endsWith('.snapshot'));
+      assert.ok(snapshots.length >= 2 && snapshots.length <= limits.snapshotsKept + 1, snapshots.join(' '));
+      disk.crash('process');
+      const again = await start(disk.mount(), { config: small });
+      assert.deepEqual(again.replay.seen, range(0, 200).map(String));
+      assert.ok(again.replay.replayed < 60, `${again.replay.replayed} batches replayed`);
     });
   });
 });

@@ -9,7 +9,12 @@ import type { SeededRandom } from '../../../../tests/simulator/seeded-random.ts'
 import { batch, type Broker, config, readAll, start, type StartOptions, type TestClock, testClock } from './harness.ts';
 
 export const storyConfig = (flushPolicy: 'commit' | 'async'): TopicConfig =>
-  config({ 'segment.bytes': '1500', 'index.interval.bytes': '150', 'flush.policy': flushPolicy, 'retention.bytes': '4000' });
+  config({
+    'segment.bytes': '1500',
+    'index.interval.bytes': '150',
+    'flush.policy': flushPolicy,
+    'retention.bytes': '4000',
+  });
 
 export class Story {
   readonly #random: SeededRandom;
@@ -162,9 +167,18 @@ export class Story {
   async check(broker: Broker): Promise<void> {
     const { log } = broker;
     assert.ok(log.endOffset >= this.#sureEnd, `L2: the log ends at ${log.endOffset}, ${this.#sureEnd} was flushed`);
-    assert.ok(log.endOffset >= this.#highWatermark, `L6: the log ends at ${log.endOffset}, the HW was ${this.#highWatermark}`);
-    assert.ok(log.startOffset >= this.#sureStart, `L4: the log starts at ${log.startOffset}, ${this.#sureStart} was persisted`);
-    assert.ok(log.startOffset <= this.#startMost, `L4: the log starts at ${log.startOffset}, nobody asked for more than ${this.#startMost}`);
+    assert.ok(
+      log.endOffset >= this.#highWatermark,
+      `L6: the log ends at ${log.endOffset}, the HW was ${this.#highWatermark}`,
+    );
+    assert.ok(
+      log.startOffset >= this.#sureStart,
+      `L4: the log starts at ${log.startOffset}, ${this.#sureStart} was persisted`,
+    );
+    assert.ok(
+      log.startOffset <= this.#startMost,
+      `L4: the log starts at ${log.startOffset}, nobody asked for more than ${this.#startMost}`,
+    );
     assert.equal(log.durableOffset, log.endOffset);
     assert.deepEqual(log.health.damaged, []);
     const read = await readAll(log, log.startOffset, log.endOffset);
@@ -172,7 +186,10 @@ export class Story {
     const met = new Set<bigint>();
     for (const { base, next, bytes } of read) {
       assert.ok(at === undefined ? base <= log.startOffset : base === at, `a batch at ${base} follows ${at}`);
-      assert.ok(this.#versions.get(base)?.some((version) => version.equals(bytes)), `batch ${base} was never written like that`);
+      assert.ok(
+        this.#versions.get(base)?.some((version) => version.equals(bytes)),
+        `batch ${base} was never written like that`,
+      );
       const sure = this.#sure.get(base);
       assert.ok(sure === undefined || sure.equals(bytes), `batch ${base} is not the one that was flushed`);
       met.add(base);
