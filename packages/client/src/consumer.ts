@@ -295,7 +295,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
     try {
       fetch.take(into, most);
     } catch (thrown) {
-      fetch.stop(TributaryError.from(thrown));
+      this.#fetcher.spoilt(fetch, TributaryError.from(thrown));
     }
     this.#fetcher.handedOut(fetch);
   }
@@ -327,7 +327,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
     try {
       return fetch.next();
     } catch (thrown) {
-      fetch.stop(TributaryError.from(thrown));
+      this.#fetcher.spoilt(fetch, TributaryError.from(thrown));
       return undefined;
     }
   }

@@ -226,6 +226,13 @@ export class Fetcher<K, V> implements Disposable {
     this.#alarm.at(fetch.retryAt);
   }
 
+  /** What has come of the partition cannot be read. */
+  spoilt(fetch: PartitionFetch<K, V>, error: TributaryError): void {
+    this.#sessionOf.get(fetch)?.close(fetch);
+    fetch.spoilt(error);
+    this.arrival.ring();
+  }
+
   #stop(fetch: PartitionFetch<K, V>, error: TributaryError): void {
     this.#sessionOf.get(fetch)?.close(fetch);
     fetch.stop(error);

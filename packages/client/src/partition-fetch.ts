@@ -152,6 +152,13 @@ export class PartitionFetch<K, V> {
     this.#phase = { kind: 'stopped', error };
   }
 
+  /** What has come cannot be read: none of it is handed out any more. */
+  spoilt(error: TributaryError): void {
+    if (this.#cursor !== undefined) this.#next = this.#inBatch();
+    this.#drop();
+    this.stop(error);
+  }
+
   /** The topic was made anew: its offsets have nothing to do with the old ones. */
   restart(start: 'beginning' | 'end'): void {
     const { seeks } = this;

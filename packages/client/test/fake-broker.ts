@@ -1,5 +1,5 @@
 /** A small broker in memory: enough of the rules to judge a client by (P1, P2, E1), and faults on request. */
-import { assert, type ErrorName, errorTable, offset, TributaryError } from '@tributary/model';
+import { assert, type ErrorName, offset, TributaryError } from '@tributary/model';
 import {
   baseSequenceOf,
   checkBatch,
@@ -14,6 +14,7 @@ import {
   stampBaseOffset,
 } from '@tributary/record';
 import {
+  type AbortedRange,
   Acks,
   type CreateTopicRequest,
   type DescribeTopicRequest,
@@ -95,6 +96,9 @@ export class FakeCluster {
   mostInFlight = 0;
   /** Whole batches sent in one frame at most. */
   fetchBytes = 4096;
+  /** Bytes of records sent to readers. */
+  fetched = 0;
+  aborted: AbortedRange[] = [];
   readonly #inFlight = new Map<string, number>();
   #topicIds = 0;
   readonly #wakers = new Set<() => void>();
@@ -356,9 +360,7 @@ export class FakeCluster {
       if (nextOffsetOf(batch, 0) <= reader.offset) continue;
       if (reader.sent + bytes + batch.length > reader.credit) {
         if (chosen.length > 0) break;
-        if (reader.sent < 0) return undefined;
         const needed = reader.sent + batch.length;
-        if (reader.credit >= needed) break;
         const said = this.#needs.get(reader);
         this.#needs.set(reader, reader.credit);
         return said === reader.credit ? undefined : { ...emptyFrame(reader), creditNeeded: BigInt(needed) };
@@ -370,15 +372,16 @@ export class FakeCluster {
     const last = chosen.at(-1);
     if (last === undefined) return undefined;
     reader.sent += bytes;
+    this.fetched += bytes;
     reader.offset = nextOffsetOf(last, 0);
-    return { ...emptyFrame(reader), highWatermark: partition.end, records: Buffer.concat(chosen) };
+    return { ...emptyFrame(reader), highWatermark: partition.end, aborted: this.aborted, records: Buffer.concat(chosen) };
   }
 
   readonly #needs = new WeakMap<Reader, number>();
 }
 
 const emptyFrame = (reader: { topicId: string; index: number; generation: number }): FetchedPartition => ({
-  ...{ topicId: reader.topicId, partition: reader.index, generation: reader.generation, errorCode: errorTable.UNKNOWN_SERVER_ERROR.code && 0 },
+  ...{ topicId: reader.topicId, partition: reader.index, generation: reader.generation, errorCode: 0 },
   ...{ errorMessage: '', highWatermark: -1n, lastStableOffset: -1n, logStartOffset: -1n, localLogStartOffset: -1n, aborted: [] },
   ...{ records: new Uint8Array(0), leaderId: 0, leaderEpoch: 0, creditNeeded: 0n },
 });

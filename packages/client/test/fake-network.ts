@@ -51,6 +51,11 @@ export class FakeNetwork implements Transport {
     for (const stream of [...this.#streams]) if (address === undefined || stream.address === address) stream.break(lost(stream.address));
   }
 
+  /** Streams that are open now go silent for good: the machine at the other end has vanished. */
+  forgetStreams(): void {
+    for (const stream of this.#streams) stream.vanished = true;
+  }
+
   async #unary<Request, Response>(
     address: string,
     method: UnaryMethod<Request, Response>,
@@ -87,6 +92,7 @@ const lost = (address: string): TributaryError => new TributaryError('NETWORK_EX
 class FakeStream<Out, In> implements Stream<Out, In> {
   readonly address: string;
   readonly queuedBytes = 0;
+  vanished = false;
   onOver: () => void = () => undefined;
   readonly #network: FakeNetwork;
   readonly #method: StreamMethod<Out, In>;
@@ -153,7 +159,7 @@ class FakeStream<Out, In> implements Stream<Out, In> {
   #answer(message: In): void {
     const bytes = carried(this.#method.response, message);
     this.#network.clock.after(this.#network.latencyMs, () => {
-      if (this.#state !== 'open') return;
+      if (this.#state !== 'open' || this.vanished) return;
       this.#inbox.push(this.#method.response.decode(bytes));
       this.#wake?.();
     });
