@@ -13,6 +13,7 @@ import { ControllerClient, noContext } from './rpc/controller-client.ts';
 import { brokerService } from './service.ts';
 import { upkeep } from './upkeep.ts';
 
+export { BrokerMetrics } from './metrics.ts';
 export type { BrokerObserver } from './observer.ts';
 
 export interface BrokerConfig {

@@ -7,6 +7,7 @@ import { Office } from './office.ts';
 import { controllerService } from './service.ts';
 import type { TopicDefaults } from './topics.ts';
 
+export { registerControllerMetrics } from './metrics.ts';
 export type { TopicDefaults } from './topics.ts';
 
 export interface ControllerConfig {

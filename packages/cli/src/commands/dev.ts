@@ -1,8 +1,9 @@
 /** Every part in one process, until it is told to stop. */
 import path from 'node:path';
-import { nodeHost } from '@tributary/runtime';
-import { type Dev, assembleDev } from '../dev/assemble.ts';
-import { devLogger } from '../dev/log-line.ts';
+import { BrokerMetrics } from '@tributary/broker';
+import { createLogger, nodeHost } from '@tributary/runtime';
+import { assembleDev, type Dev } from '../dev/assemble.ts';
+import { servePages } from '../dev/pages.ts';
 import { Interruption } from '../interruption.ts';
 import type { OutputOption } from '../program.ts';
 import { print } from '../standard-output.ts';
@@ -16,22 +17,22 @@ interface DevOptions extends OutputOption {
 
 /** The HTTP port lies so far above the gRPC port, everywhere in Tributary. */
 const httpPortDistance = 100;
+const defaultPort = 9095;
 
 export async function dev(options: DevOptions): Promise<void> {
   using interruption = new Interruption();
   const { signal } = interruption;
   const dataDirectory = path.resolve(options.dataDir);
-  const logger = devLogger();
-  let running: Dev;
-  try {
-    running = await assembleDev({ dataDirectory, host: options.host, port: options.port }, { host: nodeHost('tributary dev'), logger }, signal);
-  } catch (thrown) {
-    if (signal.aborted) return;
+  const logger = await createLogger({ service: 'dev' });
+  const facts = new BrokerMetrics();
+  const ports = { host: nodeHost('tributary dev'), logger, observer: facts.observer };
+  await using running = await assembleDev({ dataDirectory, host: options.host, port: options.port }, ports, signal).catch((thrown: unknown) => {
+    if (signal.aborted) return undefined;
     throw thrown;
-  }
-  await using _ = running;
-  const http = `http://${options.host}:${options.httpPort ?? options.port + httpPortDistance}`;
-  await announce(running, http, dataDirectory, options);
+  });
+  if (running === undefined) return;
+  await using pages = await servePages(`${options.host}:${options.httpPort ?? options.port + httpPortDistance}`, running, facts);
+  await announce(running, `http://${pages.address}`, dataDirectory, options);
   if (!signal.aborted) await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
   logger.info('stopping');
 }
@@ -55,7 +56,7 @@ async function announce({ address }: Dev, http: string, dataDirectory: string, {
 /** Exactly what works where this was started from. */
 function nextSteps(port: number): readonly string[] {
   const command = process.env['npm_lifecycle_event'] === undefined ? 'tributary' : 'npx tributary';
-  const bootstrap = port === 9095 ? '' : ` --bootstrap 127.0.0.1:${port}`;
+  const bootstrap = port === defaultPort ? '' : ` --bootstrap 127.0.0.1:${port}`;
   return [
     `${command} topic create events --partitions 3${bootstrap}`,
     `echo 'hello, log' | ${command} produce events${bootstrap}`,

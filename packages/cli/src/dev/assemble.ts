@@ -1,7 +1,7 @@
 /** Every part that exists, in one process: metadata in an embedded store on a local file, one gRPC port for all. */
-import { createBroker, type Broker, type BrokerObserver } from '@tributary/broker';
-import { createController } from '@tributary/controller';
-import { EmbeddedMetadataStore, metadataKeys, openImageSource } from '@tributary/metadata';
+import { type Broker, type BrokerObserver, createBroker } from '@tributary/broker';
+import { type Controller, createController } from '@tributary/controller';
+import { EmbeddedMetadataStore, type ImageSource, metadataKeys, openImageSource } from '@tributary/metadata';
 import { limits, nodeId } from '@tributary/model';
 import type { Handlers, Host, Logger } from '@tributary/ports';
 import { grpcTransport, nodeClock, nodeFileSystem, nodeRandom } from '@tributary/runtime';
@@ -9,6 +9,7 @@ import { grpcTransport, nodeClock, nodeFileSystem, nodeRandom } from '@tributary
 export interface DevConfig {
   readonly dataDirectory: string;
   readonly host: string;
+  /** Not 0: the controller's address is made known before the port is bound. */
   readonly port: number;
 }
 
@@ -22,6 +23,8 @@ export interface Dev extends AsyncDisposable {
   /** host:port of the gRPC listener. */
   readonly address: string;
   readonly broker: Broker;
+  readonly controller: Controller;
+  readonly images: ImageSource;
 }
 
 /** Node id of broker and controller: one namespace for all roles, one process. */
@@ -61,5 +64,5 @@ export async function assembleDev(config: DevConfig, ports: DevPorts, signal: Ab
   const server = stack.use(await grpcTransport.serve(address, service));
   await broker.start(server.address);
   const running = stack.move();
-  return { address: server.address, broker, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  return { address: server.address, broker, controller, images, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }

@@ -1,0 +1,154 @@
+/**
+ * What a broker tells Prometheus. Partition offsets carry kafka_exporter's names and labels, so that existing dashboards work; all else is
+ * `tributary_*`. Facts are counted from the first one on; the distributions begin with `register`, which comes once the broker serves.
+ */
+import type { ImageSource, PartitionName } from '@tributary/metadata';
+import type { ErrorName, TributaryError } from '@tributary/model';
+import type { Histogram, Metrics } from '@tributary/runtime';
+import type { BrokerObserver } from './observer.ts';
+import type { Partition } from './partition/partition.ts';
+
+type RequestKind = 'produce' | 'fetch';
+type PartitionLabel = 'topic' | 'partition';
+
+/** What is read at each scrape. */
+interface Watched {
+  partitions(): Iterable<{ readonly name: PartitionName; readonly partition: Partition }>;
+}
+
+interface PartitionFamily {
+  readonly name: string;
+  readonly help: string;
+  readonly value: (partition: Partition) => number;
+}
+
+const partitionFamilies: readonly PartitionFamily[] = [
+  {
+    name: 'kafka_topic_partition_current_offset',
+    help: 'High watermark: the offset after the last record that consumers may read.',
+    value: ({ highWatermark }) => Number(highWatermark),
+  },
+  { name: 'kafka_topic_partition_oldest_offset', help: 'Log start: the first offset that is still there.', value: ({ startOffset }) => Number(startOffset) },
+  { name: 'tributary_log_end_offset', help: 'The offset after the last record written.', value: ({ log }) => Number(log.endOffset) },
+  { name: 'tributary_log_durable_offset', help: 'The offset after the last record flushed to the disk.', value: ({ log }) => Number(log.durableOffset) },
+  { name: 'tributary_log_size_bytes', help: 'Bytes of all segments.', value: ({ log }) => log.sizeBytes },
+  { name: 'tributary_log_segments', help: 'Segments.', value: ({ log }) => log.segmentCount },
+  { name: 'tributary_log_staged_bytes', help: 'Bytes accepted and not yet written.', value: ({ stagedBytes }) => stagedBytes },
+  { name: 'tributary_produce_parked', help: 'Batches whose acknowledgement waits for durability.', value: ({ parked }) => parked },
+  { name: 'tributary_producer_states', help: 'Idempotent producers remembered.', value: ({ producerCount }) => producerCount },
+  {
+    name: 'tributary_log_damaged_ranges',
+    help: 'Ranges of offsets that are answered with an error because the disk lost them.',
+    value: ({ log }) => log.health.damaged.length,
+  },
+];
+
+export class BrokerMetrics {
+  readonly observer: BrokerObserver;
+  #bytesIn = 0;
+  #recordsIn = 0;
+  #bytesOut = 0;
+  readonly #errors: Readonly<Record<RequestKind, Map<ErrorName, number>>> = { produce: new Map(), fetch: new Map() };
+  #produceSeconds: Histogram<never> | undefined;
+  #syncSeconds: Histogram<never> | undefined;
+
+  constructor() {
+    this.observer = {
+      produce: {
+        produced: (bytes, records) => {
+          this.#bytesIn += bytes;
+          this.#recordsIn += records;
+        },
+        refused: (error) => this.#refused('produce', error),
+        answered: (ms) => this.#produceSeconds?.observe(ms / 1000),
+      },
+      fetch: {
+        fetched: (bytes) => {
+          this.#bytesOut += bytes;
+        },
+        refused: (error) => this.#refused('fetch', error),
+      },
+      synced: (ms) => this.#syncSeconds?.observe(ms / 1000),
+    };
+  }
+
+  /** @param secondsBuckets bounds of the distributions' buckets, s. */
+  register(metrics: Metrics, secondsBuckets: readonly number[], broker: Watched, images: Pick<ImageSource, 'current'>): void {
+    const buckets = [...secondsBuckets];
+    const produceHelp = 'From the arrival of a batch to its answer.';
+    this.#produceSeconds = metrics.histogram({ name: 'tributary_produce_request_seconds', help: produceHelp, buckets });
+    this.#syncSeconds = metrics.histogram({ name: 'tributary_log_sync_seconds', help: 'One flush of a log file to the disk.', buckets });
+    this.#count(metrics, 'tributary_bytes_in_total', 'Bytes of batches appended.', () => this.#bytesIn);
+    this.#count(metrics, 'tributary_records_in_total', 'Records appended.', () => this.#recordsIn);
+    this.#count(metrics, 'tributary_bytes_out_total', 'Bytes of batches sent to consumers.', () => this.#bytesOut);
+    this.#registerErrors(metrics);
+    this.#registerPartitions(metrics, broker, images);
+    this.#registerTopics(metrics, images);
+  }
+
+  #refused(kind: RequestKind, { error }: TributaryError): void {
+    const errors = this.#errors[kind];
+    errors.set(error, (errors.get(error) ?? 0) + 1);
+  }
+
+  #count(metrics: Metrics, name: string, help: string, total: () => number): void {
+    metrics.counter<never>({
+      name,
+      help,
+      collect() {
+        this.reset();
+        this.inc(total());
+      },
+    });
+  }
+
+  #registerErrors(metrics: Metrics): void {
+    const errors = Object.entries(this.#errors);
+    metrics.counter<'request' | 'error'>({
+      name: 'tributary_request_errors_total',
+      help: 'Batches and partitions answered with an error, by its name.',
+      labelNames: ['request', 'error'],
+      collect() {
+        this.reset();
+        for (const [request, byName] of errors) for (const [error, total] of byName) this.inc({ request, error }, total);
+      },
+    });
+  }
+
+  #registerPartitions(metrics: Metrics, broker: Watched, images: Pick<ImageSource, 'current'>): void {
+    for (const { name, help, value } of partitionFamilies) {
+      metrics.gauge<PartitionLabel>({
+        name,
+        help,
+        labelNames: ['topic', 'partition'],
+        collect() {
+          // What was deleted since must not stay.
+          this.reset();
+          for (const { name: where, partition } of broker.partitions()) {
+            const topic = images.current.topic(where.topicId)?.name;
+            if (topic !== undefined) this.set({ topic, partition: where.partition }, value(partition));
+          }
+        },
+      });
+    }
+  }
+
+  #registerTopics(metrics: Metrics, images: Pick<ImageSource, 'current'>): void {
+    metrics.gauge<'topic'>({
+      name: 'kafka_topic_partitions',
+      help: 'Partitions of the topic.',
+      labelNames: ['topic'],
+      collect() {
+        this.reset();
+        for (const { name, topicId } of images.current.topics()) this.set({ topic: name }, images.current.partitionsOf(topicId).length);
+      },
+    });
+    metrics.gauge<never>({
+      name: 'kafka_brokers',
+      help: 'Brokers registered.',
+      collect() {
+        this.set([...images.current.brokers()].length);
+      },
+    });
+  }
+}
