@@ -1,0 +1,182 @@
+// `tributary dev` as a process of its own, and the `tributary` command beside it, on free ports and in a folder that goes afterwards. Only
+// processes started here are ever ended.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+const root = path.dirname(path.dirname(import.meta.dirname));
+const main = path.join(root, 'packages', 'cli', 'src', 'main.ts');
+/** Compiled sources are kept between the many processes of these tests. */
+const compileCache = path.join(root, 'node_modules', '.cache', 'node-compile');
+/** Metrics and health are served so far above the gRPC port. */
+const httpDistance = 100;
+const startMsMax = 30_000;
+
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: Buffer;
+  readonly stderr: string;
+}
+
+export interface CommandOptions {
+  readonly input?: Uint8Array | string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly timeoutMs?: number;
+}
+
+/** A command on its way. */
+export interface Running {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ended>;
+}
+
+/** Starts `tributary …`; standard input is left open. */
+export function start(args: readonly string[], env: Readonly<Record<string, string>> = {}): Running {
+  const child = spawn(process.execPath, [main, ...args], { env: environment(env), stdio: ['pipe', 'pipe', 'pipe'] });
+  const stdout: Buffer[] = [];
+  let stderr = '';
+  child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  // A command that ends before it has read everything closes the pipe: that is its right.
+  child.stdin.on('error', () => undefined);
+  const ended = new Promise<Ended>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code, signal) => resolve({ code, signal, stdout: Buffer.concat(stdout), stderr }));
+  });
+  return { child, ended };
+}
+
+/** Runs `tributary …` to its end. */
+export async function tributary(args: readonly string[], { input = '', env = {}, timeoutMs = 120_000 }: CommandOptions = {}): Promise<Ended> {
+  const { child, ended } = start(args, env);
+  const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+  child.stdin?.end(input);
+  const result = await ended;
+  clearTimeout(timer);
+  return result;
+}
+
+export class DevProcess implements AsyncDisposable {
+  readonly folder: string;
+  readonly port: number;
+  #running: Running | undefined;
+  #said = '';
+
+  private constructor(folder: string, port: number) {
+    this.folder = folder;
+    this.port = port;
+  }
+
+  /** Starts one with an empty data folder. */
+  static async begin(): Promise<DevProcess> {
+    const dev = new DevProcess(mkdtempSync(path.join(tmpdir(), 'tributary-')), await freePort());
+    try {
+      await dev.start();
+    } catch (thrown) {
+      await dev[Symbol.asyncDispose]();
+      throw thrown;
+    }
+    return dev;
+  }
+
+  get bootstrap(): string {
+    return `127.0.0.1:${this.port}`;
+  }
+
+  get http(): string {
+    return `http://127.0.0.1:${this.port + httpDistance}`;
+  }
+
+  get dataDirectory(): string {
+    return path.join(this.folder, 'data');
+  }
+
+  /** A path in the folder that goes with it. */
+  file(name: string): string {
+    return path.join(this.folder, name);
+  }
+
+  /** On the data that is there. Resolves once records can be produced. */
+  async start(): Promise<void> {
+    const running = start(['dev', '--data-dir', this.dataDirectory, '--port', String(this.port), '--output', 'json']);
+    this.#running = running;
+    const { child, ended } = running;
+    child.stderr?.on('data', (chunk: Buffer) => (this.#said = (this.#said + chunk.toString()).slice(-10_000)));
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`tributary dev is not ready after ${startMsMax} ms. It said:\n${this.#said}`)), startMsMax);
+      child.stdout?.once('data', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+      void ended.then(({ code, stderr }) => {
+        clearTimeout(timer);
+        reject(new Error(`tributary dev ended with ${code} before it was ready. It said:\n${stderr}`));
+      });
+    });
+  }
+
+  /** As a power cut for the process alone: no chance to tidy up. */
+  async kill(): Promise<void> {
+    await this.#end('SIGKILL');
+  }
+
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<Ended> {
+    return await this.#end(signal);
+  }
+
+  /** Runs a command against it. */
+  async run(args: readonly string[], options: CommandOptions = {}): Promise<Ended> {
+    return await tributary(args, { ...options, env: { TRIBUTARY_BOOTSTRAP: this.bootstrap, ...options.env } });
+  }
+
+  /** As `run`, and @throws when it fails. @returns standard output. */
+  async ok(args: readonly string[], options: CommandOptions = {}): Promise<Buffer> {
+    const { code, signal, stdout, stderr } = await this.run(args, options);
+    if (code !== 0) throw new Error(`tributary ${args.join(' ')} ended with ${code ?? signal}:\n${stderr}`);
+    return stdout;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#running !== undefined) await this.#end('SIGKILL');
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<Ended> {
+    const running = this.#running;
+    if (running === undefined) throw new Error('tributary dev does not run');
+    this.#running = undefined;
+    running.child.kill(signal);
+    return await running.ended;
+  }
+}
+
+/** As outside `npm test`: nothing of this run's settings. */
+function environment(more: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
+  const kept = Object.entries(process.env).filter(([name]) => !/^(npm_|NODE_|TRIBUTARY_|INIT_CWD)/.test(name));
+  return { ...Object.fromEntries(kept), NODE_COMPILE_CACHE: compileCache, ...more };
+}
+
+/** One that is free, as is the one for HTTP above it. */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = await boundPort(0);
+    if (port + httpDistance < 65_536 && (await boundPort(port + httpDistance)) !== 0) return port;
+  }
+}
+
+/** The port that a listener gets when it asks for this one; 0 when it is taken. */
+function boundPort(wanted: number): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.on('error', () => resolve(0));
+    server.listen(wanted, '127.0.0.1', () => {
+      const address = server.address();
+      const port = address === null || typeof address === 'string' ? 0 : address.port;
+      server.close(() => resolve(port));
+    });
+  });
+}
