@@ -248,15 +248,47 @@ test('what had come before the log was cut is handed out before the position is 
   await using w = await world();
   const [partition] = w.cluster.createTopic('t', 1).partitions;
   assert.ok(partition);
-  fill(w, partition, 100);
-  const consumer = textConsumer(w, { autoOffsetReset: 'earliest', maxPartitionFetchBytes: 400 });
+  fill(w, partition, 100, 10, 20);
+  const batchBytes = partition.batches[0]?.length ?? 0;
+  const consumer = textConsumer(w, { autoOffsetReset: 'earliest', maxPartitionFetchBytes: 4 * batchBytes });
   await consumer.assign([{ topic: 't', partition: 0, offset: 0n }]);
   await w.pass(20);
+  assert.equal(w.cluster.fetched, 4 * batchBytes);
   partition.batches.splice(0, 9);
   partition.start = 90n;
-  const values = await take(consumer, 20);
-  assert.deepEqual(values.slice(0, 10), numbers(0, 10));
-  assert.deepEqual(values.slice(-3).every((value) => Number(value) >= 10), true);
+  const values = await take(consumer, 21);
+  // The refusal comes while there is still something to hand out.
+  await w.pass(20);
+  assert.deepEqual([...values, ...(await take(consumer, 29))], [...numbers(0, 40), ...numbers(90, 100)]);
+});
+
+test('a broken connection does not fetch again what is still to be handed out', async () => {
+  await using w = await world();
+  const [partition] = w.cluster.createTopic('t', 1).partitions;
+  fill(w, partition, 100, 10, 20);
+  const bytes = partition?.batches.reduce((sum, batch) => sum + batch.length, 0);
+  const consumer = textConsumer(w);
+  await consumer.assign([{ topic: 't', partition: 0, offset: 0n }]);
+  assert.deepEqual(await take(consumer, 25), numbers(0, 25));
+  w.network.breakStreams();
+  await w.pass(200);
+  assert.deepEqual(await take(consumer, 75), numbers(25, 100));
+  assert.equal(w.cluster.fetched, bytes);
+});
+
+test('a paused partition that has to be opened again is granted nothing', async () => {
+  await using w = await world();
+  w.cluster.createTopic('t', 1);
+  const consumer = textConsumer(w);
+  await consumer.assign([{ topic: 't', partition: 0, offset: 0n }]);
+  consumer.pause([{ topic: 't', partition: 0 }]);
+  w.network.breakStreams();
+  await w.pass(200);
+  fill(w, w.cluster.partition('t', 0), 100);
+  assert.deepEqual(await consumer.poll({ timeoutMs: 100 }), []);
+  assert.equal(w.cluster.fetched, 0);
+  consumer.resume([{ topic: 't', partition: 0 }]);
+  assert.deepEqual(await take(consumer, 100), numbers(0, 100));
 });
 
 test('a damaged batch is an error at its place, after all records before it; a seek beyond it goes on; other partitions do not notice', async () => {
