@@ -46,7 +46,8 @@ async function writeAmidFaults({ world, store, clock, random }: SimulatedBench, 
       world.away = false;
     }
     if (fault === 4) await clock.sleep(random.between(1, 3_000), never);
-    if (fault === 5) await store.commit({ compare: [], put: [{ key: '/tributary/test2/other', value: String(n) }], delete: [] });
+    if (fault === 5)
+      await store.commit({ compare: [], put: [{ key: '/tributary/test2/other', value: String(n) }], delete: [] });
     last = await write(store, ...pair(n));
   }
   return last;
@@ -130,7 +131,10 @@ describe('following the store', () => {
     simulated(1, async ({ store, clock }) => {
       await using images = await openImageSource(store, keys, clock, never);
       await store.commit({ compare: [], put: [{ key: keys.of({ kind: 'cluster' }), value: '{' }], delete: [] });
-      await assert.rejects(images.reached(1_000n, never), (thrown) => thrown instanceof TributaryError && thrown.message.includes('/tributary/test/cluster'));
+      await assert.rejects(
+        images.reached(1_000n, never),
+        (thrown) => thrown instanceof TributaryError && thrown.message.includes('/tributary/test/cluster'),
+      );
     }));
 
   test('waits for a store that does not answer yet', () =>
@@ -147,7 +151,11 @@ describe('following the store', () => {
 
 describe('an image source', () => {
   /** Takes changes at its own pace, and checks that each leads on from the last. */
-  async function listen(images: ImageSource, pause: () => Promise<void>, until: bigint): Promise<{ readonly image: ClusterImage; readonly all: ClusterDelta; readonly steps: number }> {
+  async function listen(
+    images: ImageSource,
+    pause: () => Promise<void>,
+    until: bigint,
+  ): Promise<{ readonly image: ClusterImage; readonly all: ClusterDelta; readonly steps: number }> {
     let all: ClusterDelta | undefined;
     let image = ClusterImage.empty;
     let steps = 0;
@@ -212,7 +220,10 @@ describe('an image source', () => {
     simulated(1, async ({ store, clock }) => {
       const images = await openImageSource(store, keys, clock, never);
       const waiting = assert.rejects(images.reached(1_000n, never), /stopped following/);
-      const listening = assert.rejects(listen(images, () => Promise.resolve(), 1_000n), /stopped following/);
+      const listening = assert.rejects(
+        listen(images, () => Promise.resolve(), 1_000n),
+        /stopped following/,
+      );
       await clock.sleep(10, never);
       await images[Symbol.asyncDispose]();
       await waiting;

@@ -10,12 +10,19 @@ import type { Place, StateChange, Value } from '../src/state.ts';
 import { placeOf } from '../src/values.ts';
 import { aPartition, aRegistration, aStatus, aTopic, oneOfEach } from './samples.ts';
 
-const put = (value: Value, modRevision: bigint, createRevision = modRevision): StateChange & { readonly kind: 'put' } => {
+const put = (
+  value: Value,
+  modRevision: bigint,
+  createRevision = modRevision,
+): StateChange & { readonly kind: 'put' } => {
   return { kind: 'put', value, createRevision, modRevision };
 };
 const remove = (place: Place): StateChange => ({ kind: 'delete', place });
 const imageOf = (revision: bigint, ...values: readonly Value[]): ClusterImage => {
-  return ClusterImage.empty.apply(revision, values.map((value) => put(value, revision))).image;
+  return ClusterImage.empty.apply(
+    revision,
+    values.map((value) => put(value, revision)),
+  ).image;
 };
 
 const t = topicId('t');
@@ -23,7 +30,12 @@ const node = nodeId(1);
 
 describe('a cluster image', () => {
   test('shows every value that was applied, with its revisions', () => {
-    const image = imageOf(9n, ...oneOfEach, { kind: 'topic', value: aTopic(topicId('named'), { name: 'shown' }) }, { kind: 'topic-name', value: { name: 'shown', topicId: topicId('named') } });
+    const image = imageOf(
+      9n,
+      ...oneOfEach,
+      { kind: 'topic', value: aTopic(topicId('named'), { name: 'shown' }) },
+      { kind: 'topic-name', value: { name: 'shown', topicId: topicId('named') } },
+    );
     assert.equal(image.revision, 9n);
     assert.equal(image.cluster?.clusterId, 'cluster');
     assert.equal(image.controller?.createRevision, 9n);
@@ -75,7 +87,11 @@ describe('a cluster image', () => {
   });
 
   test('forgets a broker when neither its registration nor its status is left', () => {
-    const image = imageOf(1n, { kind: 'registration', value: aRegistration(node) }, { kind: 'broker-status', value: aStatus(node, 1n) });
+    const image = imageOf(
+      1n,
+      { kind: 'registration', value: aRegistration(node) },
+      { kind: 'broker-status', value: aStatus(node, 1n) },
+    );
     const half = image.apply(2n, [remove({ kind: 'registration', nodeId: node })]).image;
     assert.deepEqual([half.broker(node)?.registration, half.broker(node)?.status?.nodeId], [undefined, 1]);
     const gone = half.apply(3n, [remove({ kind: 'broker-status', nodeId: node })]).image;
@@ -89,10 +105,16 @@ describe('a cluster image', () => {
     let image = imageOf(1n, ...many, ...wide);
     for (let i = 0; i < 1_000; i++) {
       const id = topicId(`t${i}`);
-      image = image.apply(BigInt(i + 2), [put({ kind: 'topic', value: aTopic(id, { partitions: 2 }) }, 2n), put({ kind: 'partition', value: aPartition(id, 0) }, 2n)]).image;
+      image = image.apply(BigInt(i + 2), [
+        put({ kind: 'topic', value: aTopic(id, { partitions: 2 }) }, 2n),
+        put({ kind: 'partition', value: aPartition(id, 0) }, 2n),
+      ]).image;
     }
     assert.deepEqual([image.topicCount, image.partitionCount], [10_000, 11_000]);
-    const [before, after] = [image, image.apply(2_000n, [put({ kind: 'partition', value: aPartition(t, 5, { leader: undefined }) }, 2n)]).image];
+    const [before, after] = [
+      image,
+      image.apply(2_000n, [put({ kind: 'partition', value: aPartition(t, 5, { leader: undefined }) }, 2n)]).image,
+    ];
     assert.equal(after.partition(t, partitionIndex(4)), before.partition(t, partitionIndex(4)));
     assert.notEqual(after.partition(t, partitionIndex(5)), before.partition(t, partitionIndex(5)));
   });
@@ -112,24 +134,47 @@ describe('an admitted broker', () => {
 
   test('is not one whose status is about an earlier registration, or says fenced, or whose lease ran out', () => {
     assert.ok(!isUnfenced(image(put({ kind: 'broker-status', value: aStatus(node, 4n) }, 6n)).broker(node)));
-    assert.ok(!isUnfenced(image(put({ kind: 'broker-status', value: aStatus(node, 5n, { fenced: true }) }, 6n)).broker(node)));
+    assert.ok(
+      !isUnfenced(image(put({ kind: 'broker-status', value: aStatus(node, 5n, { fenced: true }) }, 6n)).broker(node)),
+    );
     assert.ok(!isUnfenced(ClusterImage.empty.apply(6n, [registered]).image.broker(node)));
-    const gone = image(put({ kind: 'broker-status', value: aStatus(node, 5n) }, 6n)).apply(7n, [remove({ kind: 'registration', nodeId: node })]);
+    const gone = image(put({ kind: 'broker-status', value: aStatus(node, 5n) }, 6n)).apply(7n, [
+      remove({ kind: 'registration', nodeId: node }),
+    ]);
     assert.ok(!isUnfenced(gone.image.broker(node)));
   });
 });
 
 /** Small worlds in which keys meet again and again. */
 const anyValue: fc.Arbitrary<Value> = fc.oneof(
-  fc.record({ kind: fc.constant('topic' as const), value: fc.record({ id: fc.nat(3), partitions: fc.nat(5) }).map(({ id, partitions }) => aTopic(topicId(`t${id}`), { partitions, phase: partitions > 3 ? 'creating' : 'ready' })) }),
-  fc.record({ kind: fc.constant('topic-name' as const), value: fc.record({ name: fc.constantFrom('a', 'b'), topicId: fc.constantFrom(topicId('t0'), topicId('t1')) }) }),
-  fc.record({ kind: fc.constant('partition' as const), value: fc.tuple(fc.nat(3), fc.nat(4)).map(([id, index]) => aPartition(topicId(`t${id}`), index)) }),
+  fc.record({
+    kind: fc.constant('topic' as const),
+    value: fc
+      .record({ id: fc.nat(3), partitions: fc.nat(5) })
+      .map(({ id, partitions }) =>
+        aTopic(topicId(`t${id}`), { partitions, phase: partitions > 3 ? 'creating' : 'ready' }),
+      ),
+  }),
+  fc.record({
+    kind: fc.constant('topic-name' as const),
+    value: fc.record({ name: fc.constantFrom('a', 'b'), topicId: fc.constantFrom(topicId('t0'), topicId('t1')) }),
+  }),
+  fc.record({
+    kind: fc.constant('partition' as const),
+    value: fc.tuple(fc.nat(3), fc.nat(4)).map(([id, index]) => aPartition(topicId(`t${id}`), index)),
+  }),
   fc.record({ kind: fc.constant('registration' as const), value: fc.nat(3).map((id) => aRegistration(nodeId(id))) }),
   fc.record({ kind: fc.constant('broker-status' as const), value: fc.nat(3).map((id) => aStatus(nodeId(id), 1n)) }),
-  fc.record({ kind: fc.constant('removal' as const), value: fc.tuple(fc.nat(2), fc.nat(2)).map(([id, n]) => ({ ...aStatus(nodeId(n), 1n), topicId: topicId(`t${id}`) })) }),
+  fc.record({
+    kind: fc.constant('removal' as const),
+    value: fc.tuple(fc.nat(2), fc.nat(2)).map(([id, n]) => ({ ...aStatus(nodeId(n), 1n), topicId: topicId(`t${id}`) })),
+  }),
   fc.constantFrom(...oneOfEach),
 );
-const anyHistory = fc.array(fc.array(fc.tuple(anyValue, fc.boolean()), { maxLength: 5 }), { minLength: 1, maxLength: 12 });
+const anyHistory = fc.array(fc.array(fc.tuple(anyValue, fc.boolean()), { maxLength: 5 }), {
+  minLength: 1,
+  maxLength: 12,
+});
 
 function changesOf(revision: readonly (readonly [Value, boolean])[], at: bigint): StateChange[] {
   return revision.map(([value, isPut]) => (isPut ? put(value, at) : remove(placeOf(value))));
@@ -137,7 +182,8 @@ function changesOf(revision: readonly (readonly [Value, boolean])[], at: bigint)
 
 /** Everything an image shows, for comparison. */
 function shown(image: ClusterImage): unknown {
-  const byKey = <T>(all: Iterable<T>): T[] => [...all].sort((a, b) => (JSON.stringify(a, plain) < JSON.stringify(b, plain) ? -1 : 1));
+  const byKey = <T>(all: Iterable<T>): T[] =>
+    [...all].sort((a, b) => (JSON.stringify(a, plain) < JSON.stringify(b, plain) ? -1 : 1));
   return {
     revision: image.revision,
     cluster: image.cluster,
@@ -209,7 +255,11 @@ describe('whatever happened', () => {
         }
         const fromNothing = deltaFromNothing(image);
         for (const kind of ['brokers', 'topics', 'partitions', 'removals'] as const) {
-          const ends = (delta: ClusterDelta): unknown[] => [...delta[kind]].filter(([, { after }]) => after !== undefined).map(([key, { after }]) => [key, after]).sort((a, b) => (String(a[0]) < String(b[0]) ? -1 : 1));
+          const ends = (delta: ClusterDelta): unknown[] =>
+            [...delta[kind]]
+              .filter(([, { after }]) => after !== undefined)
+              .map(([key, { after }]) => [key, after])
+              .sort((a, b) => (String(a[0]) < String(b[0]) ? -1 : 1));
           assert.deepEqual(ends(merged), ends(fromNothing));
           for (const [, { before }] of merged[kind]) assert.equal(before, undefined);
         }
@@ -220,21 +270,26 @@ describe('whatever happened', () => {
 
 test('an immutable map behaves as a map, and older copies stay as they were', () => {
   fc.assert(
-    fc.property(fc.array(fc.array(fc.tuple(fc.oneof(fc.nat(600), fc.string({ maxLength: 2 })), fc.option(fc.nat(), { nil: undefined })))), (steps) => {
-      let map = ImmutableMap.empty<string | number, number>();
-      const model = new Map<string | number, number>();
-      for (const step of steps) {
-        const [before, entries] = [map, [...map.entries()]];
-        map = map.with(new Map(step));
-        for (const [key, value] of new Map(step)) {
-          if (value === undefined) model.delete(key);
-          else model.set(key, value);
+    fc.property(
+      fc.array(
+        fc.array(fc.tuple(fc.oneof(fc.nat(600), fc.string({ maxLength: 2 })), fc.option(fc.nat(), { nil: undefined }))),
+      ),
+      (steps) => {
+        let map = ImmutableMap.empty<string | number, number>();
+        const model = new Map<string | number, number>();
+        for (const step of steps) {
+          const [before, entries] = [map, [...map.entries()]];
+          map = map.with(new Map(step));
+          for (const [key, value] of new Map(step)) {
+            if (value === undefined) model.delete(key);
+            else model.set(key, value);
+          }
+          assert.deepEqual([...before.entries()], entries);
+          assert.equal(map.size, model.size);
+          assert.deepEqual(new Map(map.entries()), model);
+          for (const key of model.keys()) assert.equal(map.get(key), model.get(key));
         }
-        assert.deepEqual([...before.entries()], entries);
-        assert.equal(map.size, model.size);
-        assert.deepEqual(new Map(map.entries()), model);
-        for (const key of model.keys()) assert.equal(map.get(key), model.get(key));
-      }
-    }),
+      },
+    ),
   );
 });

@@ -18,7 +18,11 @@ const mine = aRegistration(node);
 const restarted = aRegistration(node, { incarnationId: incarnationId('second') });
 const stranger = aRegistration(node, { directoryId: directoryId('other'), incarnationId: incarnationId('stranger') });
 
-const register = ({ store, clock }: SimulatedBench, info: RegistrationInfo, signal = never): Promise<HeldRegistration> => {
+const register = (
+  { store, clock }: SimulatedBench,
+  info: RegistrationInfo,
+  signal = never,
+): Promise<HeldRegistration> => {
   return registerBroker(store, keys, info, clock, { signal, sessionTimeoutMs: 6_000 });
 };
 
@@ -26,7 +30,8 @@ async function stored(store: MetadataStore): Promise<Entry | undefined> {
   return (await store.read(keys.of({ kind: 'registration', nodeId: node }))).entries[0];
 }
 
-const isDuplicate = (thrown: unknown): boolean => thrown instanceof TributaryError && thrown.error === 'DUPLICATE_BROKER_REGISTRATION';
+const isDuplicate = (thrown: unknown): boolean =>
+  thrown instanceof TributaryError && thrown.error === 'DUPLICATE_BROKER_REGISTRATION';
 
 describe('a registration', () => {
   test('has the revision at which it was created as its epoch, and stays while it is kept alive', () =>
@@ -132,7 +137,11 @@ test('a removal is confirmed once and for all, and a topic that is gone needs no
     world.loseNextCommit('done');
     await confirmRemoval(store, keys, shown, mine, clock, never);
     assert.equal((await store.read('/tributary/test/removals/')).entries.length, 1);
-    await store.commit({ compare: [], put: [], delete: [keys.of({ kind: 'topic', topicId: t }), keys.of({ kind: 'removal', topicId: t, nodeId: node })] });
+    await store.commit({
+      compare: [],
+      put: [],
+      delete: [keys.of({ kind: 'topic', topicId: t }), keys.of({ kind: 'removal', topicId: t, nodeId: node })],
+    });
     await confirmRemoval(store, keys, shown, mine, clock, never);
     assert.equal((await store.read('/tributary/test/removals/')).entries.length, 0);
   }));

@@ -37,10 +37,16 @@ describe('metadata keys', () => {
   });
 
   test('of another cluster, or of a later version, are not taken for ours', () => {
-    for (const key of ['/tributary/test2/cluster', '/tributary/test/cluster/x', '/tributary/test/brokers/x/state', '/tributary/test/groups/a']) {
+    for (const key of [
+      '/tributary/test2/cluster',
+      '/tributary/test/cluster/x',
+      '/tributary/test/brokers/x/state',
+      '/tributary/test/groups/a',
+    ]) {
       assert.equal(keys.parse(key), undefined);
     }
-    for (const index of ['-1', '01', '1e3', '']) assert.equal(keys.parse(`/tributary/test/partitions/T/${index}`), undefined);
+    for (const index of ['-1', '01', '1e3', ''])
+      assert.equal(keys.parse(`/tributary/test/partitions/T/${index}`), undefined);
   });
 });
 
@@ -93,7 +99,8 @@ describe('metadata values', () => {
       const key = keys.of(place);
       assert.throws(
         () => decodeEntry(keys, { key, value, createRevision: 1n, modRevision: 1n }),
-        (thrown) => thrown instanceof TributaryError && thrown.error === 'CORRUPT_MESSAGE' && thrown.message.includes(key),
+        (thrown) =>
+          thrown instanceof TributaryError && thrown.error === 'CORRUPT_MESSAGE' && thrown.message.includes(key),
       );
     }
   });

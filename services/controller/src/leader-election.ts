@@ -72,21 +72,27 @@ export function admit(
 
 /** The place that the verdict leaves to a replica, before any election. */
 function judge(partition: PartitionInfo, node: NodeId, verdict: Verdict): PartitionInfo {
-  if (verdict === 'keeps') {
-    const wholeAndLast =
-      hasNoMember(partition) && partition.lastMembers.includes(node) && partition.effectiveFlushPolicy === 'commit';
-    return wholeAndLast ? { ...partition, isr: [node], lastMembers: [] } : partition;
-  }
+  if (returnsWithTheOnlyCopy(partition, node, verdict)) return { ...partition, isr: [node], lastMembers: [] };
+  if (verdict === 'keeps') return partition;
   const isr = partition.isr.filter((each) => each !== node);
   const eligibleLeaderReplicas = partition.eligibleLeaderReplicas.filter((each) => each !== node);
   const stay = { ...partition, isr, eligibleLeaderReplicas };
   const wasMember =
     isr.length < partition.isr.length || eligibleLeaderReplicas.length < partition.eligibleLeaderReplicas.length;
   if (!wasMember || (hasNoMember(stay) && verdict === 'suspect')) return partition;
-  // Whoever goes while nobody else leads may be the one with the most, once all are back (R7).
+  // What it had, it has no more; nobody should wait for it.
+  if (verdict === 'suspect') return stay;
+  // While nobody else leads it may have the most, once it (R7) or its directory is back.
   const othersLead = partition.leader !== undefined && partition.leader !== node;
   if (othersLead || partition.lastMembers.includes(node)) return stay;
   return { ...stay, lastMembers: [...partition.lastMembers, node] };
+}
+
+/** Nobody is in sync, and this is a directory that left as a member while nobody led: what was acknowledged is there. */
+function returnsWithTheOnlyCopy(partition: PartitionInfo, node: NodeId, verdict: Verdict): boolean {
+  if (!hasNoMember(partition) || partition.effectiveFlushPolicy !== 'commit') return false;
+  const isLast = partition.lastMembers.includes(node);
+  return isLast && (verdict === 'keeps' || (verdict === 'suspect' && partition.lastMembers.length === 1));
 }
 
 /**
