@@ -9,10 +9,10 @@ import { crashExitCode } from './node-host.ts';
 const refusedExitCode = 1;
 
 /**
- * Threads of libuv's pool: `limits.syncsInFlight` of them may wait for the disk, the others read. libuv looks at it when the pool is first
- * used: a process may set it for itself as long as it has asked nothing asynchronous of the disk, which importing modules does not.
+ * Threads of libuv's pool: all syncs at once may wait for the disk, and cold reads need not wait behind them (ADR 1). libuv looks at it when
+ * the pool is first used: a process may set it for itself as long as it has asked nothing asynchronous of the disk, and imports ask nothing.
  */
-const threads = '16';
+const threads = String(limits.syncsInFlight + 16);
 
 /**
  * Runs a program until it returns. To be called before anything asynchronous: it also sets how many threads wait for the disk. SIGTERM or SIGINT abort `stop`; a second one ends the process at once. When the program has returned or

@@ -74,7 +74,7 @@ describe('a status', () => {
   });
 
   it('that is missing names who answered, and with what', () => {
-    const proxy = errorFromTrailers({ ':status': '502' } as IncomingHttpHeaders, 'peer:1');
+    const proxy = errorFromTrailers(arrived({ ':status': 502 }), 'peer:1');
     assert.equal(proxy?.error, 'NETWORK_EXCEPTION');
     assert.match(proxy?.message ?? '', /peer:1.*502/);
     assert.match(errorFromTrailers({}, 'peer:1')?.message ?? '', /peer:1/);

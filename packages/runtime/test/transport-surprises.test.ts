@@ -216,7 +216,7 @@ describe('a connection in use over which nothing comes any more', () => {
     net.Socket.prototype.pause.call(stopped);
     // biome-ignore lint: the handle is what really reads.
     (stopped as unknown as { _handle?: { readStop(): void } })._handle?.readStop();
-    const failure = await Promise.race([broken.promise, sleep(3_000).then(() => undefined)]);
+    const failure = await Promise.race([broken.promise, sleep(3_000, undefined, { ref: false }).then(() => undefined)]);
     server.close();
     for (const socket of sockets) socket.destroy();
     assert.match(failure?.message ?? 'the connection was kept', /no answer to a probe within 60 ms/);

@@ -4,7 +4,7 @@ import { TributaryError } from '@tributary/model';
 import type { Codec } from '@tributary/ports';
 import fc from 'fast-check';
 import { fetchResponseCodec, produceRequestCodec, produceResponseCodec } from '../src/batch-codecs.ts';
-import { FetchResponse, ListTopicsResponse, methods, ProduceRequest, ProduceResponse } from '../src/index.ts';
+import { FetchResponse, type ListTopicsResponse, methods, ProduceRequest, ProduceResponse } from '../src/index.ts';
 
 const int32 = fc.oneof(
   fc.constantFrom(0, -1, 2 ** 31 - 1, -(2 ** 31)),

@@ -17,7 +17,8 @@ export function lockFile(path: string): AsyncDisposable {
   ensureWritable(path);
   const database = new DatabaseSync(path, { timeout: 0 });
   try {
-    database.exec('BEGIN EXCLUSIVE');
+    // A journal on the disk would be a second file; there is nothing to undo either.
+    database.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
   } catch (thrown) {
     database.close();
     if (isBusy(thrown)) throw new FileError('locked', `${path} is locked by ${holder(path)}.`, { cause: thrown });

@@ -65,7 +65,7 @@ function notGrpc(trailers: IncomingHttpHeaders, peer: string): TributaryError {
   if (http !== undefined && Number(http) !== constants.HTTP_STATUS_OK) {
     return new TributaryError(
       'NETWORK_EXCEPTION',
-      `${peer} answered with HTTP status ${http}: it is not a Tributary server, or a proxy is in the way.`,
+      `${peer} answered with HTTP status ${single(http)}: it is not a Tributary server, or a proxy is in the way.`,
     );
   }
   return new TributaryError('NETWORK_EXCEPTION', `${peer} ended the call without a gRPC status.`);
