@@ -151,6 +151,10 @@ export class FakeCluster {
         const topic = this.createTopic(name, partitions || 1);
         return { throttleMs: 0, revision: 7n, topicId: topic.id, partitions: topic.partitions.length, replicationFactor: 1 };
       }
+      case methods.listTopics.path: {
+        const topics = [...this.topics].map(([name, { id, partitions }]) => ({ name, topicId: id, partitions: partitions.length, replicationFactor: 1, internal: false }));
+        return { throttleMs: 0, topics };
+      }
       case methods.describeTopic.path: {
         const { name } = request as DescribeTopicRequest;
         const topic = this.topics.get(name);
