@@ -79,6 +79,10 @@ export class PartitionHistory {
     return this.#readAt.size;
   }
 
+  get flushPolicy(): 'commit' | 'async' {
+    return this.#promise.flushPolicy;
+  }
+
   get isRotten(): boolean {
     return this.#isRotten;
   }
@@ -186,7 +190,8 @@ export class PartitionHistory {
   finish(log: readonly ReadRecord[], logStart: bigint, highWatermark: bigint): void {
     let next = logStart;
     const counts = new Map<string, number>();
-    for (const { offset, value } of log) {
+    // Retention may have gone on while the log was read.
+    for (const { offset, value } of log.filter((record) => record.offset >= logStart)) {
       for (; next < offset; next++) if (!this.#damaged.has(next)) this.#fail('L6', `offsets are not dense: ${next} is missing before ${offset}`);
       if (offset < next) this.#fail('L6', `offset ${offset} occurs again after ${next - 1n}`);
       next = offset + 1n;

@@ -29,6 +29,7 @@ export class BrokerInvariants {
   #epochAtStart = new Map<string, number>();
   /** Batches already found on the platter: what is durable stays so. */
   readonly #served = new Set<string>();
+  readonly #rotten = new Set<string>();
 
   constructor(world: World, machine: Machine, sent: SentBatches) {
     this.#world = world;
@@ -56,9 +57,9 @@ export class BrokerInvariants {
     }
   }
 
-  /** A medium that decays may lose what had been seen on it. */
-  forgetServed(): void {
-    this.#served.clear();
+  /** The medium under a partition decays: what is served from memory and what lies on the platter may differ from now on. */
+  rotten(folder: string): void {
+    this.#rotten.add(folder);
   }
 
   #answered(path: string, bytes: Uint8Array): void {
@@ -79,6 +80,7 @@ export class BrokerInvariants {
     const what = `${batch.topic}-${batch.partition}: the batch of ${batch.records[0]?.id}`;
     const mustBeDurable = batch.acks === 'all' && topic.flushPolicy === 'commit';
     const folder = folderOf(topic.topicId, batch.partition);
+    if (this.#rotten.has(folder)) return;
     const found = this.#find(folder, batch, mustBeDurable);
     if (found.length === 0) {
       if (this.#isBelowStart(folder, result.baseOffset)) return;
@@ -120,6 +122,7 @@ export class BrokerInvariants {
     const topic = this.#byId.get(answer.topicId);
     if (topic === undefined || topic.flushPolicy === 'async') return;
     const folder = folderOf(topic.topicId, answer.partition);
+    if (this.#rotten.has(folder)) return;
     for (const { at, size } of scanBatches(answer.records)) {
       const baseOffset = baseOffsetOf(answer.records, at);
       const key = `${folder} ${baseOffset}`;

@@ -279,7 +279,8 @@ export class SimulatedNetwork {
       sent: (connection, path, bytes) => this.onAnswered?.(machineOf(connection.address), path, bytes),
       delivered: (connection, direction, path, frame) => {
         const server = machineOf(connection.address);
-        const [from, to] = direction === 'up' ? [connection.client.machine, server] : [server, connection.client.machine];
+        const client = connection.client.name ?? connection.client.machine;
+        const [from, to] = direction === 'up' ? [client, server] : [server, client];
         this.onDelivered?.(from, to, path, frame.kind, sizeOf(frame));
       },
       defect: (thrown, path) => this.onDefect?.(thrown, path),

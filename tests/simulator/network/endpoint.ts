@@ -3,6 +3,8 @@ import type { CallContext, Handlers, Service, Stream, StreamMethod, UnaryMethod 
 /** A process as the network knows it. */
 export interface Endpoint {
   readonly machine: string;
+  /** For the trace. */
+  readonly name?: string;
   /** Once false, nothing that the network does may reach its code. */
   readonly alive: boolean;
 }

@@ -242,12 +242,29 @@ function checkEnds(scene: Scene, ends: ReadonlyMap<string, bigint>): void {
       let end = 0n;
       for (const [file, bytes] of scene.server.disk.cachedFilesIn(`${DATA_DIRECTORY}/${folderOf(topicId, partition)}`)) {
         if (!file.endsWith('.log')) continue;
-        for (const { at } of scanBatches(bytes)) if (nextOffsetOf(bytes, at) > end) end = nextOffsetOf(bytes, at);
+        const fileEnd = endOf(bytes);
+        if (fileEnd === undefined) scene.world.broken('L3', `${name}-${partition}: ${file} is open for reading, and holds what is no batch`);
+        else if (fileEnd > end) end = fileEnd;
       }
       const latest = ends.get(`${name}-${partition}`);
       if (end > 0n && latest !== end) scene.world.broken('R3', `${name}-${partition}: the log ends at ${end}, and the high watermark stays at ${latest}`);
     }
   }
+}
+
+/** The offset after the last batch; undefined: something in between is none. */
+function endOf(bytes: Uint8Array): bigint | undefined {
+  let end = 0n;
+  let position = 0;
+  try {
+    for (const { at, size } of scanBatches(bytes)) {
+      end = nextOffsetOf(bytes, at);
+      position = at + size;
+    }
+  } catch {
+    return undefined;
+  }
+  return position === bytes.length ? end : undefined;
 }
 
 async function within(scene: Scene, what: string, isSo: () => boolean, report: () => string): Promise<void> {

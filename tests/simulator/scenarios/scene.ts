@@ -167,7 +167,11 @@ export class Scene {
       case 'crashed':
         this.crashes += 1;
         this.world.coverage.count('world: process crashed itself');
-        if (name !== 'controller') this.#lossyStop();
+        if (name !== 'controller') {
+          this.#lossyStop();
+          // What it had not flushed may be gone with the pages that the disk refused.
+          for (const history of this.#histories.values()) if (history.flushPolicy === 'async') history.rotten();
+        }
         if (!this.diskTrouble) this.world.broken('assertion', `${name} crashed itself although nothing was wrong with its disk: ${end.reason}`);
         return;
       case 'failed':
