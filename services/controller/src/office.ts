@@ -91,6 +91,9 @@ export class Office {
     const watching = this.#watchBrokers(working.signal);
     const grace = this.#ringAfterGrace(working.signal);
     this.#open = true;
+    // At once, although a call to the store may still be under way.
+    const close = (): void => this.#close();
+    term.signal.addEventListener('abort', close, { once: true });
     try {
       for (;;) {
         term.signal.throwIfAborted();
@@ -104,6 +107,7 @@ export class Office {
         else await rang;
       }
     } finally {
+      term.signal.removeEventListener('abort', close);
       this.#close();
       working.abort(new Error('The term is over.'));
       await Promise.all([watching, grace]);
