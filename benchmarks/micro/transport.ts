@@ -279,7 +279,7 @@ switch (flags.role) {
     break;
   case 'client':
     process.send?.(await measure(flags.transport));
-    process.disconnect();
+    process.disconnect?.();
     break;
   default:
     await all();
