@@ -166,6 +166,8 @@ class Sending {
         const waiting = this.#acknowledged.await(delivery);
         if (waiting !== undefined) return waiting;
       }
+      // The first record finds the partitions and their leaders: others would pile up for it.
+      if (this.#sent === 1) return delivery.then(nothing, nothing);
     } catch (thrown) {
       if (thrown instanceof OutputClosedError) throw thrown;
       const error = TributaryError.from(thrown);
@@ -194,6 +196,8 @@ class Sending {
     return `${counted(this.#sent, 'record')}, ${byteSize(this.#bytes)} in ${duration(ms)} (${rates}), ${acknowledged[this.#options.acks]}`;
   }
 }
+
+const nothing = (): void => undefined;
 
 /** With --output json: what was acknowledged, a line each, in the order of the acknowledgements. */
 class AcknowledgedOutput {
