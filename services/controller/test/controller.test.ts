@@ -106,7 +106,10 @@ describe('a controller', () => {
       await broker.start();
       const request = { context: undefined, brokerId: 1, brokerEpoch: broker.registration?.brokerEpoch ?? 0n };
       const blocks = await Promise.all([1, 2, 3, 4].map(() => controller.call(methods.allocateProducerIds, request)));
-      assert.deepEqual(blocks.map((block) => block.firstId).sort(), [0n, 1_000n, 2_000n, 3_000n]);
+      assert.deepEqual(
+        blocks.map((block) => block.firstId).sort((a, b) => Number(a - b)),
+        [0n, 1_000n, 2_000n, 3_000n],
+      );
       broker.kill();
       await cluster.broker(1).start();
       await assert.rejects(controller.call(methods.allocateProducerIds, request), isError('STALE_BROKER_EPOCH'));

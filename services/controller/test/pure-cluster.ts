@@ -33,7 +33,7 @@ export class PureCluster {
   image = ClusterImage.empty;
   readonly committed: Step[] = [];
   readonly defaults: TopicDefaults;
-  #gone = new Set<NodeId>();
+  readonly #gone = new Set<NodeId>();
 
   constructor(given: TopicDefaults = defaults) {
     this.defaults = given;
