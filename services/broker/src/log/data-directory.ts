@@ -111,7 +111,7 @@ export class DataDirectory implements AsyncDisposable {
       ...this.#meta,
       bootId: this.#host.bootId,
       cleanShutdown: false,
-      lossy,
+      lossy: lossy || this.#meta.lossy,
       failedSync: undefined,
     });
     await this.#disk.files.remove(`${this.root}/${failedSyncName}`);

@@ -134,8 +134,11 @@ class Recovery {
       survey.start < this.#checkpoint.recoveryPoint ? survey.start : this.#checkpoint.recoveryPoint,
     );
     for (const run of moved) await this.#writeAnew(run, scanned.get(run.segment));
-    for (const run of moved) await this.#rename(run);
-    await this.#disk.syncDirectory(this.#place.folder);
+    // The last one first, each durable before the next: what an old file holds beyond the base of a new one counts as moved.
+    for (const run of moved.toReversed()) {
+      await this.#rename(run);
+      await this.#disk.syncDirectory(this.#place.folder);
+    }
     for (const { segment } of survey.read.toReversed()) {
       await segment.release();
       segment.forgetIndex();

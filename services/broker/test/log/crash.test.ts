@@ -1,9 +1,11 @@
 /** The log survives a crash at any disk operation (L2, L3, L6, P3): lost unsynced writes, torn tails, lost names, failed syncs, full disks. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { offset } from '@tributary/model';
 import type { FileSystem, Host } from '@tributary/ports';
 import type { Coverage } from '../../../../tests/simulator/coverage.ts';
 import { type Bench, onSimulatedDisk } from './on-disk.ts';
+import { bases, batches, range, readAll, start, testHost } from './harness.ts';
 import { Story, storyConfig } from './story.ts';
 
 type Crash = 'process' | 'power';
@@ -89,6 +91,7 @@ async function survive(plan: Plan): Promise<Outcome> {
       const { disk, random } = bench;
       const story = new Story(random.stream('story'), { config: storyConfig('commit') });
       const machine = new Machine(bench, how);
+      const mayDoubt = how === 'power' || failSyncAt > 0;
       try {
         await machine.run(
           async (files, host) => await story.live(files, { host }, steps, lives),
@@ -104,11 +107,14 @@ async function survive(plan: Plan): Promise<Outcome> {
         story.trace.push(`-- crashed (${how} at ${at})`);
         if (random.chance(0.5)) disk.evictPages();
         if (again > 0)
-          await machine.run(async (files, host) => await story.check(await story.open(files, { host })), again);
+          await machine.run(
+            async (files, host) => await story.check(await story.open(files, { host }), mayDoubt),
+            again,
+          );
         await machine.run(async (files, host) => {
           const broker = await story.open(files, { host });
           recovered = broker.log.recovery.how;
-          await story.check(broker);
+          await story.check(broker, mayDoubt);
           await story.adopt(broker);
         });
         // What recovery reported is on the disk, not only in its cache.
@@ -143,14 +149,14 @@ describe('a log that crashes', () => {
     });
 
     test(`at some operation, and again while it recovers (${how}), loses nothing that was flushed`, async () => {
-      for (let seed = 2; seed < 120; seed++) {
+      for (let seed = 2; seed < 60; seed++) {
         await survive({ seed, how, at: 20 + ((seed * 37) % 250), again: 1 + ((seed * 13) % 60) });
       }
     });
 
     test(`after the disk was full for a while (${how}) loses nothing that was flushed`, async () => {
       let refusals = 0;
-      for (let seed = 200; seed < 260; seed++) {
+      for (let seed = 200; seed < 235; seed++) {
         const { coverage } = await survive({
           seed,
           how,
@@ -160,13 +166,13 @@ describe('a log that crashes', () => {
         });
         refusals += coverage.of('disk: full');
       }
-      assert.ok(refusals > 60, `the disk was full ${refusals} times`);
+      assert.ok(refusals > 35, `the disk was full ${refusals} times`);
     });
   }
 
   test('because a sync failed trusts nothing that the page cache still shows, and loses nothing that was flushed', async () => {
     let rewritten = 0;
-    for (let seed = 300; seed < 400; seed++) {
+    for (let seed = 300; seed < 360; seed++) {
       const { recovered } = await survive({
         seed,
         how: 'process',
@@ -176,6 +182,52 @@ describe('a log that crashes', () => {
       });
       if (recovered === 'rewritten') rewritten++;
     }
-    assert.ok(rewritten > 30, `only ${rewritten} logs were rewritten`);
+    assert.ok(rewritten > 18, `only ${rewritten} logs were rewritten`);
+  });
+
+  test('after a cut over many segments finds what was written and flushed since, whichever names the disk had kept', async () => {
+    for (let seed = 500; seed < 550; seed++) {
+      await onSimulatedDisk(seed, async ({ disk }) => {
+        const small = storyConfig('commit');
+        const broker = await start(disk.mount(), { config: small });
+        for (const one of batches(0, 80)) await broker.append(one);
+        await broker.log.sync();
+        await broker.directory.checkpoint();
+        await broker.log.truncateTo(offset(5n));
+        const written = batches(5, 45, { epoch: 1 });
+        await broker.append(...written);
+        await broker.log.sync();
+        disk.crash('power');
+        const again = await start(disk.mount(), { config: small, host: testHost('boot 2') });
+        const read = await readAll(again.log);
+        assert.deepEqual(bases(read), range(0, 45), `seed ${seed}`);
+        assert.ok(read.slice(5).every(({ epoch }) => epoch === 1));
+        assert.deepEqual(again.log.health, { suspect: false, possibleLoss: false, damaged: [] });
+      });
+    }
+  });
+
+  test('after an append that the full disk undid finds what was written and flushed since', async () => {
+    for (let seed = 600; seed < 650; seed++) {
+      await onSimulatedDisk(
+        seed,
+        async ({ disk }) => {
+          const small = storyConfig('commit');
+          const broker = await start(disk.mount(), { config: small });
+          for (const one of batches(0, 10)) await broker.append(one);
+          await broker.log.sync();
+          disk.occupy(disk.freeBytes - 2_500);
+          await assert.rejects(broker.append(...batches(10, 60, { valueBytes: 40 })), /the disk is full/);
+          disk.occupy(0);
+          // Smaller ones: the segments do not begin where the undone ones did.
+          for (const one of batches(10, 60, { epoch: 1 })) await broker.append(one);
+          await broker.log.sync();
+          disk.crash('power');
+          const again = await start(disk.mount(), { config: small, host: testHost('boot 2') });
+          assert.deepEqual(bases(await readAll(again.log)), range(0, 60), `seed ${seed}`);
+        },
+        { capacity: 2_000_000 },
+      );
+    }
   });
 });

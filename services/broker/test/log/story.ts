@@ -163,9 +163,13 @@ export class Story {
     this.#sureStart = broker.log.startOffset;
   }
 
-  /** After a start: everything promised is there, nothing else than what was written is, and the state fits the log. */
-  async check(broker: Broker): Promise<void> {
+  /**
+   * After a start: everything promised is there, nothing else than what was written is, and the state fits the log.
+   * @param mayDoubt the disk may have kept a later write and lost an earlier one: the log then rightly says that something may be lost.
+   */
+  async check(broker: Broker, mayDoubt = true): Promise<void> {
     const { log } = broker;
+    assert.ok(mayDoubt || !log.health.possibleLoss, 'L3: nothing was lost, and yet the log says that something may be');
     assert.ok(log.endOffset >= this.#sureEnd, `L2: the log ends at ${log.endOffset}, ${this.#sureEnd} was flushed`);
     assert.ok(
       log.endOffset >= this.#highWatermark,
