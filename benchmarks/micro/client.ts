@@ -8,14 +8,18 @@ import { performance } from 'node:perf_hooks';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { connectWith, type Consumer, serializers, type Tributary } from '@tributary/client';
 import { TributaryError } from '@tributary/model';
 import type { Codec, Peer, Stream, Transport } from '@tributary/ports';
 import { BatchBuilder, stampBaseOffset } from '@tributary/record';
 import { nodeClock, nodeRandom } from '@tributary/runtime';
-import { type FetchRequest, type FetchResponse, methods, type ProduceRequest, type ProduceResponse } from '@tributary/wire';
-import type { Consumer } from '../../packages/client/src/consumer.ts';
-import { connectWith, type Tributary } from '../../packages/client/src/connect.ts';
-import { serializers } from '../../packages/client/src/serializers.ts';
+import {
+  type FetchRequest,
+  type FetchResponse,
+  methods,
+  type ProduceRequest,
+  type ProduceResponse,
+} from '@tributary/wire';
 
 const MiB = 1024 * 1024;
 
@@ -71,14 +75,30 @@ function transport(stream: (path: string) => Pipe<never, never>): Transport {
   const peer: Peer = {
     address: 'null:1',
     unary: async (method) => {
-      if (method.path === methods.initProducerId.path) return { throttleMs: 0, producerId: 1n, producerEpoch: 0 } as never;
+      if (method.path === methods.initProducerId.path)
+        return { throttleMs: 0, producerId: 1n, producerEpoch: 0 } as never;
       const views = Array.from({ length: partitions }, (_, partition) => {
-        return { partition, errorCode: 0, errorMessage: '', leaderId: 1, leaderEpoch: 1, replicas: [1], isr: [1], eligibleLeaderReplicas: [] };
+        return {
+          partition,
+          errorCode: 0,
+          errorMessage: '',
+          leaderId: 1,
+          leaderEpoch: 1,
+          replicas: [1],
+          isr: [1],
+          eligibleLeaderReplicas: [],
+        };
       });
       const topics = [{ name: 'topic', topicId, errorCode: 0, errorMessage: '', partitions: views }];
-      return { throttleMs: 0, clusterId: 'cluster', revision: 1n, brokers: [{ nodeId: 1, address: 'null:1', host: '', rack: '' }], topics } as never;
+      return {
+        throttleMs: 0,
+        clusterId: 'cluster',
+        revision: 1n,
+        brokers: [{ nodeId: 1, address: 'null:1', host: '', rack: '' }],
+        topics,
+      } as never;
     },
-    stream: (method) => stream(method.path) as never,
+    stream: (method) => stream(method.path),
     [Symbol.asyncDispose]: async () => undefined,
   };
   return {
@@ -96,7 +116,16 @@ const connected = async (stream: (path: string) => Pipe<never, never>): Promise<
 function acknowledge(bytes: Uint8Array, pipe: Pipe<ProduceRequest, ProduceResponse>): void {
   const { batches } = methods.produce.request.decode(bytes);
   const results = batches.map(({ correlationId }) => {
-    return { correlationId, errorCode: 0 as const, errorMessage: '', baseOffset: 0n, logAppendTimeMs: -1n, logStartOffset: 0n, leaderId: 0, leaderEpoch: 0 };
+    return {
+      correlationId,
+      errorCode: 0 as const,
+      errorMessage: '',
+      baseOffset: 0n,
+      logAppendTimeMs: -1n,
+      logStartOffset: 0n,
+      leaderId: 0,
+      leaderEpoch: 0,
+    };
   });
   pipe.answer({ throttleMs: 0, results });
 }
@@ -117,7 +146,10 @@ const produce =
     let last: PromiseLike<unknown> | undefined;
     while (performance.now() < until) {
       for (let index = 0; index < 1000; index++) {
-        const delivery = keys === 'none' ? producer.send({ topic: 'topic', value: payload }) : producer.send({ topic: 'topic', key: names[index], value: payload });
+        const delivery =
+          keys === 'none'
+            ? producer.send({ topic: 'topic', value: payload })
+            : producer.send({ topic: 'topic', key: names[index], value: payload });
         if (awaited) last = delivery.then(ignore);
         const full = producer.ready();
         if (full !== undefined) await full;
@@ -193,8 +225,24 @@ class Feeder {
       at += 12 + Buffer.from(this.#chunk.buffer, this.#chunk.byteOffset + at + 8, 4).readInt32BE();
     }
     return {
-      ...{ topicId, partition, generation: position.generation, errorCode: 0 as const, errorMessage: '', highWatermark: 0n, lastStableOffset: 0n },
-      ...{ logStartOffset: 0n, localLogStartOffset: 0n, aborted: [], records: this.#chunk, leaderId: 0, leaderEpoch: 0, creditNeeded: 0n },
+      ...{
+        topicId,
+        partition,
+        generation: position.generation,
+        errorCode: 0 as const,
+        errorMessage: '',
+        highWatermark: 0n,
+        lastStableOffset: 0n,
+      },
+      ...{
+        logStartOffset: 0n,
+        localLogStartOffset: 0n,
+        aborted: [],
+        records: this.#chunk,
+        leaderId: 0,
+        leaderEpoch: 0,
+        creditNeeded: 0n,
+      },
     };
   }
 }
@@ -205,13 +253,20 @@ const consume =
   (size: number, reading: Reading, checkCrcs = true): Case =>
   async (seconds) => {
     const feeder = new Feeder(size, 64 * 1024);
-    await using cluster = await connected(() => new Pipe<FetchRequest, FetchResponse>(methods.fetch.request, (bytes, pipe) => feeder.handle(bytes, pipe)) as never);
+    await using cluster = await connected(
+      () =>
+        new Pipe<FetchRequest, FetchResponse>(methods.fetch.request, (bytes, pipe) =>
+          feeder.handle(bytes, pipe),
+        ) as never,
+    );
     const options = { checkCrcs };
-    const consumer = (reading === 'text' ? cluster.consumer({ ...options, valueDeserializer: serializers.string }) : cluster.consumer(options)) as Consumer<
-      Uint8Array,
-      Uint8Array | string
-    >;
-    await consumer.assign(Array.from({ length: partitions }, (_, partition) => ({ topic: 'topic', partition, offset: 0n })));
+    const consumer: Consumer<Uint8Array, Uint8Array | string> =
+      reading === 'text'
+        ? cluster.consumer({ ...options, valueDeserializer: serializers.string })
+        : cluster.consumer(options);
+    await consumer.assign(
+      Array.from({ length: partitions }, (_, partition) => ({ topic: 'topic', partition, offset: 0n })),
+    );
     const begin = performance.now();
     const until = begin + seconds * 1000;
     let records = 0;
@@ -262,13 +317,23 @@ const { values } = parseArgs({
 if (values.child === undefined) {
   const results = values.only.split(',').map((name) => {
     const samples = Array.from({ length: Number(values.repeats) }, () => {
-      const output = execFileSync(process.execPath, [fileURLToPath(import.meta.url), '--child', name, '--seconds', values.seconds], { encoding: 'utf8' });
+      const output = execFileSync(
+        process.execPath,
+        [fileURLToPath(import.meta.url), '--child', name, '--seconds', values.seconds],
+        { encoding: 'utf8' },
+      );
       return JSON.parse(output) as Sample;
     });
     const rates = samples.map(({ records, ms }) => records / ms / 1000).toSorted((a, b) => a - b);
     const throughput = samples.map(({ bytes, ms }) => bytes / MiB / (ms / 1000)).toSorted((a, b) => a - b);
     const middle = Math.floor(rates.length / 2);
-    return { case: name, million_records_per_s: round(rates[middle]), mib_per_s: round(throughput[middle]), lowest: round(throughput[0]), highest: round(throughput.at(-1)) };
+    return {
+      case: name,
+      million_records_per_s: round(rates[middle]),
+      mib_per_s: round(throughput[middle]),
+      lowest: round(throughput[0]),
+      highest: round(throughput.at(-1)),
+    };
   });
   if (values.output === 'json') console.log(JSON.stringify(results, undefined, 2));
   else console.table(results);

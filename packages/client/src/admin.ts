@@ -53,7 +53,12 @@ export interface TopicDescription extends TopicSummary {
 
 export interface ClusterDescription {
   readonly clusterId: string;
-  readonly brokers: readonly { readonly id: number; readonly address: string; readonly host: string; readonly rack: string }[];
+  readonly brokers: readonly {
+    readonly id: number;
+    readonly address: string;
+    readonly host: string;
+    readonly rack: string;
+  }[];
 }
 
 export interface AdminOptions {
@@ -86,24 +91,51 @@ export class Admin {
   async createTopic(topic: NewTopic, options: CreateTopicOptions = {}): Promise<TopicSummary> {
     const { name, partitions = 0, replicationFactor = 0, configs = {} } = topic;
     let inDoubt = false;
-    const answer = await this.#routing.retry(this.#call(`Creating topic "${name}"`, options), async (attempt, deadlineMs) => {
-      const request = { context: this.#routing.context, name, partitions, replicationFactor, configs: { ...configs }, validateOnly: options.validateOnly ?? false };
-      try {
-        const created = await this.#routing.callOnce(methods.createTopic, request, attempt, deadlineMs, options.signal);
-        return { id: created.topicId, partitions: created.partitions, replicationFactor: created.replicationFactor, revision: created.revision };
-      } catch (thrown) {
-        const error = TributaryError.from(thrown);
-        // The answer to an earlier attempt was lost: the topic that exists may well be ours.
-        if (error.error === 'TOPIC_ALREADY_EXISTS' && inDoubt) {
-          const existing = await this.describeTopic(name, options);
-          if (partitions === 0 || existing.partitions === partitions) return { ...existing, revision: 0n };
+    const answer = await this.#routing.retry(
+      this.#call(`Creating topic "${name}"`, options),
+      async (attempt, deadlineMs) => {
+        const request = {
+          context: this.#routing.context,
+          name,
+          partitions,
+          replicationFactor,
+          configs: { ...configs },
+          validateOnly: options.validateOnly ?? false,
+        };
+        try {
+          const created = await this.#routing.callOnce(
+            methods.createTopic,
+            request,
+            attempt,
+            deadlineMs,
+            options.signal,
+          );
+          return {
+            id: created.topicId,
+            partitions: created.partitions,
+            replicationFactor: created.replicationFactor,
+            revision: created.revision,
+          };
+        } catch (thrown) {
+          const error = TributaryError.from(thrown);
+          // The answer to an earlier attempt was lost: the topic that exists may well be ours.
+          if (error.error === 'TOPIC_ALREADY_EXISTS' && inDoubt) {
+            const existing = await this.describeTopic(name, options);
+            if (partitions === 0 || existing.partitions === partitions) return { ...existing, revision: 0n };
+          }
+          inDoubt ||= leavesDoubt(error);
+          throw error;
         }
-        inDoubt ||= leavesDoubt(error);
-        throw error;
-      }
-    });
+      },
+    );
     this.#routing.changedAt(answer.revision);
-    return { name, id: topicId(answer.id), partitions: answer.partitions, replicationFactor: answer.replicationFactor, internal: false };
+    return {
+      name,
+      id: topicId(answer.id),
+      partitions: answer.partitions,
+      replicationFactor: answer.replicationFactor,
+      internal: false,
+    };
   }
 
   /** @throws TributaryError UNKNOWN_TOPIC_OR_PARTITION. */
@@ -111,7 +143,13 @@ export class Admin {
     let inDoubt = false;
     await this.#routing.retry(this.#call(`Deleting topic "${name}"`, options), async (attempt, deadlineMs) => {
       try {
-        const answer = await this.#routing.callOnce(methods.deleteTopic, { context: this.#routing.context, name }, attempt, deadlineMs, options.signal);
+        const answer = await this.#routing.callOnce(
+          methods.deleteTopic,
+          { context: this.#routing.context, name },
+          attempt,
+          deadlineMs,
+          options.signal,
+        );
         this.#routing.changedAt(answer.revision);
       } catch (thrown) {
         const error = finalIfUnknown(thrown);
@@ -131,34 +169,56 @@ export class Admin {
 
   /** @throws TributaryError UNKNOWN_TOPIC_OR_PARTITION. */
   async describeTopic(name: string, options: AdminOptions = {}): Promise<TopicDescription> {
-    const answer = await this.#routing.retry(this.#call(`Describing topic "${name}"`, options), async (attempt, deadlineMs) => {
-      try {
-        return await this.#routing.callOnce(methods.describeTopic, { context: this.#routing.context, name }, attempt, deadlineMs, options.signal);
-      } catch (thrown) {
-        throw finalIfUnknown(thrown);
-      }
-    });
-    if (answer.topic === undefined) throw new TributaryError('UNKNOWN_SERVER_ERROR', `The description of topic "${name}" came back empty.`);
+    const answer = await this.#routing.retry(
+      this.#call(`Describing topic "${name}"`, options),
+      async (attempt, deadlineMs) => {
+        try {
+          return await this.#routing.callOnce(
+            methods.describeTopic,
+            { context: this.#routing.context, name },
+            attempt,
+            deadlineMs,
+            options.signal,
+          );
+        } catch (thrown) {
+          throw finalIfUnknown(thrown);
+        }
+      },
+    );
+    if (answer.topic === undefined)
+      throw new TributaryError('UNKNOWN_SERVER_ERROR', `The description of topic "${name}" came back empty.`);
     return {
       ...summaryOf(answer.topic),
       configs: answer.configs.map(({ name: key, value, defaultValue, source, documentation }) => {
         return { name: key, value, defaultValue, source: sourceOf(source), documentation };
       }),
-      partitionDescriptions: answer.partitions.map(({ leaderId, ...partition }) => ({ ...partition, leader: leaderId < 0 ? undefined : leaderId })),
+      partitionDescriptions: answer.partitions.map(({ leaderId, ...partition }) => ({
+        ...partition,
+        leader: leaderId < 0 ? undefined : leaderId,
+      })),
     };
   }
 
   /** The brokers as they are now. */
   async describeCluster(options: AdminOptions = {}): Promise<ClusterDescription> {
     const request = () => ({ context: this.#routing.context, topics: [], allTopics: false });
-    const { clusterId, brokers } = await this.#routing.call(methods.getMetadata, request, this.#call('Describing the cluster', options));
+    const { clusterId, brokers } = await this.#routing.call(
+      methods.getMetadata,
+      request,
+      this.#call('Describing the cluster', options),
+    );
     return {
       clusterId,
-      brokers: brokers.map(({ nodeId, address, host, rack }) => ({ id: nodeId, address, host, rack })).toSorted((a, b) => a.id - b.id),
+      brokers: brokers
+        .map(({ nodeId, address, host, rack }) => ({ id: nodeId, address, host, rack }))
+        .toSorted((a, b) => a.id - b.id),
     };
   }
 
-  #call(what: string, options: AdminOptions): { deadlineMs: number; attemptMs: number; signal: AbortSignal | undefined; what: string } {
+  #call(
+    what: string,
+    options: AdminOptions,
+  ): { deadlineMs: number; attemptMs: number; signal: AbortSignal | undefined; what: string } {
     const deadlineMs = options.timeoutMs ?? this.#routing.options.requestTimeoutMs;
     // A change takes what it takes: asking again while the first attempt runs would only queue behind it.
     return { deadlineMs, attemptMs: Math.max(deadlineMs, limits.attemptTimeoutMs), signal: options.signal, what };
@@ -168,12 +228,21 @@ export class Admin {
 /** Having asked the controller, an unknown topic is not one in creation. */
 function finalIfUnknown(thrown: unknown): TributaryError {
   const error = TributaryError.from(thrown);
-  return error.error === 'UNKNOWN_TOPIC_OR_PARTITION' ? new FinalError(error.error, error.message, { cause: error }) : error;
+  return error.error === 'UNKNOWN_TOPIC_OR_PARTITION'
+    ? new FinalError(error.error, error.message, { cause: error })
+    : error;
 }
 
-const leavesDoubt = (error: TributaryError): boolean => error.error === 'NETWORK_EXCEPTION' || error.error === 'REQUEST_TIMED_OUT' || error.error === 'UNKNOWN_SERVER_ERROR';
+const leavesDoubt = (error: TributaryError): boolean =>
+  error.error === 'NETWORK_EXCEPTION' || error.error === 'REQUEST_TIMED_OUT' || error.error === 'UNKNOWN_SERVER_ERROR';
 
-function summaryOf(topic: { name: string; topicId: string; partitions: number; replicationFactor: number; internal: boolean }): TopicSummary {
+function summaryOf(topic: {
+  name: string;
+  topicId: string;
+  partitions: number;
+  replicationFactor: number;
+  internal: boolean;
+}): TopicSummary {
   const { name, partitions, replicationFactor, internal } = topic;
   return { name, id: topicId(topic.topicId), partitions, replicationFactor, internal };
 }

@@ -29,7 +29,11 @@ const refusals: ReadonlySet<ErrorName> = new Set<ErrorName>([
 ]);
 
 /** The broker's memory of the producer and ours differ. */
-const sequenceErrors: ReadonlySet<ErrorName> = new Set<ErrorName>(['OUT_OF_ORDER_SEQUENCE_NUMBER', 'UNKNOWN_PRODUCER_ID', 'INVALID_PRODUCER_EPOCH']);
+const sequenceErrors: ReadonlySet<ErrorName> = new Set<ErrorName>([
+  'OUT_OF_ORDER_SEQUENCE_NUMBER',
+  'UNKNOWN_PRODUCER_ID',
+  'INVALID_PRODUCER_EPOCH',
+]);
 
 const sizeErrors: ReadonlySet<ErrorName> = new Set<ErrorName>(['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE']);
 
@@ -56,8 +60,10 @@ export function verdict(batch: ProducerBatch, error: TributaryError, follows: bo
   return 'give-up';
 }
 
-const what = ({ count, fate }: ProducerBatch): string => `${count === 1 ? 'A record' : `${count} records`} for partition ${fate.partition} of "${fate.topic}"`;
-const outcomeOf = (batch: ProducerBatch): string => (batch.inDoubt ? 'Whether they were appended is unknown' : 'They were not appended');
+const what = ({ count, fate }: ProducerBatch): string =>
+  `${count === 1 ? 'A record' : `${count} records`} for partition ${fate.partition} of "${fate.topic}"`;
+const outcomeOf = (batch: ProducerBatch): string =>
+  batch.inDoubt ? 'Whether they were appended is unknown' : 'They were not appended';
 
 /** The broker's word, with what it is about. */
 export function refusedError(batch: ProducerBatch, error: TributaryError): TributaryError {
@@ -67,9 +73,13 @@ export function refusedError(batch: ProducerBatch, error: TributaryError): Tribu
 export function expiredError(batch: ProducerBatch, why: TributaryError | undefined): TributaryError {
   const last = batch.lastError ?? why;
   const because = last === undefined ? 'no answer came' : `${last.error}: ${last.message}`;
-  return new TributaryError('REQUEST_TIMED_OUT', `${what(batch)}: not acknowledged within the delivery timeout. ${outcomeOf(batch)}. Last: ${because}`, {
-    cause: last,
-  });
+  return new TributaryError(
+    'REQUEST_TIMED_OUT',
+    `${what(batch)}: not acknowledged within the delivery timeout. ${outcomeOf(batch)}. Last: ${because}`,
+    {
+      cause: last,
+    },
+  );
 }
 
 /** For what was sent after a batch that was given up in doubt (P4). */

@@ -63,12 +63,17 @@ export class ProducerBatch {
 
   /** As it goes over the wire. The same bytes each time, until it moves: a repeated batch is a duplicate, not another one (P1). */
   bytes(compression: Compression): Uint8Array {
-    this.#bytes ??= this.builder.build(this.place === undefined ? { compression } : { compression, producer: producerOf(this.place) });
+    this.#bytes ??= this.builder.build(
+      this.place === undefined ? { compression } : { compression, producer: producerOf(this.place) },
+    );
     return this.#bytes;
   }
 }
 
-const producerOf = ({ identity, sequence }: SequencePlace): { id: ProducerId; epoch: ProducerEpoch; baseSequence: number } => ({
+const producerOf = ({
+  identity,
+  sequence,
+}: SequencePlace): { id: ProducerId; epoch: ProducerEpoch; baseSequence: number } => ({
   id: identity.id,
   epoch: identity.epoch,
   baseSequence: sequence,
@@ -86,7 +91,11 @@ export function splitBatch(batch: ProducerBatch): readonly ProducerBatch[] {
   const places: { first: number; fate: BatchFate }[] = [];
   let part: ProducerBatch | undefined;
   for (const [index, record] of records.entries()) {
-    if (part === undefined || (parts.length < 2 && part.size >= half) || (parts.length < 2 && index === records.length - 1)) {
+    if (
+      part === undefined ||
+      (parts.length < 2 && part.size >= half) ||
+      (parts.length < 2 && index === records.length - 1)
+    ) {
       part = new ProducerBatch(fate.part(), new BatchBuilder(batch.size), batch.lingerUntil, batch.deadline);
       part.fate.baseTimestamp = record.timestamp;
       parts.push(part);

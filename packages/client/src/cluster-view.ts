@@ -53,7 +53,8 @@ export class ClusterView {
   apply(answer: GetMetadataResponse, asked: readonly string[], now: number): void {
     this.clusterId = answer.clusterId;
     this.#brokers.clear();
-    for (const { nodeId, address, host, rack } of answer.brokers) this.#brokers.set(nodeId, { id: nodeId, address, host, rack });
+    for (const { nodeId, address, host, rack } of answer.brokers)
+      this.#brokers.set(nodeId, { id: nodeId, address, host, rack });
     const answered = new Map(answer.topics.map((topic) => [topic.name, topic]));
     for (const name of asked) this.#topics.set(name, this.#topicFrom(name, answered.get(name), now));
   }
@@ -64,7 +65,10 @@ export class ClusterView {
     if (topic.kind !== 'known') return;
     const before = topic.partitions[partition];
     if (before === undefined || before.leaderEpoch >= leaderEpoch || !this.#brokers.has(leaderId)) return;
-    this.#topics.set(name, { ...topic, partitions: topic.partitions.with(partition, { partition, leaderId, leaderEpoch, reason: '' }) });
+    this.#topics.set(name, {
+      ...topic,
+      partitions: topic.partitions.with(partition, { partition, leaderId, leaderEpoch, reason: '' }),
+    });
   }
 
   /** Forgets a topic that is no longer of interest. */
@@ -77,12 +81,18 @@ export class ClusterView {
     const absent = answer === undefined || answer.errorCode !== 0;
     if (absent) {
       const error = answer === undefined ? 'UNKNOWN_TOPIC_OR_PARTITION' : errorName(answer.errorCode);
-      return { kind: 'absent', error, message: answer?.errorMessage ?? '', since: before.kind === 'absent' ? before.since : now };
+      return {
+        kind: 'absent',
+        error,
+        message: answer?.errorMessage ?? '',
+        since: before.kind === 'absent' ? before.since : now,
+      };
     }
     const partitions = answer.partitions
       .toSorted((a, b) => a.partition - b.partition)
       .map(({ partition, leaderId, leaderEpoch, errorMessage }): PartitionView => {
-        const known = before.kind === 'known' && before.id === answer.topicId ? before.partitions[partition] : undefined;
+        const known =
+          before.kind === 'known' && before.id === answer.topicId ? before.partitions[partition] : undefined;
         // Another broker may lag behind what a refusal already told.
         if (known !== undefined && known.leaderEpoch > leaderEpoch) return known;
         return { partition, leaderId: leaderId < 0 ? undefined : leaderId, leaderEpoch, reason: errorMessage };

@@ -106,5 +106,8 @@ export async function connectWith(ports: ClientPorts, options: ConnectOptions): 
 
 function positive(name: string, value: number): number {
   if (Number.isFinite(value) && value > 0) return value;
-  throw new TributaryError('INVALID_CONFIG', `Bad value ${String(value)} for the option ${name} of connect: allowed is a number of milliseconds above 0.`);
+  throw new TributaryError(
+    'INVALID_CONFIG',
+    `Bad value ${String(value)} for the option ${name} of connect: allowed is a number of milliseconds above 0.`,
+  );
 }

@@ -40,9 +40,11 @@ export interface ConsumerSettings {
 /** @throws TributaryError INVALID_CONFIG naming the option, its value and what is allowed. */
 export function consumerSettings<K, V>(options: ConsumerOptions<K, V>): ConsumerSettings {
   const autoOffsetReset = options.autoOffsetReset ?? 'latest';
-  if (!['earliest', 'latest', 'none'].includes(autoOffsetReset)) refuse('autoOffsetReset', autoOffsetReset, 'earliest, latest or none');
+  if (!['earliest', 'latest', 'none'].includes(autoOffsetReset))
+    refuse('autoOffsetReset', autoOffsetReset, 'earliest, latest or none');
   const isolationLevel = options.isolationLevel ?? 'read_uncommitted';
-  if (!['read_uncommitted', 'read_committed'].includes(isolationLevel)) refuse('isolationLevel', isolationLevel, 'read_uncommitted or read_committed');
+  if (!['read_uncommitted', 'read_committed'].includes(isolationLevel))
+    refuse('isolationLevel', isolationLevel, 'read_uncommitted or read_committed');
   return {
     autoOffsetReset,
     maxPartitionFetchBytes: whole('maxPartitionFetchBytes', options.maxPartitionFetchBytes, limits.fetchWindow),
@@ -66,5 +68,8 @@ function whole(name: string, value: number | undefined, preset: number): number 
 }
 
 function refuse(name: string, value: unknown, allowed: string): never {
-  throw new TributaryError('INVALID_CONFIG', `Bad value ${JSON.stringify(value) ?? String(value)} for the consumer's option ${name}: allowed is ${allowed}.`);
+  throw new TributaryError(
+    'INVALID_CONFIG',
+    `Bad value ${JSON.stringify(value) ?? String(value)} for the consumer's option ${name}: allowed is ${allowed}.`,
+  );
 }

@@ -49,13 +49,15 @@ export class ConsumerRecord<K = Uint8Array, V = Uint8Array> {
 
   /** @throws TributaryError INVALID_RECORD when the deserializer does not like it. */
   get key(): K | null {
-    if (this.#key === unread) this.#key = this.#view.keyLength < 0 ? null : this.#deserialized('key', this.#source.keyDeserializer);
+    if (this.#key === unread)
+      this.#key = this.#view.keyLength < 0 ? null : this.#deserialized('key', this.#source.keyDeserializer);
     return this.#key;
   }
 
   /** null: a tombstone. @throws TributaryError INVALID_RECORD when the deserializer does not like it. */
   get value(): V | null {
-    if (this.#value === unread) this.#value = this.#view.valueLength < 0 ? null : this.#deserialized('value', this.#source.valueDeserializer);
+    if (this.#value === unread)
+      this.#value = this.#view.valueLength < 0 ? null : this.#deserialized('value', this.#source.valueDeserializer);
     return this.#value;
   }
 
@@ -78,13 +80,16 @@ export class ConsumerRecord<K = Uint8Array, V = Uint8Array> {
     const view = this.#view;
     try {
       // Text is decoded where it lies, without a view in between.
-      if ((deserializer as unknown) === serializers.string) return (what === 'key' ? view.keyText() : view.valueText()) as T;
+      if ((deserializer as unknown) === serializers.string)
+        return (what === 'key' ? view.keyText() : view.valueText()) as T;
       const bytes = what === 'key' ? view.key : view.value;
       return bytes === null ? null : deserializer.deserialize(bytes, this.topic);
     } catch (thrown) {
       const why = thrown instanceof Error ? thrown.message : String(thrown);
       const where = `partition ${this.partition} of "${this.topic}" at offset ${this.offset}`;
-      throw new TributaryError('INVALID_RECORD', `The ${what} in ${where} cannot be deserialised: ${why}.`, { cause: thrown });
+      throw new TributaryError('INVALID_RECORD', `The ${what} in ${where} cannot be deserialised: ${why}.`, {
+        cause: thrown,
+      });
     }
   }
 

@@ -84,7 +84,8 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
     this.#routing = routing;
     this.#settings = consumerSettings(options);
     this.#keyDeserializer = options.keyDeserializer ?? (serializers.bytes as Deserializer<unknown> as Deserializer<K>);
-    this.#valueDeserializer = options.valueDeserializer ?? (serializers.bytes as Deserializer<unknown> as Deserializer<V>);
+    this.#valueDeserializer =
+      options.valueDeserializer ?? (serializers.bytes as Deserializer<unknown> as Deserializer<V>);
     this.#fetcher = new Fetcher(routing, this.#settings);
   }
 
@@ -104,7 +105,8 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
       const fetches: PartitionFetch<K, V>[] = [];
       for (const assignment of assignments) fetches.push(...(await this.#fetchesFor(assignment, options)));
       const names = new Set(fetches.map(({ topic, partition }) => `${topic}/${partition}`));
-      if (names.size < fetches.length) throw new TributaryError('INVALID_REQUEST', 'A partition is named twice in the assignment.');
+      if (names.size < fetches.length)
+        throw new TributaryError('INVALID_REQUEST', 'A partition is named twice in the assignment.');
       this.#checkOpen();
       for (const interest of this.#interests) interest[Symbol.dispose]();
       this.#interests = interests;
@@ -126,7 +128,9 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
    */
   async poll(options: PollOptions = {}): Promise<readonly ConsumerRecord<K, V>[]> {
     const groups = await this.pollGrouped(options);
-    return groups.length === 1 && groups[0] !== undefined ? groups[0].records : groups.flatMap(({ records }) => records);
+    return groups.length === 1 && groups[0] !== undefined
+      ? groups[0].records
+      : groups.flatMap(({ records }) => records);
   }
 
   /** As `poll`, with the records of each partition apart. */
@@ -182,7 +186,8 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
 
   /** Reading goes on at another position. @throws TributaryError INVALID_REQUEST when the partition is not assigned, or the offset negative. */
   seek(partition: TopicPartition, position: Position): void {
-    if (typeof position === 'bigint' && position < 0n) throw new TributaryError('INVALID_REQUEST', `Offset ${position} is negative.`);
+    if (typeof position === 'bigint' && position < 0n)
+      throw new TributaryError('INVALID_REQUEST', `Offset ${position} is negative.`);
     this.#find(partition).seek(startSpec(position));
     this.#fetcher.advanceSoon();
   }
@@ -216,26 +221,50 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
       if (fetch.phase.kind === 'stopped') throw fetch.phase.error;
       if (fetch.position !== undefined) return fetch.position;
       const left = until - clock.monotonicMs();
-      if (left <= 0) throw new TributaryError('REQUEST_TIMED_OUT', `The position of partition ${partition.partition} of "${partition.topic}" was not found within ${timeoutMs} ms.`);
+      if (left <= 0)
+        throw new TributaryError(
+          'REQUEST_TIMED_OUT',
+          `The position of partition ${partition.partition} of "${partition.topic}" was not found within ${timeoutMs} ms.`,
+        );
       await this.#fetcher.arrival.within(left, clock, options.signal);
     }
   }
 
   /** Offsets of the first records that are still there. Assigned or not. @throws TributaryError UNKNOWN_TOPIC_OR_PARTITION. */
-  async beginningOffsets(partitions: readonly TopicPartition[], options: CallLimits = {}): Promise<readonly PartitionOffset[]> {
+  async beginningOffsets(
+    partitions: readonly TopicPartition[],
+    options: CallLimits = {},
+  ): Promise<readonly PartitionOffset[]> {
     return await this.#edges(partitions, 'beginning', options);
   }
 
   /** Offsets after the last records that consumers may read. Assigned or not. @throws TributaryError UNKNOWN_TOPIC_OR_PARTITION. */
-  async endOffsets(partitions: readonly TopicPartition[], options: CallLimits = {}): Promise<readonly PartitionOffset[]> {
+  async endOffsets(
+    partitions: readonly TopicPartition[],
+    options: CallLimits = {},
+  ): Promise<readonly PartitionOffset[]> {
     return await this.#edges(partitions, 'end', options);
   }
 
   /** The first records whose timestamp is at least the one given, ms since 1970. @throws TributaryError UNKNOWN_TOPIC_OR_PARTITION. */
-  async offsetsForTimes(times: readonly (TopicPartition & { readonly timestamp: number })[], options: CallLimits = {}): Promise<readonly TimedOffset[]> {
-    const questions = times.map(({ topic, partition, timestamp }): OffsetQuestion => ({ topic, partition, wanted: { kind: 'time', timestampMs: timestamp } }));
+  async offsetsForTimes(
+    times: readonly (TopicPartition & { readonly timestamp: number })[],
+    options: CallLimits = {},
+  ): Promise<readonly TimedOffset[]> {
+    const questions = times.map(
+      ({ topic, partition, timestamp }): OffsetQuestion => ({
+        topic,
+        partition,
+        wanted: { kind: 'time', timestampMs: timestamp },
+      }),
+    );
     const found = await lookUpOffsets(this.#routing, questions, this.#call('Finding offsets by time', options));
-    return times.map(({ topic, partition }, index) => ({ topic, partition, offset: found[index]?.offset, timestamp: found[index]?.timestampMs }));
+    return times.map(({ topic, partition }, index) => ({
+      topic,
+      partition,
+      offset: found[index]?.offset,
+      timestamp: found[index]?.timestampMs,
+    }));
   }
 
   /** Stops reading. A `poll` that waits rejects; a loop over the consumer ends. */
@@ -252,15 +281,28 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
     await this.close();
   }
 
-  async #fetchesFor({ topic: name, partition, offset: position }: Assignment, options: CallLimits): Promise<readonly PartitionFetch<K, V>[]> {
+  async #fetchesFor(
+    { topic: name, partition, offset: position }: Assignment,
+    options: CallLimits,
+  ): Promise<readonly PartitionFetch<K, V>[]> {
     const topic = await this.#routing.waitForTopic(name, this.#call(`Assigning topic "${name}"`, options));
     const wanted = partition === undefined ? topic.partitions.map((view) => view.partition) : [partition];
     return wanted.map((index) => {
-      if (!Number.isInteger(index) || topic.partitions[index] === undefined) throw noSuchPartition(name, index, topic.partitions.length);
+      if (!Number.isInteger(index) || topic.partitions[index] === undefined)
+        throw noSuchPartition(name, index, topic.partitions.length);
       const before = this.#fetches.find((fetch) => fetch.topic === name && fetch.partition === index);
       if (before !== undefined && position === undefined) return before;
-      const source = { topic: name, partition: index, keyDeserializer: this.#keyDeserializer, valueDeserializer: this.#valueDeserializer };
-      const fetch = new PartitionFetch<K, V>(source, this.#settings, startSpec(position ?? (this.#settings.autoOffsetReset === 'earliest' ? 'beginning' : 'end')));
+      const source = {
+        topic: name,
+        partition: index,
+        keyDeserializer: this.#keyDeserializer,
+        valueDeserializer: this.#valueDeserializer,
+      };
+      const fetch = new PartitionFetch<K, V>(
+        source,
+        this.#settings,
+        startSpec(position ?? (this.#settings.autoOffsetReset === 'earliest' ? 'beginning' : 'end')),
+      );
       if (position === undefined && this.#settings.autoOffsetReset === 'none') {
         const sentence = `No offset is given for partition ${index} of "${name}" and autoOffsetReset is 'none': give one, or seek.`;
         fetch.stop(new TributaryError('OFFSET_OUT_OF_RANGE', sentence));
@@ -342,10 +384,24 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
     return group?.records[0];
   }
 
-  async #edges(partitions: readonly TopicPartition[], kind: 'beginning' | 'end', options: CallLimits): Promise<readonly PartitionOffset[]> {
-    const questions = partitions.map(({ topic, partition }): OffsetQuestion => ({ topic, partition, wanted: { kind } }));
-    const found = await lookUpOffsets(this.#routing, questions, this.#call(`Finding the ${kind} of partitions`, options));
-    return partitions.map(({ topic, partition }, index) => ({ topic, partition, offset: found[index]?.offset ?? offset(0n) }));
+  async #edges(
+    partitions: readonly TopicPartition[],
+    kind: 'beginning' | 'end',
+    options: CallLimits,
+  ): Promise<readonly PartitionOffset[]> {
+    const questions = partitions.map(
+      ({ topic, partition }): OffsetQuestion => ({ topic, partition, wanted: { kind } }),
+    );
+    const found = await lookUpOffsets(
+      this.#routing,
+      questions,
+      this.#call(`Finding the ${kind} of partitions`, options),
+    );
+    return partitions.map(({ topic, partition }, index) => ({
+      topic,
+      partition,
+      offset: found[index]?.offset ?? offset(0n),
+    }));
   }
 
   #call(what: string, options: CallLimits): CallOptions {
@@ -354,12 +410,17 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
 
   #find({ topic, partition }: TopicPartition): PartitionFetch<K, V> {
     const found = this.#fetches.find((fetch) => fetch.topic === topic && fetch.partition === partition);
-    if (found === undefined) throw new TributaryError('INVALID_REQUEST', `Partition ${partition} of "${topic}" is not assigned to this consumer.`);
+    if (found === undefined)
+      throw new TributaryError(
+        'INVALID_REQUEST',
+        `Partition ${partition} of "${topic}" is not assigned to this consumer.`,
+      );
     return found;
   }
 
   #enter(): void {
-    if (this.#polling) throw new TributaryError('INVALID_REQUEST', 'The consumer is being polled already: one reader at a time.');
+    if (this.#polling)
+      throw new TributaryError('INVALID_REQUEST', 'The consumer is being polled already: one reader at a time.');
     this.#polling = true;
   }
 

@@ -13,7 +13,11 @@ export interface RecordMetadata {
 
 /** The end of a batch, for all its records at once. */
 export type BatchOutcome =
-  | { readonly kind: 'acknowledged'; readonly baseOffset: Offset | undefined; readonly logAppendTimeMs: number | undefined }
+  | {
+      readonly kind: 'acknowledged';
+      readonly baseOffset: Offset | undefined;
+      readonly logAppendTimeMs: number | undefined;
+    }
   | { readonly kind: 'failed'; readonly error: TributaryError };
 
 interface Waiter {
@@ -28,7 +32,8 @@ interface Waiter {
  */
 export class BatchFate {
   readonly topic: string;
-  readonly partition: number;
+  /** Undefined: of a record that never got as far as a partition. */
+  readonly partition: number | undefined;
   /** Of its first record, milliseconds since 1970. */
   baseTimestamp = 0;
   #outcome: BatchOutcome | undefined;
@@ -39,7 +44,7 @@ export class BatchFate {
   readonly #onOver: (fate: BatchFate) => void;
 
   /** @param onOver called once: when it is settled or, if it was split, when all its parts are. */
-  constructor(topic: string, partition: number, onOver: (fate: BatchFate) => void) {
+  constructor(topic: string, partition: number | undefined, onOver: (fate: BatchFate) => void) {
     this.topic = topic;
     this.partition = partition;
     this.#onOver = onOver;
@@ -98,7 +103,11 @@ export class BatchFate {
   #follow(delivery: RecordDelivery): void {
     const part = this.#parts?.findLast(({ first }) => first <= delivery.index);
     assert(part !== undefined, 'every record of a split batch is in one of its parts');
-    delivery.enter(part.fate, delivery.index - part.first, delivery.timestampDelta + this.baseTimestamp - part.fate.baseTimestamp);
+    delivery.enter(
+      part.fate,
+      delivery.index - part.first,
+      delivery.timestampDelta + this.baseTimestamp - part.fate.baseTimestamp,
+    );
   }
 
   #tell({ delivery, resolve, reject }: Waiter, outcome: BatchOutcome): void {
@@ -107,9 +116,11 @@ export class BatchFate {
       return;
     }
     const { baseOffset, logAppendTimeMs } = outcome;
+    const { partition } = this;
+    assert(partition !== undefined, 'what was acknowledged is in a partition');
     resolve({
       topic: this.topic,
-      partition: this.partition,
+      partition,
       offset: baseOffset === undefined ? undefined : ((baseOffset + BigInt(delivery.index)) as Offset),
       timestamp: logAppendTimeMs ?? this.baseTimestamp + delivery.timestampDelta,
     });
@@ -142,7 +153,7 @@ export class RecordDelivery implements Delivery {
     this.#timestampDelta = timestampDelta;
   }
 
-  // biome-ignore lint/suspicious/noThenProperty: being awaitable is the point
+  // oxlint-disable-next-line unicorn/no-thenable -- being awaitable is the point
   then<Result = RecordMetadata, Failure = never>(
     onAcknowledged?: ((metadata: RecordMetadata) => Result | PromiseLike<Result>) | null,
     onFailed?: ((error: unknown) => Failure | PromiseLike<Failure>) | null,

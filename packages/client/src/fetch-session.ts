@@ -1,7 +1,15 @@
 /** One Fetch stream to one broker, with the partitions that are open on it. What many of them want in one tick goes out in one message. */
 import { limits, TributaryError } from '@tributary/model';
 import type { Stream } from '@tributary/ports';
-import { type FetchCredit, type FetchedPartition, type FetchPosition, type FetchRequest, type FetchResponse, IsolationLevel, methods } from '@tributary/wire';
+import {
+  type FetchCredit,
+  type FetchedPartition,
+  type FetchPosition,
+  type FetchRequest,
+  type FetchResponse,
+  IsolationLevel,
+  methods,
+} from '@tributary/wire';
 import type { PartitionFetch } from './partition-fetch.ts';
 import type { Route, Routing } from './routing.ts';
 
@@ -60,12 +68,25 @@ export class FetchSession<K, V> {
     const { generation, offset, lastEpoch, creditLimit } = fetch.opening(window);
     const { topicId, leaderEpoch } = route;
     this.#of(topicId).set(fetch.partition, fetch);
-    this.#open.push({ topicId, partition: fetch.partition, generation, offset, lastEpoch, leaderEpoch, creditLimit: BigInt(creditLimit) });
+    this.#open.push({
+      topicId,
+      partition: fetch.partition,
+      generation,
+      offset,
+      lastEpoch,
+      leaderEpoch,
+      creditLimit: BigInt(creditLimit),
+    });
     this.#flushSoon();
   }
 
   grant(fetch: PartitionFetch<K, V>, creditLimit: number): void {
-    this.#credit.push({ topicId: fetch.topicId ?? '', partition: fetch.partition, generation: fetch.generation, creditLimit: BigInt(creditLimit) });
+    this.#credit.push({
+      topicId: fetch.topicId ?? '',
+      partition: fetch.partition,
+      generation: fetch.generation,
+      creditLimit: BigInt(creditLimit),
+    });
     this.#flushSoon();
   }
 
@@ -161,7 +182,14 @@ export class FetchSession<K, V> {
     if (this.#over) return;
     const context = this.#first ? this.#routing.context : undefined;
     this.#first = false;
-    this.#stream.send({ context, rack: this.#rack, isolationLevel: this.#isolation, open: this.#open, credit: this.#credit, close: this.#close });
+    this.#stream.send({
+      context,
+      rack: this.#rack,
+      isolationLevel: this.#isolation,
+      open: this.#open,
+      credit: this.#credit,
+      close: this.#close,
+    });
     this.#open = [];
     this.#credit = [];
     this.#close = [];
@@ -176,7 +204,11 @@ export class FetchSession<K, V> {
       this.#heardAt = clock.monotonicMs();
     } catch (thrown) {
       const { message } = TributaryError.from(thrown);
-      this.abandon(new TributaryError('NETWORK_EXCEPTION', `${this.address} was silent and does not answer: ${message}`, { cause: thrown }));
+      this.abandon(
+        new TributaryError('NETWORK_EXCEPTION', `${this.address} was silent and does not answer: ${message}`, {
+          cause: thrown,
+        }),
+      );
     }
     this.#probing = false;
   }

@@ -111,7 +111,12 @@ export class Fetcher<K, V> implements Disposable {
     if (fetch.topicId !== undefined && fetch.topicId !== topic.id) {
       this.#sessionOf.get(fetch)?.close(fetch);
       fetch.topicId = topic.id;
-      fetch.beyond(new TributaryError('OFFSET_OUT_OF_RANGE', `Topic "${fetch.topic}" was deleted and created anew; offsets of the old one mean nothing in it.`));
+      fetch.beyond(
+        new TributaryError(
+          'OFFSET_OUT_OF_RANGE',
+          `Topic "${fetch.topic}" was deleted and created anew; offsets of the old one mean nothing in it.`,
+        ),
+      );
       this.advanceSoon();
       return undefined;
     }
@@ -157,7 +162,11 @@ export class Fetcher<K, V> implements Disposable {
     switch (this.#settings.autoOffsetReset) {
       case 'earliest':
       case 'latest':
-        this.#routing.ports.logger?.warn('consumer position reset', { topic: fetch.topic, partition: fetch.partition, reason: error.message });
+        this.#routing.ports.logger?.warn('consumer position reset', {
+          topic: fetch.topic,
+          partition: fetch.partition,
+          reason: error.message,
+        });
         fetch.restart(this.#settings.autoOffsetReset === 'earliest' ? 'beginning' : 'end');
         this.advanceSoon();
         break;
@@ -256,7 +265,11 @@ export class Fetcher<K, V> implements Disposable {
 
 function outOfRange<K, V>(fetch: PartitionFetch<K, V>, frame: FetchedPartition, error: TributaryError): TributaryError {
   const begins = frame.logStartOffset >= 0n ? ` The log begins at ${frame.logStartOffset}.` : '';
-  return new TributaryError('OFFSET_OUT_OF_RANGE', `Partition ${fetch.partition} of "${fetch.topic}": ${error.message}${begins} Seek to where reading should go on.`, {
-    cause: error,
-  });
+  return new TributaryError(
+    'OFFSET_OUT_OF_RANGE',
+    `Partition ${fetch.partition} of "${fetch.topic}": ${error.message}${begins} Seek to where reading should go on.`,
+    {
+      cause: error,
+    },
+  );
 }

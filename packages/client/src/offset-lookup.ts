@@ -6,7 +6,10 @@ import { type CallOptions, type Route, type Routing, routeOf } from './routing.t
 export interface OffsetQuestion {
   readonly topic: string;
   readonly partition: number;
-  readonly wanted: { readonly kind: 'beginning' } | { readonly kind: 'end' } | { readonly kind: 'time'; readonly timestampMs: number };
+  readonly wanted:
+    | { readonly kind: 'beginning' }
+    | { readonly kind: 'end' }
+    | { readonly kind: 'time'; readonly timestampMs: number };
 }
 
 /** Undefined: no record is that young. */
@@ -16,7 +19,11 @@ export type OffsetAnswer = { readonly offset: Offset; readonly timestampMs: numb
  * Answers in the order of the questions.
  * @throws TributaryError UNKNOWN_TOPIC_OR_PARTITION; whatever a leader refuses with; what lasted when the deadline came.
  */
-export async function lookUpOffsets(routing: Routing, questions: readonly OffsetQuestion[], options: CallOptions): Promise<readonly OffsetAnswer[]> {
+export async function lookUpOffsets(
+  routing: Routing,
+  questions: readonly OffsetQuestion[],
+  options: CallOptions,
+): Promise<readonly OffsetAnswer[]> {
   const answers = new Map<OffsetQuestion, OffsetAnswer>();
   await routing.retry(options, async (_, deadlineMs) => {
     const byLeader = new Map<string, { question: OffsetQuestion; route: Route }[]>();
@@ -26,7 +33,11 @@ export async function lookUpOffsets(routing: Routing, questions: readonly Offset
       const route = routeOf(routing, question.topic, topic, question.partition);
       byLeader.set(route.address, [...(byLeader.get(route.address) ?? []), { question, route }]);
     }
-    await Promise.all([...byLeader].map(async ([address, asked]) => await ask(routing, address, asked, answers, deadlineMs, options.signal)));
+    await Promise.all(
+      [...byLeader].map(
+        async ([address, asked]) => await ask(routing, address, asked, answers, deadlineMs, options.signal),
+      ),
+    );
   });
   return questions.map((question) => answers.get(question));
 }
@@ -49,7 +60,8 @@ async function ask(
   let listed: readonly ListedOffset[];
   try {
     const call = { deadlineMs, ...(signal === undefined ? {} : { signal }) };
-    listed = (await routing.peer(address).unary(methods.listOffsets, { context: routing.context, partitions }, call)).partitions;
+    listed = (await routing.peer(address).unary(methods.listOffsets, { context: routing.context, partitions }, call))
+      .partitions;
   } catch (thrown) {
     const error = TributaryError.from(thrown);
     if (error.error === 'NETWORK_EXCEPTION') routing.unreachable(address);
@@ -58,9 +70,21 @@ async function ask(
   }
   for (const [index, { question }] of asked.entries()) {
     const found = listed[index];
-    if (found === undefined) throw new TributaryError('UNKNOWN_SERVER_ERROR', `${address} answered about ${listed.length} of ${asked.length} partitions.`);
+    if (found === undefined)
+      throw new TributaryError(
+        'UNKNOWN_SERVER_ERROR',
+        `${address} answered about ${listed.length} of ${asked.length} partitions.`,
+      );
     if (found.errorCode === 0) {
-      answers.set(question, found.offset < 0n ? undefined : { offset: offset(found.offset), timestampMs: found.timestampMs < 0n ? undefined : Number(found.timestampMs) });
+      answers.set(
+        question,
+        found.offset < 0n
+          ? undefined
+          : {
+              offset: offset(found.offset),
+              timestampMs: found.timestampMs < 0n ? undefined : Number(found.timestampMs),
+            },
+      );
       continue;
     }
     const error = TributaryError.fromAnswer(found.errorCode, found.errorMessage);

@@ -4,12 +4,26 @@
  * leader has (E1). The consumer moves it between phases; its credits and records move by themselves.
  */
 import { assert, type Offset, offset, TributaryError } from '@tributary/model';
-import { BatchScanner, checkBatch, isControlBatch, isTransactionalBatch, leaderEpochOf, nextOffsetOf, openBatch, producerIdOf, type RecordCursor, readControlRecord } from '@tributary/record';
+import {
+  BatchScanner,
+  checkBatch,
+  isControlBatch,
+  isTransactionalBatch,
+  leaderEpochOf,
+  nextOffsetOf,
+  openBatch,
+  producerIdOf,
+  type RecordCursor,
+  readControlRecord,
+} from '@tributary/record';
 import type { AbortedRange, FetchedPartition } from '@tributary/wire';
 import { ConsumerRecord, type RecordSource } from './consumer-record.ts';
 
 /** Where reading begins. */
-export type StartSpec = { readonly kind: 'offset'; readonly offset: Offset } | { readonly kind: 'beginning' } | { readonly kind: 'end' };
+export type StartSpec =
+  | { readonly kind: 'offset'; readonly offset: Offset }
+  | { readonly kind: 'beginning' }
+  | { readonly kind: 'end' };
 
 /**
  * - `locating`: the position is not known; the leader is to be asked → `closed`;
@@ -129,14 +143,24 @@ export class PartitionFetch<K, V> {
    * A leader is told to send from here on, within `window` bytes less what is still buffered.
    * @returns what the leader is told; counts from 0 in this generation.
    */
-  opening(window: number): { readonly generation: number; readonly offset: Offset; readonly lastEpoch: number; readonly creditLimit: number } {
+  opening(window: number): {
+    readonly generation: number;
+    readonly offset: Offset;
+    readonly lastEpoch: number;
+    readonly creditLimit: number;
+  } {
     assert(this.#phase.kind === 'closed', 'only a closed partition is opened');
     this.generation++;
     this.#phase = open;
     this.#received = 0;
     this.#needed = 0;
     this.#granted = this.paused ? 0 : Math.max(0, window - this.#buffered);
-    return { generation: this.generation, offset: this.#afterReceived(), lastEpoch: this.#lastEpoch, creditLimit: this.#granted };
+    return {
+      generation: this.generation,
+      offset: this.#afterReceived(),
+      lastEpoch: this.#lastEpoch,
+      creditLimit: this.#granted,
+    };
   }
 
   /** The stream broke, or the leader refused for a passing reason: to be opened again, after what has come. */
@@ -176,7 +200,10 @@ export class PartitionFetch<K, V> {
     this.#received += records.length;
     this.#buffered += records.length;
     if (this.#received > this.#granted) {
-      throw new TributaryError('INVALID_REQUEST', `${this.#label()}: the broker sent ${this.#received} bytes where ${this.#granted} were granted.`);
+      throw new TributaryError(
+        'INVALID_REQUEST',
+        `${this.#label()}: the broker sent ${this.#received} bytes where ${this.#granted} were granted.`,
+      );
     }
     this.#chunks.push(records);
   }
@@ -302,7 +329,8 @@ export class PartitionFetch<K, V> {
   }
 
   #noteAborted(ranges: readonly AbortedRange[]): void {
-    for (const { producerId, firstOffset } of ranges) if (!this.#aborted.has(producerId)) this.#aborted.set(producerId, firstOffset);
+    for (const { producerId, firstOffset } of ranges)
+      if (!this.#aborted.has(producerId)) this.#aborted.set(producerId, firstOffset);
   }
 
   /** Offset after the last batch that has come. */
@@ -333,6 +361,9 @@ export class PartitionFetch<K, V> {
   }
 
   #corrupt(what: string): TributaryError {
-    return new TributaryError('CORRUPT_MESSAGE', `${this.#label()} after offset ${this.position ?? this.#next}: ${what}. Seek beyond it to go on.`);
+    return new TributaryError(
+      'CORRUPT_MESSAGE',
+      `${this.#label()} after offset ${this.position ?? this.#next}: ${what}. Seek beyond it to go on.`,
+    );
   }
 }

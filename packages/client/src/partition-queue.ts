@@ -18,7 +18,11 @@ import type { BatchOutcome } from './delivery.ts';
 
 /** What a broker said about one batch. */
 export type BatchAnswer =
-  | { readonly kind: 'acknowledged'; readonly baseOffset: Offset | undefined; readonly logAppendTimeMs: number | undefined }
+  | {
+      readonly kind: 'acknowledged';
+      readonly baseOffset: Offset | undefined;
+      readonly logAppendTimeMs: number | undefined;
+    }
   | { readonly kind: 'refused'; readonly error: TributaryError };
 
 /** A batch that left the queue. */
@@ -108,7 +112,8 @@ export class PartitionQueue {
     const batch = this.#waiting[0] ?? this.#open;
     if (batch === undefined || this.#recovering || now < this.retryAt) return nothing;
     if (!this.#idempotent) return this.#window.length === 0 ? { kind: 'send', batch } : nothing;
-    if (batch.place === undefined && this.#identity === undefined) return this.#window.length === 0 ? needsIdentity : nothing;
+    if (batch.place === undefined && this.#identity === undefined)
+      return this.#window.length === 0 ? needsIdentity : nothing;
     const ordinal = batch.place === undefined ? this.#nextOrdinal : batch.ordinal;
     // Counted from the oldest without an answer, not by how many lack one: the broker remembers the last five (P1, P2).
     const oldest = this.#window[0]?.ordinal ?? ordinal;
@@ -265,8 +270,17 @@ export class PartitionQueue {
       ended.push({ batch, outcome: { kind: 'failed', error: expiredError(batch, why) }, unanswered: false });
       if (batch.place !== undefined) this.#treatPlaced(batch.inDoubt ? 'is-given-up' : 'is-renumbered', ended);
     }
-    if (this.#open !== undefined && this.#open.deadline <= now && this.#waiting.length === 0 && this.#window.length === 0) {
-      ended.push({ batch: this.#open, outcome: { kind: 'failed', error: expiredError(this.#open, why) }, unanswered: false });
+    if (
+      this.#open !== undefined &&
+      this.#open.deadline <= now &&
+      this.#waiting.length === 0 &&
+      this.#window.length === 0
+    ) {
+      ended.push({
+        batch: this.#open,
+        outcome: { kind: 'failed', error: expiredError(this.#open, why) },
+        unanswered: false,
+      });
       this.#open = undefined;
     }
     return ended;
@@ -276,7 +290,11 @@ export class PartitionQueue {
     const { flying } = oldest;
     oldest.flying = false;
     oldest.inDoubt = true;
-    ended.push({ batch: oldest, outcome: { kind: 'failed', error: expiredError(oldest, undefined) }, unanswered: flying });
+    ended.push({
+      batch: oldest,
+      outcome: { kind: 'failed', error: expiredError(oldest, undefined) },
+      unanswered: flying,
+    });
     for (const batch of this.#window.slice(1)) {
       ended.push(givenUpWith(batch));
       batch.flying = false;
@@ -322,7 +340,8 @@ function displace(batch: ProducerBatch): void {
 function split(batch: ProducerBatch): readonly ProducerBatch[] {
   const parts = splitBatch(batch);
   if (batch.place === undefined) return parts;
-  let { identity, sequence } = batch.place;
+  const { identity } = batch.place;
+  let { sequence } = batch.place;
   for (const part of parts) {
     part.moveTo({ identity, sequence });
     part.ordinal = batch.ordinal;

@@ -1,7 +1,14 @@
 /** One Produce stream to one broker: batches out in coalesced messages, answers in by correlation id. */
 import { limits, type Offset, TributaryError } from '@tributary/model';
 import type { Stream } from '@tributary/ports';
-import { type Acks, methods, type ProduceBatch, type ProduceRequest, type ProduceResponse, type ProduceResult } from '@tributary/wire';
+import {
+  type Acks,
+  methods,
+  type ProduceBatch,
+  type ProduceRequest,
+  type ProduceResponse,
+  type ProduceResult,
+} from '@tributary/wire';
 import type { ProducerBatch } from './batch.ts';
 import type { BatchAnswer, PartitionQueue } from './partition-queue.ts';
 import type { Route, Routing } from './routing.ts';
@@ -66,11 +73,24 @@ export class ProduceStream {
   }
 
   /** Puts a batch into the message that `flush` sends. @param records stay as they are until the batch is answered. */
-  add(queue: PartitionQueue, batch: ProducerBatch, records: Uint8Array, route: Route, now: number, answered: boolean): void {
+  add(
+    queue: PartitionQueue,
+    batch: ProducerBatch,
+    records: Uint8Array,
+    route: Route,
+    now: number,
+    answered: boolean,
+  ): void {
     const correlationId = this.#nextCorrelationId;
     this.#nextCorrelationId = (correlationId + 1) % correlationIds;
     if (answered) this.#flights.set(correlationId, { queue, batch, sentAt: now });
-    this.#batches.push({ correlationId, topicId: route.topicId, partition: queue.partition, leaderEpoch: route.leaderEpoch, records });
+    this.#batches.push({
+      correlationId,
+      topicId: route.topicId,
+      partition: queue.partition,
+      leaderEpoch: route.leaderEpoch,
+      records,
+    });
     this.#batchBytes += records.length;
     if (this.#batchBytes >= limits.produceMessage) this.flush();
   }
@@ -83,7 +103,13 @@ export class ProduceStream {
     const batches = this.#batches;
     this.#batches = [];
     this.#batchBytes = 0;
-    this.#stream.send({ context, acks: this.#acks, timeoutMs: this.#routing.options.requestTimeoutMs, transactionalId: '', batches });
+    this.#stream.send({
+      context,
+      acks: this.#acks,
+      timeoutMs: this.#routing.options.requestTimeoutMs,
+      transactionalId: '',
+      batches,
+    });
   }
 
   /** On the monotonic clock, ms: since when the oldest batch is unanswered. */
@@ -145,7 +171,8 @@ export class ProduceStream {
 }
 
 function answerOf(result: ProduceResult): BatchAnswer {
-  if (result.errorCode !== 0) return { kind: 'refused', error: TributaryError.fromAnswer(result.errorCode, result.errorMessage) };
+  if (result.errorCode !== 0)
+    return { kind: 'refused', error: TributaryError.fromAnswer(result.errorCode, result.errorMessage) };
   const logAppendTimeMs = result.logAppendTimeMs < 0n ? undefined : Number(result.logAppendTimeMs);
   return { kind: 'acknowledged', baseOffset: result.baseOffset as Offset, logAppendTimeMs };
 }

@@ -13,7 +13,8 @@ export type Partitioner = (topic: string, key: Uint8Array | string | null, parti
 /** A batch of records that failed. */
 export interface DeliveryFailure {
   readonly topic: string;
-  readonly partition: number;
+  /** Undefined when the topic's partitions could not be learnt. */
+  readonly partition: number | undefined;
   /** How many records. */
   readonly records: number;
   readonly error: TributaryError;
@@ -23,7 +24,7 @@ export interface DeliveryFailure {
 export interface ProducerOptions<K = Uint8Array | string, V = Uint8Array | string> {
   /** When a record counts as sent: `'all'`: durable on every in-sync replica (default); 1: appended at the leader; 0: handed to the network. */
   readonly acks?: 0 | 1 | 'all';
-  /** A partition's batch is sent when it has so many bytes. Default 128 KiB: see `producerDefaults`. */
+  /** A partition's batch is sent when it has so many bytes. Default 128 KiB. */
   readonly batchSize?: number;
   /** How long a batch that is not full waits for more records. Default 0: batches fill by themselves while others are on their way. */
   readonly lingerMs?: number;
@@ -58,7 +59,7 @@ export interface ProducerSettings {
   readonly maxRequestBytes: number;
 }
 
-export const producerDefaults = {
+const producerDefaults = {
   batchSize: 128 * 1024,
   lingerMs: 0,
   deliveryTimeoutMs: limits.deliveryTimeoutMs,
@@ -71,27 +72,50 @@ export function producerSettings<K, V>(options: ProducerOptions<K, V>): Producer
   const acks = options.acks ?? 'all';
   if (acks !== 0 && acks !== 1 && acks !== 'all') refuse('acks', acks, "0, 1 or 'all'");
   const compression = options.compression ?? 'none';
-  if (!['none', 'gzip', 'snappy', 'lz4', 'zstd'].includes(compression)) refuse('compression', compression, 'none, gzip, snappy, lz4 or zstd');
+  if (!['none', 'gzip', 'snappy', 'lz4', 'zstd'].includes(compression))
+    refuse('compression', compression, 'none, gzip, snappy, lz4 or zstd');
   if (options.idempotent === true && acks !== 'all') refuse('idempotent', true, "false unless acks is 'all'");
-  const maxRequestBytes = whole('maxRequestBytes', options.maxRequestBytes, producerDefaults.maxRequestBytes, 1, limits.batchBytesMax);
+  const maxRequestBytes = whole(
+    'maxRequestBytes',
+    options.maxRequestBytes,
+    producerDefaults.maxRequestBytes,
+    1,
+    limits.batchBytesMax,
+  );
   return {
     acks,
     compression,
     idempotent: options.idempotent ?? acks === 'all',
     batchSize: whole('batchSize', options.batchSize, producerDefaults.batchSize, 0, limits.batchBytesMax),
     lingerMs: whole('lingerMs', options.lingerMs, producerDefaults.lingerMs, 0, 3_600_000),
-    deliveryTimeoutMs: whole('deliveryTimeoutMs', options.deliveryTimeoutMs, producerDefaults.deliveryTimeoutMs, 1, 2 ** 31 - 1),
-    maxBufferedBytes: whole('maxBufferedBytes', options.maxBufferedBytes, producerDefaults.maxBufferedBytes, maxRequestBytes, Number.MAX_SAFE_INTEGER),
+    deliveryTimeoutMs: whole(
+      'deliveryTimeoutMs',
+      options.deliveryTimeoutMs,
+      producerDefaults.deliveryTimeoutMs,
+      1,
+      2 ** 31 - 1,
+    ),
+    maxBufferedBytes: whole(
+      'maxBufferedBytes',
+      options.maxBufferedBytes,
+      producerDefaults.maxBufferedBytes,
+      maxRequestBytes,
+      Number.MAX_SAFE_INTEGER,
+    ),
     maxRequestBytes,
   };
 }
 
 function whole(name: string, value: number | undefined, preset: number, least: number, most: number): number {
   if (value === undefined) return preset;
-  if (!Number.isSafeInteger(value) || value < least || value > most) refuse(name, value, `a whole number from ${least} to ${most}`);
+  if (!Number.isSafeInteger(value) || value < least || value > most)
+    refuse(name, value, `a whole number from ${least} to ${most}`);
   return value;
 }
 
 function refuse(name: string, value: unknown, allowed: string): never {
-  throw new TributaryError('INVALID_CONFIG', `Bad value ${JSON.stringify(value) ?? String(value)} for the producer's option ${name}: allowed is ${allowed}.`);
+  throw new TributaryError(
+    'INVALID_CONFIG',
+    `Bad value ${JSON.stringify(value) ?? String(value)} for the producer's option ${name}: allowed is ${allowed}.`,
+  );
 }

@@ -4,7 +4,7 @@ import type { RecordDelivery } from './delivery.ts';
 import { PartitionQueue } from './partition-queue.ts';
 import type { PartitionView, TopicView } from './cluster-view.ts';
 import { noSuchPartition } from './routing.ts';
-import { StickyEven } from './sticky-even.ts';
+import type { StickyEven } from './sticky-even.ts';
 
 /** A record that cannot be given a partition yet; its bytes are its own. */
 export interface EarlyRecord {
@@ -43,10 +43,21 @@ export class ProducerTopic implements Disposable {
     if (view.kind !== 'known') return;
     this.#views = view.partitions;
     this.partitions = view.partitions.length;
-    while (this.queues.length < this.partitions) this.queues.push(new PartitionQueue(this.name, this.queues.length, this.#idempotent));
+    while (this.queues.length < this.partitions)
+      this.queues.push(new PartitionQueue(this.name, this.queues.length, this.#idempotent));
   }
 
-  readonly hasLeader = (partition: number): boolean => this.#views[partition]?.leaderId !== undefined;
+  readonly #hasLeader = (partition: number): boolean => this.#views[partition]?.leaderId !== undefined;
+
+  /** For a record without a key. */
+  stickyChoice(): number {
+    return this.sticky.choose(this.partitions, this.#hasLeader);
+  }
+
+  /** For a record without a key that did not fit into the batch of `stickyChoice`. */
+  stickyAfterFull(): number {
+    return this.sticky.full(this.partitions, this.#hasLeader);
+  }
 
   /** @throws TributaryError UNKNOWN_TOPIC_OR_PARTITION. */
   queue(partition: number): PartitionQueue {

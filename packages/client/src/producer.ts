@@ -1,18 +1,14 @@
 import { limits, TributaryError } from '@tributary/model';
-import type { Payload, RecordHeader } from '@tributary/record';
-import { ProducerBatch } from './batch.ts';
-import { BuilderPool } from './buffer-pool.ts';
-import { BatchFate, type BatchOutcome, type Delivery, RecordDelivery } from './delivery.ts';
+import type { RecordHeader } from '@tributary/record';
+import { Accumulator } from './accumulator.ts';
+import type { Delivery } from './delivery.ts';
 import { type HeadersInput, headerList } from './headers.ts';
-import { partitionOfKey } from './key-partition.ts';
-import type { EndedBatch, PartitionQueue } from './partition-queue.ts';
-import { type DeliveryFailure, type Partitioner, type ProducerOptions, type ProducerSettings, producerSettings } from './producer-options.ts';
-import { type EarlyRecord, ProducerTopic } from './producer-topic.ts';
-import { Alarm } from './alarm.ts';
-import { absentTopicError, closedError, type Routing } from './routing.ts';
+import { Outstanding } from './outstanding.ts';
+import { type ProducerOptions, type ProducerSettings, producerSettings } from './producer-options.ts';
+import { checkRecordSize, recordOverhead, recordSize, serialized } from './record-payload.ts';
+import { closedError, type Routing } from './routing.ts';
 import { Sender } from './sender.ts';
 import { type Serializer, textOrBytes } from './serializers.ts';
-import { StickyEven } from './sticky-even.ts';
 import { Bell } from './waiting.ts';
 
 /** What a user sends. */
@@ -32,8 +28,6 @@ export interface ProducerRecord<K = Uint8Array | string, V = Uint8Array | string
 const noHeaders: readonly RecordHeader[] = [];
 /** Sends that share one reading of the wall clock at most. */
 const timestampUses = 64;
-/** Bytes that a record's frame in a batch takes at most: lengths, deltas, attributes. */
-const recordOverhead = 40;
 
 /**
  * Sends records. Made by `cluster.producer(…)`; `await using` closes it, after everything sent has been acknowledged.
@@ -55,72 +49,66 @@ export class Producer<K = Uint8Array | string, V = Uint8Array | string> implemen
   readonly #settings: ProducerSettings;
   readonly #keySerializer: Serializer<K>;
   readonly #valueSerializer: Serializer<V>;
-  readonly #partitioner: Partitioner | undefined;
-  readonly #onError: ((failure: DeliveryFailure) => void) | undefined;
+  readonly #outstanding: Outstanding;
   readonly #sender: Sender;
-  readonly #pool: BuilderPool;
-  readonly #topics = new Map<string, ProducerTopic>();
-  /** Those with records that wait for the partitions to be known. */
-  readonly #unknownTopics = new Set<ProducerTopic>();
-  readonly #subscription: Disposable;
-  readonly #alarm: Alarm;
-  readonly #live = new Set<BatchFate>();
+  readonly #accumulator: Accumulator;
   readonly #room = new Bell();
-  readonly #progress = new Bell();
   readonly #unsentMost: number;
-  #lastTopic: ProducerTopic | undefined;
-  #buffered = 0;
   #flushes = 0;
-  #unreported: { records: number; readonly first: TributaryError } | undefined;
   #closing: Promise<void> | undefined;
   #timestamp = 0;
   #timestampUses = 0;
 
   /** Use `cluster.producer`. @throws TributaryError INVALID_CONFIG. */
   constructor(routing: Routing, options: ProducerOptions<K, V>) {
+    const settings = producerSettings(options);
     this.#routing = routing;
-    this.#settings = producerSettings(options);
+    this.#settings = settings;
     this.#keySerializer = options.keySerializer ?? (textOrBytes as Serializer<unknown>);
     this.#valueSerializer = options.valueSerializer ?? (textOrBytes as Serializer<unknown>);
-    this.#partitioner = options.partitioner;
-    this.#onError = options.onError;
-    this.#pool = new BuilderPool(this.#settings.batchSize, this.#settings.maxBufferedBytes);
-    this.#unsentMost = Math.max(limits.producerUnsent, 2 * this.#settings.batchSize);
-    this.#sender = new Sender(routing, this.#settings, { ended: (ended) => this.#ended(ended), pumped: () => this.#pumped() });
-    this.#subscription = routing.subscribe(() => this.#seeTopics());
-    this.#alarm = new Alarm(routing.ports.clock, () => this.#seeTopics());
+    this.#unsentMost = Math.max(limits.producerUnsent, 2 * settings.batchSize);
+    this.#outstanding = new Outstanding(routing.ports.clock, options.onError);
+    this.#sender = new Sender(routing, settings, {
+      ended: (ended) => this.#accumulator.ended(ended),
+      pumped: () => this.#pumped(),
+    });
+    this.#accumulator = new Accumulator(routing, settings, options.partitioner, this.#outstanding, this.#sender);
   }
 
   /** Encoded bytes accepted and not yet acknowledged. */
   get bufferedBytes(): number {
-    return this.#buffered;
+    return this.#accumulator.bufferedBytes;
   }
 
   /**
    * Takes a record. It is copied before this returns.
-   * @throws TributaryError when it is refused, in which case nothing of it is kept: THROTTLING_QUOTA_EXCEEDED when `maxBufferedBytes` are waiting (see
-   *   `ready`), MESSAGE_TOO_LARGE above `maxRequestBytes`, INVALID_RECORD when it cannot be serialised, INVALID_TIMESTAMP,
-   *   UNKNOWN_TOPIC_OR_PARTITION for a partition that the topic does not have, INVALID_REQUEST once closed.
+   * @throws TributaryError when it is refused, in which case nothing of it is kept: THROTTLING_QUOTA_EXCEEDED when
+   *   `maxBufferedBytes` are waiting (see `ready`), MESSAGE_TOO_LARGE above `maxRequestBytes`, INVALID_RECORD when it
+   *   cannot be serialised, INVALID_TIMESTAMP, UNKNOWN_TOPIC_OR_PARTITION for a partition that the topic does not have,
+   *   INVALID_REQUEST once closed.
    */
   send(record: ProducerRecord<K, V>): Delivery {
     if (this.#closing !== undefined) throw closedError();
-    const name = record.topic;
-    const topic = this.#lastTopic?.name === name ? this.#lastTopic : this.#topic(name);
-    const key = record.key === undefined || record.key === null ? null : serialized('key', this.#keySerializer, record.key, name);
+    const topic = this.#accumulator.topic(record.topic);
+    const { name } = topic;
+    const key =
+      record.key === undefined || record.key === null ? null : serialized('key', this.#keySerializer, record.key, name);
     const value = record.value === null ? null : serialized('value', this.#valueSerializer, record.value, name);
     const headers = record.headers === undefined ? noHeaders : headerList(record.headers);
-    const timestamp = record.timestamp ?? this.#now();
-    const length = (key === null ? 0 : key.length) + (value === null ? 0 : value.length) + recordOverhead;
+    const { maxRequestBytes, maxBufferedBytes } = this.#settings;
+    let length = (key === null ? 0 : key.length) + (value === null ? 0 : value.length) + recordOverhead;
     // A UTF-16 unit takes three bytes of UTF-8 at most: only what might be too large is measured.
-    if (length * 3 > this.#settings.maxRequestBytes || headers.length > 0) this.#checkSize(topic.name, key, value, headers);
-    if (this.#buffered + length > this.#settings.maxBufferedBytes) throw this.#fullError();
-    if (topic.partitions === 0) return this.#keepEarly(topic, timestamp, key, value, headers, record.partition);
-    return this.#place(topic, undefined, timestamp, key, value, headers, record.partition);
+    if (length * 3 > maxRequestBytes || headers.length > 0) {
+      length = recordSize(key, value, headers);
+      checkRecordSize(name, length, maxRequestBytes);
+    }
+    if (this.#accumulator.bufferedBytes + length > maxBufferedBytes) throw this.#fullError();
+    return this.#accumulator.add(topic, record.timestamp ?? this.#now(), key, value, headers, record.partition);
   }
 
   /**
-   * Undefined when there is room; else a promise that resolves when there is. A loop asks after each `send`; whoever does not is refused at
-   * `maxBufferedBytes`. Where many callers wait at once, each asks again after waiting.
+   * Undefined when there is room; else a promise that resolves when there is. A loop asks after each `send`; whoever does
+   * not is refused at `maxBufferedBytes`. Where many callers wait at once, each asks again after waiting.
    */
   ready(): Promise<void> | undefined {
     return this.#hasRoom(this.#unsentMost) ? undefined : this.#waitForRoom();
@@ -128,9 +116,12 @@ export class Producer<K = Uint8Array | string, V = Uint8Array | string> implemen
 
   /**
    * Sends all records, waiting as `ready` says, and waits for their acknowledgement.
-   * @returns how many. @throws as `send` and `flush`.
+   * @returns how many. @throws as `send` and `flush`; the signal's reason when aborted.
    */
-  async sendAll(records: Iterable<ProducerRecord<K, V>> | AsyncIterable<ProducerRecord<K, V>>, signal?: AbortSignal): Promise<number> {
+  async sendAll(
+    records: Iterable<ProducerRecord<K, V>> | AsyncIterable<ProducerRecord<K, V>>,
+    signal?: AbortSignal,
+  ): Promise<number> {
     let count = 0;
     const take = (record: ProducerRecord<K, V>): Promise<void> | undefined => {
       signal?.throwIfAborted();
@@ -155,29 +146,21 @@ export class Producer<K = Uint8Array | string, V = Uint8Array | string> implemen
 
   /**
    * Sends what is waiting, without lingering, and resolves when everything sent before has been acknowledged.
-   * @throws TributaryError, the first, if records failed since the last flush that nobody awaited; the signal's reason when aborted.
+   * @throws TributaryError, the first, if records failed since the last flush that nobody awaited; the signal's reason when
+   *   aborted.
    */
   async flush(signal?: AbortSignal): Promise<void> {
     this.#flushes++;
     try {
-      const { clock } = this.#routing.ports;
       this.#hurry();
-      while (this.#unknownTopics.size > 0) {
-        signal?.throwIfAborted();
-        await this.#progress.within(Number.POSITIVE_INFINITY, clock, signal);
-      }
-      for (const topic of this.#topics.values()) for (const queue of topic.queues) this.#sender.seal(queue);
-      for (const fate of [...this.#live]) {
-        while (this.#live.has(fate)) {
-          signal?.throwIfAborted();
-          await this.#progress.within(Number.POSITIVE_INFINITY, clock, signal);
-        }
-      }
+      await this.#outstanding.until(() => !this.#accumulator.waitsForTopics, signal);
+      this.#accumulator.sealAll();
+      await this.#outstanding.settled(signal);
     } finally {
       this.#flushes--;
       this.#hurry();
     }
-    this.#report();
+    this.#outstanding.report();
   }
 
   /**
@@ -199,95 +182,11 @@ export class Producer<K = Uint8Array | string, V = Uint8Array | string> implemen
     } catch (thrown) {
       if (signal?.aborted !== true) throw thrown;
     } finally {
-      this.#subscription[Symbol.dispose]();
-      this.#alarm[Symbol.dispose]();
-      const error = new TributaryError('REQUEST_TIMED_OUT', 'The producer was closed before the topic was found.');
-      for (const topic of this.#unknownTopics) this.#failEarly(topic, error);
+      this.#accumulator[Symbol.dispose]();
       await this.#sender[Symbol.asyncDispose]();
-      for (const topic of this.#topics.values()) topic[Symbol.dispose]();
-      this.#topics.clear();
       this.#room.ring();
     }
-    this.#report();
-  }
-
-  #topic(name: string): ProducerTopic {
-    let topic = this.#topics.get(name);
-    if (topic === undefined) {
-      const sticky = new StickyEven(Math.max(this.#settings.batchSize, 1), this.#routing.ports.random.nextU32() % limits.partitionsPerTopic);
-      topic = new ProducerTopic(name, this.#settings.idempotent, sticky, this.#routing.interestIn(name));
-      topic.see(this.#routing.topic(name));
-      this.#topics.set(name, topic);
-    }
-    this.#lastTopic = topic;
-    return topic;
-  }
-
-  /** Encodes the record into the batch of its partition. */
-  #place(
-    topic: ProducerTopic,
-    delivery: RecordDelivery | undefined,
-    timestamp: number,
-    key: Payload,
-    value: Payload,
-    headers: readonly RecordHeader[],
-    explicit: number | undefined,
-  ): RecordDelivery {
-    const sticky = explicit === undefined && key === null && this.#partitioner === undefined;
-    let queue = topic.queue(explicit ?? (sticky ? topic.sticky.choose(topic.partitions, topic.hasLeader) : this.#choose(topic, key)));
-    let batch = queue.open;
-    let size = batch?.size ?? 0;
-    if (batch !== undefined && !batch.builder.append(timestamp, key, value, headers)) {
-      this.#sender.seal(queue);
-      batch = undefined;
-      if (sticky) {
-        queue = topic.queue(topic.sticky.full(topic.partitions, topic.hasLeader));
-        batch = queue.open;
-        size = batch?.size ?? 0;
-        if (batch !== undefined && !batch.builder.append(timestamp, key, value, headers)) {
-          this.#sender.seal(queue);
-          batch = undefined;
-        }
-      }
-    }
-    if (batch === undefined) {
-      batch = this.#begin(queue, timestamp, key, value, headers);
-      size = 0;
-    }
-    const added = batch.size - size;
-    batch.charged += added;
-    this.#buffered += added;
-    if (sticky) topic.sticky.used(added);
-    const { fate, count } = batch;
-    if (delivery === undefined) return new RecordDelivery(fate, count - 1, timestamp - fate.baseTimestamp);
-    delivery.enter(fate, count - 1, timestamp - fate.baseTimestamp);
-    return delivery;
-  }
-
-  /** A new batch in the queue, with its first record. */
-  #begin(queue: PartitionQueue, timestamp: number, key: Payload, value: Payload, headers: readonly RecordHeader[]): ProducerBatch {
-    const builder = this.#pool.take();
-    try {
-      builder.append(timestamp, key, value, headers);
-    } catch (thrown) {
-      this.#pool.give(builder);
-      throw thrown;
-    }
-    const now = this.#routing.ports.clock.monotonicMs();
-    const fate = new BatchFate(queue.topic, queue.partition, this.#over);
-    fate.baseTimestamp = timestamp;
-    this.#live.add(fate);
-    const batch = new ProducerBatch(fate, builder, now + this.#settings.lingerMs, now + this.#settings.deliveryTimeoutMs);
-    queue.begin(batch);
-    this.#sender.began(queue, batch);
-    return batch;
-  }
-
-  #choose(topic: ProducerTopic, key: Payload): number {
-    if (this.#partitioner === undefined) return partitionOfKey(key ?? '', topic.partitions);
-    const chosen = this.#partitioner(topic.name, key, topic.partitions);
-    if (Number.isInteger(chosen) && chosen >= 0 && chosen < topic.partitions) return chosen;
-    throw new TributaryError('INVALID_RECORD', `The partitioner answered ${String(chosen)} for topic "${topic.name}", which has ${topic.partitions} partitions.`);
+    this.#outstanding.report();
   }
 
   /** Wall clock, read once for the sends of a tick, a few at a time. */
@@ -305,29 +204,18 @@ export class Producer<K = Uint8Array | string, V = Uint8Array | string> implemen
     this.#timestampUses = 0;
   };
 
-  /** @throws TributaryError MESSAGE_TOO_LARGE with both sizes. */
-  #checkSize(topic: string, key: Payload, value: Payload, headers: readonly RecordHeader[]): void {
-    let bytes = recordOverhead + byteLength(key) + byteLength(value);
-    for (const header of headers) bytes += Buffer.byteLength(header.key) + byteLength(header.value) + recordOverhead;
-    const { maxRequestBytes } = this.#settings;
-    if (bytes <= maxRequestBytes) return;
-    throw new TributaryError(
-      'MESSAGE_TOO_LARGE',
-      `A record for topic "${topic}" has ${bytes} bytes; the producer's maxRequestBytes is ${maxRequestBytes}. Raise it, and max.message.bytes of the topic, or send less.`,
-    );
-  }
-
   #fullError(): TributaryError {
     return new TributaryError(
       'THROTTLING_QUOTA_EXCEEDED',
-      `${this.#buffered} bytes wait for acknowledgement, maxBufferedBytes is ${this.#settings.maxBufferedBytes}: await producer.ready() between sends, or use sendAll.`,
+      `${this.bufferedBytes} bytes wait for acknowledgement, maxBufferedBytes is ${this.#settings.maxBufferedBytes}: await producer.ready() between sends, or use sendAll.`,
     );
   }
 
-  #hasRoom(unsent: number): boolean {
+  #hasRoom(unsentMost: number): boolean {
     const { maxBufferedBytes, maxRequestBytes } = this.#settings;
+    const buffered = this.bufferedBytes;
     // Room for the largest record that may come; where that is all the memory there is, room for it alone.
-    return this.#sender.unsentBytes < unsent && (this.#buffered === 0 || this.#buffered + maxRequestBytes <= maxBufferedBytes);
+    return this.#sender.unsentBytes < unsentMost && (buffered === 0 || buffered + maxRequestBytes <= maxBufferedBytes);
   }
 
   #waitForRoom(): Promise<void> {
@@ -343,147 +231,11 @@ export class Producer<K = Uint8Array | string, V = Uint8Array | string> implemen
     if (this.#sender.hurried) this.#sender.pumpSoon();
   }
 
-  /** Keeps a copy of the record until the topic's partitions are known. */
-  #keepEarly(
-    topic: ProducerTopic,
-    timestamp: number,
-    key: Payload,
-    value: Payload,
-    headers: readonly RecordHeader[],
-    partition: number | undefined,
-  ): RecordDelivery {
-    // As the batch would say; there is none yet.
-    if (!Number.isSafeInteger(timestamp) || timestamp < -1) {
-      throw new TributaryError('INVALID_TIMESTAMP', `timestamp ${timestamp} is not a whole number of milliseconds since 1970`);
-    }
-    const delivery = new RecordDelivery(undefined, 0, 0);
-    const charged = recordOverhead + byteLength(key) + byteLength(value);
-    const deadline = this.#routing.ports.clock.monotonicMs() + this.#settings.deliveryTimeoutMs;
-    topic.early.push({ delivery, timestamp, key: copied(key), value: copied(value), headers: copiedHeaders(headers), partition, charged, deadline });
-    this.#buffered += charged;
-    this.#unknownTopics.add(topic);
-    this.#alarm.at(deadline);
-    return delivery;
-  }
-
-  /** The picture of the cluster has changed, or early records have run out of time. */
-  #seeTopics(): void {
-    const now = this.#routing.ports.clock.monotonicMs();
-    for (const topic of this.#topics.values()) {
-      const view = this.#routing.topic(topic.name);
-      topic.see(view);
-      if (topic.early.length === 0) continue;
-      if (topic.partitions > 0) this.#placeEarly(topic);
-      else {
-        const error = view.kind === 'absent' ? absentTopicError(topic.name, view, now) : undefined;
-        const deadline = topic.early[0]?.deadline ?? 0;
-        if (error !== undefined) this.#failEarly(topic, error);
-        else if (deadline <= now) this.#failEarly(topic, new TributaryError('REQUEST_TIMED_OUT', `No broker told about topic "${topic.name}" in time.`));
-        else this.#alarm.at(deadline);
-      }
-    }
-    this.#progress.ring();
-  }
-
-  #placeEarly(topic: ProducerTopic): void {
-    this.#unknownTopics.delete(topic);
-    for (const { delivery, timestamp, key, value, headers, partition, charged } of topic.early) {
-      this.#buffered -= charged;
-      try {
-        this.#place(topic, delivery, timestamp, key, value, headers, partition);
-      } catch (thrown) {
-        this.#refuseEarly(topic, delivery, TributaryError.from(thrown));
-      }
-    }
-    topic.early = [];
-  }
-
-  #failEarly(topic: ProducerTopic, error: TributaryError): void {
-    this.#unknownTopics.delete(topic);
-    const failed: readonly EarlyRecord[] = topic.early;
-    topic.early = [];
-    for (const { delivery, charged } of failed) {
-      this.#buffered -= charged;
-      this.#refuseEarly(topic, delivery, error);
-    }
-    this.#forget(topic);
-    this.#progress.ring();
-    if (this.#hasRoom(this.#unsentMost)) this.#room.ring();
-  }
-
-  #refuseEarly(topic: ProducerTopic, delivery: RecordDelivery, error: TributaryError): void {
-    const fate = new BatchFate(topic.name, -1, () => undefined);
-    delivery.enter(fate, 0, 0);
-    this.#failed(fate, 1, error);
-    fate.settle({ kind: 'failed', error });
-  }
-
-  /** The next record for it begins with asking for the topic again. */
-  #forget(topic: ProducerTopic): void {
-    topic[Symbol.dispose]();
-    this.#topics.delete(topic.name);
-    if (this.#lastTopic === topic) this.#lastTopic = undefined;
-  }
-
-  #ended({ batch, outcome, unanswered }: EndedBatch): void {
-    this.#buffered -= batch.charged;
-    if (outcome.kind === 'failed') this.#failed(batch.fate, batch.count, outcome.error);
-    const { fate } = batch;
-    // What the network may still be reading is left to the garbage collector.
-    if (!unanswered) this.#pool.give(batch.builder);
-    fate.settle(outcome satisfies BatchOutcome);
-  }
-
-  readonly #over = (fate: BatchFate): void => {
-    this.#live.delete(fate);
-    this.#progress.ring();
-  };
-
-  #failed(fate: BatchFate, records: number, error: TributaryError): void {
-    const unseen = records - fate.awaited;
-    if (unseen > 0) {
-      this.#unreported ??= { records: 0, first: error };
-      this.#unreported.records += unseen;
-    }
-    this.#onError?.({ topic: fate.topic, partition: fate.partition, records, error });
-  }
-
-  #report(): void {
-    const failures = this.#unreported;
-    this.#unreported = undefined;
-    if (failures === undefined) return;
-    const { first, records } = failures;
-    throw new TributaryError(first.error, records === 1 ? first.message : `${records} records were not acknowledged. The first: ${first.message}`, { cause: first });
-  }
-
   #pumped(): void {
-    const now = this.#routing.ports.clock.monotonicMs();
-    for (const topic of this.#topics.values()) {
-      const view = this.#routing.topic(topic.name);
-      if (view.kind === 'absent' && topic.early.length === 0 && absentTopicError(topic.name, view, now) !== undefined) this.#forget(topic);
-    }
+    this.#accumulator.forgetAbsent();
     if (this.#room.awaited && this.#hasRoom(this.#unsentMost / 2)) {
       this.#room.ring();
       this.#hurry();
     }
-  }
-}
-
-const byteLength = (payload: Payload): number => {
-  if (payload === null) return 0;
-  return typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length;
-};
-
-const copied = (payload: Payload): Payload => (payload instanceof Uint8Array ? new Uint8Array(payload) : payload);
-
-const copiedHeaders = (headers: readonly RecordHeader[]): readonly RecordHeader[] =>
-  headers.map(({ key, value }) => ({ key, value: value === null ? null : new Uint8Array(value) }));
-
-function serialized<T>(what: string, serializer: Serializer<T>, value: T, topic: string): Payload {
-  try {
-    return serializer.serialize(value, topic);
-  } catch (thrown) {
-    const why = thrown instanceof Error ? thrown.message : String(thrown);
-    throw new TributaryError('INVALID_RECORD', `The ${what} of a record for topic "${topic}" cannot be serialised: ${why}.`, { cause: thrown });
   }
 }

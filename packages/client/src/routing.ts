@@ -71,7 +71,15 @@ export class Routing implements AsyncDisposable {
 
   get context(): RequestContext {
     const { clientId } = this.options;
-    return { clusterId: this.#view.clusterId, clientId, principal: '', originalPrincipal: '', host: '', hops: 0, minRevision: this.#minRevision };
+    return {
+      clusterId: this.#view.clusterId,
+      clientId,
+      principal: '',
+      originalPrincipal: '',
+      host: '',
+      hops: 0,
+      minRevision: this.#minRevision,
+    };
   }
 
   /** Finds a broker that answers. @throws TributaryError BROKER_NOT_AVAILABLE naming every address and why it failed. */
@@ -85,7 +93,11 @@ export class Routing implements AsyncDisposable {
       const share = left / (this.options.bootstrap.length - index);
       if (share <= 0) break;
       try {
-        const answer = await this.peer(address).unary(methods.getMetadata, { context: this.context, topics: [], allTopics: false }, { deadlineMs: share });
+        const answer = await this.peer(address).unary(
+          methods.getMetadata,
+          { context: this.context, topics: [], allTopics: false },
+          { deadlineMs: share },
+        );
         this.#bootstrap = address;
         this.#view.apply(answer, [], clock.monotonicMs());
         return;
@@ -170,7 +182,11 @@ export class Routing implements AsyncDisposable {
       const error = topic.kind === 'absent' ? absentTopicError(name, topic, now) : undefined;
       if (error !== undefined) throw error;
       options.signal?.throwIfAborted();
-      if (now >= until) throw new TributaryError('REQUEST_TIMED_OUT', `${options.what}: no broker told about topic "${name}" within ${options.deadlineMs} ms.`);
+      if (now >= until)
+        throw new TributaryError(
+          'REQUEST_TIMED_OUT',
+          `${options.what}: no broker told about topic "${name}" within ${options.deadlineMs} ms.`,
+        );
       this.refresh();
       await this.#changed.within(Math.min(until - now, limits.topicWaitMs), clock, options.signal);
     }
@@ -192,8 +208,15 @@ export class Routing implements AsyncDisposable {
   }
 
   /** A call that any broker answers: retried on other brokers while it fails retriably. @throws TributaryError. */
-  async call<Request, Response>(method: UnaryMethod<Request, Response>, request: () => Request, options: CallOptions): Promise<Response> {
-    return await this.retry(options, async (attempt, deadlineMs) => await this.callOnce(method, request(), attempt, deadlineMs, options.signal));
+  async call<Request, Response>(
+    method: UnaryMethod<Request, Response>,
+    request: () => Request,
+    options: CallOptions,
+  ): Promise<Response> {
+    return await this.retry(
+      options,
+      async (attempt, deadlineMs) => await this.callOnce(method, request(), attempt, deadlineMs, options.signal),
+    );
   }
 
   /** One attempt: each goes to another broker than the one before. @throws TributaryError. */
@@ -206,7 +229,10 @@ export class Routing implements AsyncDisposable {
   ): Promise<Response> {
     const address = this.#candidate(attempt);
     try {
-      return await this.peer(address).unary(method, request, { deadlineMs, ...(signal === undefined ? {} : { signal }) });
+      return await this.peer(address).unary(method, request, {
+        deadlineMs,
+        ...(signal === undefined ? {} : { signal }),
+      });
     } catch (thrown) {
       const error = TributaryError.from(thrown);
       if (error.error === 'NETWORK_EXCEPTION') this.unreachable(address);
@@ -233,7 +259,11 @@ export class Routing implements AsyncDisposable {
       if (!error.retriable) throw error;
       const pause = backoffMs(failures, this.options.retryBackoffMs, this.options.retryBackoffMsMax, random);
       if (clock.monotonicMs() + pause >= until) {
-        throw new TributaryError(error.error, `${options.what} did not succeed within ${options.deadlineMs} ms. Last: ${error.message}`, { cause: error });
+        throw new TributaryError(
+          error.error,
+          `${options.what} did not succeed within ${options.deadlineMs} ms. Last: ${error.message}`,
+          { cause: error },
+        );
       }
       await clock.sleep(pause, options.signal ?? this.#closing.signal).catch(() => undefined);
     }
@@ -250,7 +280,10 @@ export class Routing implements AsyncDisposable {
     while (this.#refreshWanted && !this.#closing.signal.aborted) {
       this.#refreshWanted = false;
       // A cluster in trouble must not be asked by all its clients in a loop.
-      const pause = this.#unsettled === 0 ? 0 : backoffMs(this.#unsettled, this.options.retryBackoffMs, this.options.retryBackoffMsMax, random);
+      const pause =
+        this.#unsettled === 0
+          ? 0
+          : backoffMs(this.#unsettled, this.options.retryBackoffMs, this.options.retryBackoffMsMax, random);
       const wait = this.#refreshedAt + pause - clock.monotonicMs();
       if (wait > 0) await clock.sleep(wait, this.#closing.signal).catch(() => undefined);
       if (this.#closing.signal.aborted) return;
@@ -285,7 +318,13 @@ export class Routing implements AsyncDisposable {
 
   /** Bootstrap addresses and brokers in turn. */
   #candidate(attempt: number): string {
-    const addresses = [...new Set([this.#bootstrap, ...this.options.bootstrap, ...this.#view.brokers.map(({ address }) => this.#reachable(address))])];
+    const addresses = [
+      ...new Set([
+        this.#bootstrap,
+        ...this.options.bootstrap,
+        ...this.#view.brokers.map(({ address }) => this.#reachable(address)),
+      ]),
+    ];
     return addresses[attempt % addresses.length] ?? this.#bootstrap;
   }
 
@@ -302,28 +341,48 @@ export class Routing implements AsyncDisposable {
   }
 }
 
-export const closedError = (): TributaryError => new TributaryError('INVALID_REQUEST', 'This connection to the cluster is closed.');
+export const closedError = (): TributaryError =>
+  new TributaryError('INVALID_REQUEST', 'This connection to the cluster is closed.');
 
 /** The error once a missing topic has been waited for long enough, or its name can never be one; undefined until then. */
-export function absentTopicError(name: string, topic: TopicView & { kind: 'absent' }, now: number): TributaryError | undefined {
+export function absentTopicError(
+  name: string,
+  topic: TopicView & { kind: 'absent' },
+  now: number,
+): TributaryError | undefined {
   const because = topic.message === '' ? '' : ` (${topic.message})`;
-  if (topic.error !== 'UNKNOWN_TOPIC_OR_PARTITION' && !errorTable[topic.error].retriable) return new TributaryError(topic.error, topic.message || topic.error);
+  if (topic.error !== 'UNKNOWN_TOPIC_OR_PARTITION' && !errorTable[topic.error].retriable)
+    return new TributaryError(topic.error, topic.message || topic.error);
   if (now - topic.since < limits.topicWaitMs) return undefined;
-  return new FinalError('UNKNOWN_TOPIC_OR_PARTITION', `There is no topic "${name}"${because}. Create it: tributary topic create ${name}`);
+  return new FinalError(
+    'UNKNOWN_TOPIC_OR_PARTITION',
+    `There is no topic "${name}"${because}. Create it: tributary topic create ${name}`,
+  );
 }
 
 /** @throws TributaryError UNKNOWN_TOPIC_OR_PARTITION for a partition beyond the topic's, LEADER_NOT_AVAILABLE while it has no leader. */
-export function routeOf(routing: Routing, name: string, topic: TopicView & { kind: 'known' }, partition: number): Route {
+export function routeOf(
+  routing: Routing,
+  name: string,
+  topic: TopicView & { kind: 'known' },
+  partition: number,
+): Route {
   const view = topic.partitions[partition];
   if (view === undefined) throw noSuchPartition(name, partition, topic.partitions.length);
   const route = routing.route(topic.id, view);
   if (route !== undefined) return route;
   routing.refresh();
-  throw new TributaryError('LEADER_NOT_AVAILABLE', view.reason || `Partition ${partition} of "${name}" has no leader now.`);
+  throw new TributaryError(
+    'LEADER_NOT_AVAILABLE',
+    view.reason || `Partition ${partition} of "${name}" has no leader now.`,
+  );
 }
 
 /** Not to be retried: the topic is known, and the partition is none of its. */
 export function noSuchPartition(name: string, partition: number, partitions: number): TributaryError {
   const range = partitions === 1 ? 'one partition, 0' : `${partitions} partitions, 0 to ${partitions - 1}`;
-  return new FinalError('UNKNOWN_TOPIC_OR_PARTITION', `Partition ${partition} of topic "${name}" does not exist: the topic has ${range}.`);
+  return new FinalError(
+    'UNKNOWN_TOPIC_OR_PARTITION',
+    `Partition ${partition} of topic "${name}" does not exist: the topic has ${range}.`,
+  );
 }

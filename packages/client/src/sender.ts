@@ -169,7 +169,13 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
         }
         const partition = topic.partitions[queue.partition];
         if (partition === undefined) {
-          this.#fail(queue, new TributaryError('UNKNOWN_TOPIC_OR_PARTITION', `topic "${queue.topic}" has only ${topic.partitions.length} partitions now.`));
+          this.#fail(
+            queue,
+            new TributaryError(
+              'UNKNOWN_TOPIC_OR_PARTITION',
+              `topic "${queue.topic}" has only ${topic.partitions.length} partitions now.`,
+            ),
+          );
           return undefined;
         }
         const route = this.#routing.route(topic.id, partition);
@@ -223,7 +229,9 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
   #backOff(queue: PartitionQueue, atOnce: boolean): void {
     const { clock, random } = this.#routing.ports;
     const { retryBackoffMs, retryBackoffMsMax } = this.#routing.options;
-    queue.retryAt = clock.monotonicMs() + (atOnce ? 0 : backoffMs(Math.max(queue.failures, 1), retryBackoffMs, retryBackoffMsMax, random));
+    queue.retryAt =
+      clock.monotonicMs() +
+      (atOnce ? 0 : backoffMs(Math.max(queue.failures, 1), retryBackoffMs, retryBackoffMsMax, random));
   }
 
   #fail(queue: PartitionQueue, error: TributaryError): void {
@@ -240,7 +248,12 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
     const now = this.#routing.ports.clock.monotonicMs();
     for (const stream of [...this.#streams.values()]) {
       if (stream.oldestSentAt + this.#answerTimeoutMs <= now) {
-        stream.abandon(new TributaryError('NETWORK_EXCEPTION', `${stream.address} has not answered for ${this.#answerTimeoutMs} ms.`));
+        stream.abandon(
+          new TributaryError(
+            'NETWORK_EXCEPTION',
+            `${stream.address} has not answered for ${this.#answerTimeoutMs} ms.`,
+          ),
+        );
       }
     }
     for (const queue of this.#busy) {
@@ -257,10 +270,12 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
   /** Why a queue's batches could not even be sent. */
   #obstacle(queue: PartitionQueue): TributaryError | undefined {
     const topic = this.#routing.topic(queue.topic);
-    if (topic.kind === 'unasked') return new TributaryError('BROKER_NOT_AVAILABLE', 'no broker has told about the topic');
+    if (topic.kind === 'unasked')
+      return new TributaryError('BROKER_NOT_AVAILABLE', 'no broker has told about the topic');
     if (topic.kind === 'absent') return new TributaryError(topic.error, topic.message || 'the topic is not there');
     const partition = topic.partitions[queue.partition];
-    if (partition?.leaderId === undefined) return new TributaryError('LEADER_NOT_AVAILABLE', partition?.reason || 'the partition has no leader');
+    if (partition?.leaderId === undefined)
+      return new TributaryError('LEADER_NOT_AVAILABLE', partition?.reason || 'the partition has no leader');
     return this.#identityError;
   }
 
@@ -305,7 +320,10 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
   /** Whatever is left fails. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const queue of this.#busy) {
-      this.#fail(queue, new TributaryError('REQUEST_TIMED_OUT', 'the producer was closed before they were acknowledged'));
+      this.#fail(
+        queue,
+        new TributaryError('REQUEST_TIMED_OUT', 'the producer was closed before they were acknowledged'),
+      );
     }
     this.#closing.abort();
     this.#subscription[Symbol.dispose]();

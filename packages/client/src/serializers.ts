@@ -46,26 +46,42 @@ const json: Serde<unknown> = {
   deserialize: (value): unknown => JSON.parse(text.decode(value)),
 };
 
-const int32: Serde<number> = fixed(4, (view, value) => {
-  if (!Number.isInteger(value) || value !== (value | 0)) throw new RangeError(`${describe(value)} is not a whole number of 32 bits`);
-  view.setInt32(0, value);
-}, (view) => view.getInt32(0));
+const int32: Serde<number> = fixed(
+  4,
+  (view, value) => {
+    if (!Number.isInteger(value) || value !== (value | 0))
+      throw new RangeError(`${describe(value)} is not a whole number of 32 bits`);
+    view.setInt32(0, value);
+  },
+  (view) => view.getInt32(0),
+);
 
-const int64: Serde<bigint> = fixed(8, (view, value) => {
-  if (typeof value !== 'bigint' || value !== BigInt.asIntN(64, value)) throw new RangeError(`${describe(value)} is not a bigint of 64 bits`);
-  view.setBigInt64(0, value);
-}, (view) => view.getBigInt64(0));
+const int64: Serde<bigint> = fixed(
+  8,
+  (view, value) => {
+    if (typeof value !== 'bigint' || value !== BigInt.asIntN(64, value))
+      throw new RangeError(`${describe(value)} is not a bigint of 64 bits`);
+    view.setBigInt64(0, value);
+  },
+  (view) => view.getBigInt64(0),
+);
 
-const float64: Serde<number> = fixed(8, (view, value) => {
-  if (typeof value !== 'number') throw new TypeError(`a number is expected, not ${describe(value)}`);
-  view.setFloat64(0, value);
-}, (view) => view.getFloat64(0));
+const float64: Serde<number> = fixed(
+  8,
+  (view, value) => {
+    if (typeof value !== 'number') throw new TypeError(`a number is expected, not ${describe(value)}`);
+    view.setFloat64(0, value);
+  },
+  (view) => view.getFloat64(0),
+);
 
 /** Text or bytes, whichever the caller has. What a producer uses when it is told nothing else. */
 export const textOrBytes: Serializer<string | Uint8Array> = {
   serialize: (value) => {
     if (typeof value !== 'string' && !(value instanceof Uint8Array)) {
-      throw new TypeError(`a string or bytes are expected, not ${describe(value)}; give the producer a serializer for anything else`);
+      throw new TypeError(
+        `a string or bytes are expected, not ${describe(value)}; give the producer a serializer for anything else`,
+      );
     }
     return value;
   },
@@ -95,7 +111,8 @@ function fixed<T>(size: number, write: (view: DataView, value: T) => void, read:
       return written;
     },
     deserialize: (value) => {
-      if (value.length !== size) throw new TributaryError('INVALID_RECORD', `${size} bytes are expected, ${value.length} are there`);
+      if (value.length !== size)
+        throw new TributaryError('INVALID_RECORD', `${size} bytes are expected, ${value.length} are there`);
       return read(new DataView(value.buffer, value.byteOffset, size));
     },
   };
@@ -105,5 +122,7 @@ function describe(value: unknown): string {
   if (value === null) return 'null';
   if (typeof value === 'object') return `an object (${value.constructor?.name ?? 'without a class'})`;
   if (typeof value === 'string') return `the string ${JSON.stringify(value.slice(0, 40))}`;
-  return typeof value === 'function' || typeof value === 'symbol' || value === undefined ? typeof value : `${String(value)} (${typeof value})`;
+  if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean')
+    return `${value} (${typeof value})`;
+  return typeof value;
 }

@@ -18,7 +18,9 @@ export class StickyEven {
   /** The partition whose turn it is. @param partitions > 0. @param available false for those without a leader: they are passed over. */
   choose(partitions: number, available: (partition: number) => boolean): number {
     const current = this.#current;
-    return current < partitions && this.#leftOf(current) > 0 && available(current) ? current : this.#next(partitions, available);
+    return current < partitions && this.#leftOf(current) > 0 && available(current)
+      ? current
+      : this.#next(partitions, available);
   }
 
   /** @param bytes that went to the partition whose turn it is. */
@@ -28,7 +30,9 @@ export class StickyEven {
 
   /** The batch of the current partition is full: the next record begins another one, so its turn ends unless it is owed a whole one more. */
   full(partitions: number, available: (partition: number) => boolean): number {
-    return this.#leftOf(this.#current) < this.#quota ? this.#next(partitions, available) : this.choose(partitions, available);
+    return this.#leftOf(this.#current) < this.#quota
+      ? this.#next(partitions, available)
+      : this.choose(partitions, available);
   }
 
   #next(partitions: number, available: (partition: number) => boolean): number {

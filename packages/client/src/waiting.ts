@@ -34,7 +34,8 @@ export class Bell {
     try {
       // A sleep that is cut short rejects; why it was is for the caller to see.
       if (Number.isFinite(ms)) await clock.sleep(ms, over.signal).catch(() => undefined);
-      else if (!over.signal.aborted) await new Promise<void>((resolve) => over.signal.addEventListener('abort', () => resolve(), { once: true }));
+      else if (!over.signal.aborted)
+        await new Promise<void>((resolve) => over.signal.addEventListener('abort', () => resolve(), { once: true }));
     } finally {
       signal?.removeEventListener('abort', done);
       const index = this.#waiters.indexOf(done);

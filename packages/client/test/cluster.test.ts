@@ -1,24 +1,20 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { TributaryError } from '@tributary/model';
 import { methods } from '@tributary/wire';
 import { connectWith } from '../src/connect.ts';
 import { FakeCluster } from './fake-broker.ts';
 import { FakeNetwork } from './fake-network.ts';
 import { seededRandom, VirtualClock } from './virtual-clock.ts';
+import { failsWith } from './fails-with.ts';
 import { world } from './world.ts';
-
-const failsWith = (error: string, sentence: RegExp) => (thrown: unknown) => {
-  assert.ok(thrown instanceof TributaryError, String(thrown));
-  assert.equal(thrown.error, error);
-  assert.match(thrown.message, sentence);
-  return true;
-};
 
 test('with nothing listening, connect says so in bounded time, naming every address', async () => {
   const clock = new VirtualClock();
   const ports = { clock, random: seededRandom(1), transport: new FakeNetwork(clock) };
-  await assert.rejects(connectWith(ports, { bootstrap: 'x:1, y:2' }), failsWith('BROKER_NOT_AVAILABLE', /x:1, y:2.*x:1 broke.*y:2 broke.*tributary dev/));
+  await assert.rejects(
+    connectWith(ports, { bootstrap: 'x:1, y:2' }),
+    failsWith('BROKER_NOT_AVAILABLE', /x:1, y:2.*x:1 broke.*y:2 broke.*tributary dev/),
+  );
   assert.ok(clock.monotonicMs() <= 5_000);
 });
 
@@ -27,7 +23,10 @@ test('any of several bootstrap addresses will do', async () => {
   const network = new FakeNetwork(clock);
   const cluster = new FakeCluster(network, ['a:1']);
   cluster.createTopic('t', 1);
-  await using client = await connectWith({ clock, random: seededRandom(1), transport: network }, { bootstrap: ['gone:1', 'a:1'] });
+  await using client = await connectWith(
+    { clock, random: seededRandom(1), transport: network },
+    { bootstrap: ['gone:1', 'a:1'] },
+  );
   assert.equal((await client.producer().send({ topic: 't', value: 'x' })).offset, 0n);
 });
 
@@ -35,7 +34,10 @@ test('a bad bootstrap address is refused by its name', async () => {
   const clock = new VirtualClock();
   const ports = { clock, random: seededRandom(1), transport: new FakeNetwork(clock) };
   for (const bootstrap of ['localhost', 'localhost:0', 'localhost:70000', 'http://localhost:9095', 'a b:1:2']) {
-    await assert.rejects(connectWith(ports, { bootstrap }), failsWith('INVALID_CONFIG', new RegExp(`"${bootstrap}".*host:port`)));
+    await assert.rejects(
+      connectWith(ports, { bootstrap }),
+      failsWith('INVALID_CONFIG', new RegExp(`"${bootstrap}".*host:port`)),
+    );
   }
   await assert.rejects(connectWith(ports, { bootstrap: ' ' }), failsWith('INVALID_CONFIG', /empty/));
 });
@@ -59,13 +61,17 @@ test('what one handle creates or deletes is so for everything made from it', asy
   assert.equal((await w.client.producer().send({ topic: 't', value: 'x' })).offset, 0n);
   await w.client.admin.deleteTopic('t');
   await assert.rejects(w.client.admin.describeTopic('t'), failsWith('UNKNOWN_TOPIC_OR_PARTITION', /"t"/));
-  assert.deepEqual((await w.client.admin.describeCluster()).brokers.map(({ address }) => address), ['a:1']);
+  assert.deepEqual(
+    (await w.client.admin.describeCluster()).brokers.map(({ address }) => address),
+    ['a:1'],
+  );
 });
 
 test('a lost answer is asked for again: creating and deleting happen once and succeed', async () => {
   await using w = await world();
   let lose = 1;
-  w.network.losesAnswer = (path) => (path === methods.createTopic.path || path === methods.deleteTopic.path) && lose-- > 0;
+  w.network.losesAnswer = (path) =>
+    (path === methods.createTopic.path || path === methods.deleteTopic.path) && lose-- > 0;
   assert.equal((await w.client.admin.createTopic({ name: 't', partitions: 2 })).partitions, 2);
   lose = 1;
   await w.client.admin.deleteTopic('t');
@@ -85,7 +91,10 @@ test('an admin call ends within its timeout, and can be aborted', async () => {
   await using w = await world();
   w.network.servers.clear();
   const begin = w.clock.monotonicMs();
-  await assert.rejects(w.client.admin.listTopics({ timeoutMs: 500 }), failsWith('NETWORK_EXCEPTION', /Listing topics.*500 ms/));
+  await assert.rejects(
+    w.client.admin.listTopics({ timeoutMs: 500 }),
+    failsWith('NETWORK_EXCEPTION', /Listing topics.*500 ms/),
+  );
   assert.ok(w.clock.monotonicMs() - begin <= 500);
   const abort = new AbortController();
   w.clock.after(50, () => abort.abort(new Error('enough')));

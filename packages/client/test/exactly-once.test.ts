@@ -14,8 +14,18 @@ interface Sent {
   readonly outcome: { readonly offset: bigint | undefined } | { readonly error: TributaryError };
 }
 
-const refusals: readonly ErrorName[] = ['NOT_ENOUGH_REPLICAS', 'INVALID_TIMESTAMP', 'NOT_LEADER_OR_FOLLOWER', 'KAFKA_STORAGE_ERROR', 'THROTTLING_QUOTA_EXCEEDED'];
-const afterwards: readonly ErrorName[] = ['REQUEST_TIMED_OUT', 'NOT_ENOUGH_REPLICAS_AFTER_APPEND', 'NOT_LEADER_OR_FOLLOWER'];
+const refusals: readonly ErrorName[] = [
+  'NOT_ENOUGH_REPLICAS',
+  'INVALID_TIMESTAMP',
+  'NOT_LEADER_OR_FOLLOWER',
+  'KAFKA_STORAGE_ERROR',
+  'THROTTLING_QUOTA_EXCEEDED',
+];
+const afterwards: readonly ErrorName[] = [
+  'REQUEST_TIMED_OUT',
+  'NOT_ENOUGH_REPLICAS_AFTER_APPEND',
+  'NOT_LEADER_OR_FOLLOWER',
+];
 
 interface Plan {
   readonly seed: number;
@@ -30,7 +40,10 @@ interface Plan {
   readonly late: boolean;
 }
 
-async function run(plan: Plan, options: ProducerOptions = {}): Promise<{ cluster: FakeCluster; sent: readonly Sent[] }> {
+async function run(
+  plan: Plan,
+  options: ProducerOptions = {},
+): Promise<{ cluster: FakeCluster; sent: readonly Sent[] }> {
   const clock = new VirtualClock();
   const network = new FakeNetwork(clock, plan.latencyMs);
   network.encodesLate = plan.encodesLate;
@@ -53,7 +66,11 @@ async function run(plan: Plan, options: ProducerOptions = {}): Promise<{ cluster
     { clock, random: seededRandom(plan.seed + 1), transport: network },
     { bootstrap: 'a:1', retryBackoffMs: 5, retryBackoffMsMax: 50, requestTimeoutMs: 200 },
   );
-  const producer = client.producer({ batchSize: plan.batchSize, deliveryTimeoutMs: plan.deliveryTimeoutMs, ...options });
+  const producer = client.producer({
+    batchSize: plan.batchSize,
+    deliveryTimeoutMs: plan.deliveryTimeoutMs,
+    ...options,
+  });
   if (plan.late) network.late = () => (draw(2) === 0 ? draw(100) : undefined);
   const outcomes: Promise<Sent>[] = [];
   for (let index = 0; index < plan.records; index++) {
@@ -85,10 +102,14 @@ function judge(cluster: FakeCluster, sent: readonly Sent[], late: boolean): void
     const mine = sent.filter((each) => each.partition === partition);
     const places = new Map(values.map((value, index) => [value, index]));
     assert.equal(places.size, values.length, 'no record is there twice');
-    assert.ok(values.every((value) => value.startsWith(`${partition}-`)), 'every record is in the partition that it was sent to');
+    assert.ok(
+      values.every((value) => value.startsWith(`${partition}-`)),
+      'every record is in the partition that it was sent to',
+    );
     for (const { value, outcome } of mine) {
       if (!('error' in outcome)) {
-        if (outcome.offset !== undefined) assert.equal(values[Number(outcome.offset)], value, 'an acknowledged record is at its offset');
+        if (outcome.offset !== undefined)
+          assert.equal(values[Number(outcome.offset)], value, 'an acknowledged record is at its offset');
         else assert.ok(places.has(value), 'an acknowledged record is there');
       } else if (outcome.error.message.includes('They were not appended')) {
         assert.ok(!places.has(value), `a record reported as not appended is not there: ${outcome.error.message}`);
@@ -98,7 +119,11 @@ function judge(cluster: FakeCluster, sent: readonly Sent[], late: boolean): void
     const kept = mine.filter(({ outcome }) => !late || !('error' in outcome));
     const order = kept.map(({ value }) => value).filter((value) => places.has(value));
     const wanted = new Set(order);
-    assert.deepEqual(values.filter((value) => wanted.has(value)), order, 'records are in the order in which they were sent');
+    assert.deepEqual(
+      values.filter((value) => wanted.has(value)),
+      order,
+      'records are in the order in which they were sent',
+    );
   }
   // What comes late from a broken connection is no longer in flight for the client.
   if (!late) assert.ok(cluster.mostInFlight <= limits.batchesInFlight, `${cluster.mostInFlight} batches in flight`);
@@ -120,7 +145,11 @@ test('with idempotence every record is there at most once, in order, acknowledge
     fc.asyncProperty(plans, async (plan) => {
       const { cluster, sent } = await run(plan);
       judge(cluster, sent, plan.late);
-      if (plan.faulty === 0 && plan.deliveryTimeoutMs === 60_000) assert.ok(sent.every(({ outcome }) => !('error' in outcome)), 'nothing failed for good');
+      if (plan.faulty === 0 && plan.deliveryTimeoutMs === 60_000)
+        assert.ok(
+          sent.every(({ outcome }) => !('error' in outcome)),
+          'nothing failed for good',
+        );
     }),
     { numRuns: 300 },
   );

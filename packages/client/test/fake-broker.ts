@@ -113,7 +113,10 @@ export class FakeCluster {
 
   createTopic(name: string, partitions: number): FakeTopic {
     this.#topicIds++;
-    const topic = { id: `topic-${this.#topicIds}`.padEnd(22, '_'), partitions: Array.from({ length: partitions }, () => new FakePartition()) };
+    const topic = {
+      id: `topic-${this.#topicIds}`.padEnd(22, '_'),
+      partitions: Array.from({ length: partitions }, () => new FakePartition()),
+    };
     this.topics.set(name, topic);
     return topic;
   }
@@ -132,7 +135,8 @@ export class FakeCluster {
   server(nodeId: number): FakeServer {
     return {
       unary: (path, request) => this.#unary(path, request, nodeId),
-      stream: (path, send, fail) => (path === methods.produce.path ? this.#produce(send, fail, nodeId) : this.#fetch(send, nodeId)),
+      stream: (path, send, fail) =>
+        path === methods.produce.path ? this.#produce(send, fail, nodeId) : this.#fetch(send, nodeId),
     };
   }
 
@@ -149,17 +153,35 @@ export class FakeCluster {
         const { name, partitions } = request as CreateTopicRequest;
         if (this.topics.has(name)) throw new TributaryError('TOPIC_ALREADY_EXISTS', `Topic "${name}" exists.`);
         const topic = this.createTopic(name, partitions || 1);
-        return { throttleMs: 0, revision: 7n, topicId: topic.id, partitions: topic.partitions.length, replicationFactor: 1 };
+        return {
+          throttleMs: 0,
+          revision: 7n,
+          topicId: topic.id,
+          partitions: topic.partitions.length,
+          replicationFactor: 1,
+        };
       }
       case methods.listTopics.path: {
-        const topics = [...this.topics].map(([name, { id, partitions }]) => ({ name, topicId: id, partitions: partitions.length, replicationFactor: 1, internal: false }));
+        const topics = [...this.topics].map(([name, { id, partitions }]) => ({
+          name,
+          topicId: id,
+          partitions: partitions.length,
+          replicationFactor: 1,
+          internal: false,
+        }));
         return { throttleMs: 0, topics };
       }
       case methods.describeTopic.path: {
         const { name } = request as DescribeTopicRequest;
         const topic = this.topics.get(name);
         if (topic === undefined) throw new TributaryError('UNKNOWN_TOPIC_OR_PARTITION', `There is no topic "${name}".`);
-        const summary = { name, topicId: topic.id, partitions: topic.partitions.length, replicationFactor: 1, internal: false };
+        const summary = {
+          name,
+          topicId: topic.id,
+          partitions: topic.partitions.length,
+          replicationFactor: 1,
+          internal: false,
+        };
         return { throttleMs: 0, topic: summary, configs: [], partitions: [] };
       }
       case methods.deleteTopic.path: {
@@ -189,14 +211,28 @@ export class FakeCluster {
           errorCode: 0,
           errorMessage: '',
           partitions: topic.partitions.map(({ leader, epoch }, partition) => {
-            return { partition, errorCode: 0, errorMessage: '', leaderId: leader, leaderEpoch: epoch, replicas: [], isr: [], eligibleLeaderReplicas: [] };
+            return {
+              partition,
+              errorCode: 0,
+              errorMessage: '',
+              leaderId: leader,
+              leaderEpoch: epoch,
+              replicas: [],
+              isr: [],
+              eligibleLeaderReplicas: [],
+            };
           }),
         };
       }),
     };
   }
 
-  #find(topicId: string, index: number, nodeId: number, leaderEpoch: number): { name: string; partition: FakePartition } {
+  #find(
+    topicId: string,
+    index: number,
+    nodeId: number,
+    leaderEpoch: number,
+  ): { name: string; partition: FakePartition } {
     for (const [name, topic] of this.topics) {
       const partition = topic.partitions[index];
       if (topic.id !== topicId || partition === undefined) continue;
@@ -216,7 +252,10 @@ export class FakeCluster {
         if (spec === OffsetSpec.EARLIEST) return { ...answer, offset: partition.start };
         if (spec === OffsetSpec.LATEST) return { ...answer, offset: partition.end };
         const batch = partition.batches.find((bytes) => maxTimestampOf(bytes, 0) >= Number(timestampMs));
-        const record = batch === undefined ? undefined : decodeBatch(batch).records.find(({ timestamp }) => timestamp >= Number(timestampMs));
+        const record =
+          batch === undefined
+            ? undefined
+            : decodeBatch(batch).records.find(({ timestamp }) => timestamp >= Number(timestampMs));
         return { ...answer, offset: record?.offset ?? -1n, timestampMs: BigInt(record?.timestamp ?? -1) };
       } catch (thrown) {
         const error = TributaryError.from(thrown);
@@ -226,7 +265,11 @@ export class FakeCluster {
     return { throttleMs: 0, partitions: listed };
   }
 
-  #produce(send: (message: unknown) => void, fail: (error: TributaryError) => void, nodeId: number): { message(message: unknown): void; over(): void } {
+  #produce(
+    send: (message: unknown) => void,
+    fail: (error: TributaryError) => void,
+    nodeId: number,
+  ): { message(message: unknown): void; over(): void } {
     // By correlation id.
     const mine = new Map<number, string>();
     const settled = (correlationId: number): void => {
@@ -291,7 +334,13 @@ export class FakeCluster {
           break;
       }
       const baseOffset = this.#append(partition, batch.records);
-      return { ...failed(new TributaryError('UNKNOWN_SERVER_ERROR', '')), errorCode: 0, errorMessage: '', baseOffset, logStartOffset: 0n };
+      return {
+        ...failed(new TributaryError('UNKNOWN_SERVER_ERROR', '')),
+        errorCode: 0,
+        errorMessage: '',
+        baseOffset,
+        logStartOffset: 0n,
+      };
     } catch (thrown) {
       return failed(TributaryError.from(thrown));
     }
@@ -302,7 +351,10 @@ export class FakeCluster {
     const records = received.slice();
     checkBatch(records, 0, records.length, 'producer');
     if (records.length > partition.maxBatchBytes) {
-      throw new TributaryError('MESSAGE_TOO_LARGE', `The batch has ${records.length} bytes, max.message.bytes is ${partition.maxBatchBytes}.`);
+      throw new TributaryError(
+        'MESSAGE_TOO_LARGE',
+        `The batch has ${records.length} bytes, max.message.bytes is ${partition.maxBatchBytes}.`,
+      );
     }
     if (!hasProducerId(records, 0)) return partition.append(records);
     const id = producerIdOf(records, 0);
@@ -314,7 +366,8 @@ export class FakeCluster {
     } else {
       const same = memory.recent.find((each) => each.sequence === sequence && each.count === count);
       if (same !== undefined) return same.base;
-      if (sequence !== memory.next) throw new TributaryError('OUT_OF_ORDER_SEQUENCE_NUMBER', `sequence ${sequence} follows ${memory.next}`);
+      if (sequence !== memory.next)
+        throw new TributaryError('OUT_OF_ORDER_SEQUENCE_NUMBER', `sequence ${sequence} follows ${memory.next}`);
     }
     const base = partition.append(records);
     const recent = [...(memory?.recent ?? []), { sequence, count, base }].slice(-5);
@@ -323,15 +376,22 @@ export class FakeCluster {
   }
 
   #fetch(send: (message: unknown) => void, nodeId: number): { message(message: unknown): void; over(): void } {
-    const readers = new Map<string, Reader & { readonly topicId: string; readonly index: number; readonly leaderEpoch: number }>();
+    const readers = new Map<
+      string,
+      Reader & { readonly topicId: string; readonly index: number; readonly leaderEpoch: number }
+    >();
     const pump = (): void => {
       for (const [key, reader] of readers) {
         try {
-          for (let frame = this.#frame(reader, nodeId); frame !== undefined; frame = this.#frame(reader, nodeId)) send({ throttleMs: 0, partitions: [frame] });
+          for (let frame = this.#frame(reader, nodeId); frame !== undefined; frame = this.#frame(reader, nodeId))
+            send({ throttleMs: 0, partitions: [frame] });
         } catch (thrown) {
           const error = TributaryError.from(thrown);
           readers.delete(key);
-          send({ throttleMs: 0, partitions: [{ ...emptyFrame(reader), errorCode: error.code, errorMessage: error.message }] });
+          send({
+            throttleMs: 0,
+            partitions: [{ ...emptyFrame(reader), errorCode: error.code, errorMessage: error.message }],
+          });
         }
       }
     };
@@ -342,7 +402,15 @@ export class FakeCluster {
         const request = message as FetchRequest;
         for (const { topicId, partition } of request.close) readers.delete(`${topicId}/${partition}`);
         for (const { topicId, partition, generation, offset: from, leaderEpoch, creditLimit } of request.open) {
-          readers.set(`${topicId}/${partition}`, { topicId, index: partition, generation, offset: from, leaderEpoch, credit: Number(creditLimit), sent: 0 });
+          readers.set(`${topicId}/${partition}`, {
+            topicId,
+            index: partition,
+            generation,
+            offset: from,
+            leaderEpoch,
+            credit: Number(creditLimit),
+            sent: 0,
+          });
         }
         for (const { topicId, partition, generation, creditLimit } of request.credit) {
           const reader = readers.get(`${topicId}/${partition}`);
@@ -353,10 +421,16 @@ export class FakeCluster {
     };
   }
 
-  #frame(reader: Reader & { topicId: string; index: number; leaderEpoch: number }, nodeId: number): FetchedPartition | undefined {
+  #frame(
+    reader: Reader & { topicId: string; index: number; leaderEpoch: number },
+    nodeId: number,
+  ): FetchedPartition | undefined {
     const { partition } = this.#find(reader.topicId, reader.index, nodeId, reader.leaderEpoch);
     if (reader.offset < partition.start || reader.offset > partition.end) {
-      throw new TributaryError('OFFSET_OUT_OF_RANGE', `Offset ${reader.offset} is not in ${partition.start} … ${partition.end}.`);
+      throw new TributaryError(
+        'OFFSET_OUT_OF_RANGE',
+        `Offset ${reader.offset} is not in ${partition.start} … ${partition.end}.`,
+      );
     }
     const chosen: Uint8Array[] = [];
     let bytes = 0;
@@ -378,7 +452,12 @@ export class FakeCluster {
     reader.sent += bytes;
     this.fetched += bytes;
     reader.offset = nextOffsetOf(last, 0);
-    return { ...emptyFrame(reader), highWatermark: partition.end, aborted: this.aborted, records: Buffer.concat(chosen) };
+    return {
+      ...emptyFrame(reader),
+      highWatermark: partition.end,
+      aborted: this.aborted,
+      records: Buffer.concat(chosen),
+    };
   }
 
   readonly #needs = new WeakMap<Reader, number>();
@@ -386,6 +465,13 @@ export class FakeCluster {
 
 const emptyFrame = (reader: { topicId: string; index: number; generation: number }): FetchedPartition => ({
   ...{ topicId: reader.topicId, partition: reader.index, generation: reader.generation, errorCode: 0 },
-  ...{ errorMessage: '', highWatermark: -1n, lastStableOffset: -1n, logStartOffset: -1n, localLogStartOffset: -1n, aborted: [] },
+  ...{
+    errorMessage: '',
+    highWatermark: -1n,
+    lastStableOffset: -1n,
+    logStartOffset: -1n,
+    localLogStartOffset: -1n,
+    aborted: [],
+  },
   ...{ records: new Uint8Array(0), leaderId: 0, leaderEpoch: 0, creditNeeded: 0n },
 });

@@ -6,7 +6,11 @@ import type { VirtualClock } from './virtual-clock.ts';
 export interface FakeServer {
   unary(path: string, request: unknown): unknown;
   /** @returns what to do with each message, and when the stream is over. */
-  stream(path: string, send: (message: unknown) => void, fail: (error: TributaryError) => void): { message(message: unknown): void; over(): void };
+  stream(
+    path: string,
+    send: (message: unknown) => void,
+    fail: (error: TributaryError) => void,
+  ): { message(message: unknown): void; over(): void };
 }
 
 /** Copies through bytes, as a network does. */
@@ -48,7 +52,8 @@ export class FakeNetwork implements Transport {
 
   /** Breaks every stream to the address: messages on their way are lost. */
   breakStreams(address?: string): void {
-    for (const stream of [...this.#streams]) if (address === undefined || stream.address === address) stream.break(lost(stream.address));
+    for (const stream of [...this.#streams])
+      if (address === undefined || stream.address === address) stream.break(lost(stream.address));
   }
 
   /** Streams that are open now go silent for good: the machine at the other end has vanished. */
@@ -76,7 +81,11 @@ export class FakeNetwork implements Transport {
     await this.clock.sleep(this.latencyMs, signal ?? new AbortController().signal);
   }
 
-  #stream<Request, Response>(address: string, method: StreamMethod<Request, Response>, signal: AbortSignal): Stream<Request, Response> {
+  #stream<Request, Response>(
+    address: string,
+    method: StreamMethod<Request, Response>,
+    signal: AbortSignal,
+  ): Stream<Request, Response> {
     const stream = new FakeStream<Request, Response>(this, address, method);
     const any = stream as unknown as FakeStream<unknown, unknown>;
     this.#streams.add(any);
@@ -87,7 +96,8 @@ export class FakeNetwork implements Transport {
   }
 }
 
-const lost = (address: string): TributaryError => new TributaryError('NETWORK_EXCEPTION', `the connection to ${address} broke`);
+const lost = (address: string): TributaryError =>
+  new TributaryError('NETWORK_EXCEPTION', `the connection to ${address} broke`);
 
 class FakeStream<Out, In> implements Stream<Out, In> {
   readonly address: string;

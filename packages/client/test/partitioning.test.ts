@@ -20,7 +20,8 @@ test("a key goes to the partition that Kafka's Java client sends it to", () => {
       assert.equal(partitionOfKey(key, Number(count)), partition, `key ${keyHex} of ${count}`);
       const text = key.toString('utf8');
       // A string stands for its UTF-8.
-      if (Buffer.from(text).equals(key)) assert.equal(partitionOfKey(text, Number(count)), partition, `text ${text} of ${count}`);
+      if (Buffer.from(text).equals(key))
+        assert.equal(partitionOfKey(text, Number(count)), partition, `text ${text} of ${count}`);
     }
   }
 });
@@ -30,16 +31,22 @@ const everywhere = (): boolean => true;
 test('without keys all partitions get as many bytes, but for a turn and a record, whatever the sizes', () => {
   const sizes = fc.array(fc.integer({ min: 1, max: 5_000 }), { minLength: 1, maxLength: 2_000 });
   fc.assert(
-    fc.property(sizes, fc.integer({ min: 1, max: 12 }), fc.nat(100), fc.integer({ min: 1, max: 3_000 }), (all, partitions, start, quota) => {
-      const sticky = new StickyEven(quota, start);
-      const bytes = Array.from({ length: partitions }, () => 0);
-      for (const size of all) {
-        const partition = sticky.choose(partitions, everywhere);
-        bytes[partition] = (bytes[partition] ?? 0) + size;
-        sticky.used(size);
-      }
-      assert.ok(Math.max(...bytes) - Math.min(...bytes) <= 2 * quota + 5_000, `bytes ${bytes.join(' ')}`);
-    }),
+    fc.property(
+      sizes,
+      fc.integer({ min: 1, max: 12 }),
+      fc.nat(100),
+      fc.integer({ min: 1, max: 3_000 }),
+      (all, partitions, start, quota) => {
+        const sticky = new StickyEven(quota, start);
+        const bytes = Array.from({ length: partitions }, () => 0);
+        for (const size of all) {
+          const partition = sticky.choose(partitions, everywhere);
+          bytes[partition] = (bytes[partition] ?? 0) + size;
+          sticky.used(size);
+        }
+        assert.ok(Math.max(...bytes) - Math.min(...bytes) <= 2 * quota + 5_000, `bytes ${bytes.join(' ')}`);
+      },
+    ),
   );
 });
 
@@ -57,16 +64,21 @@ test('a partition keeps its turn until its batch is full or its share used up', 
 
 test('partitions without a leader are passed over, unless none has one', () => {
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 8 }), fc.array(fc.nat(7)), fc.array(fc.integer({ min: 1, max: 4_000 }), { maxLength: 200 }), (partitions, down, sizes) => {
-      const available = (partition: number): boolean => !down.includes(partition);
-      const some = Array.from({ length: partitions }, (_, partition) => partition).some(available);
-      const sticky = new StickyEven(1_000, 3);
-      for (const size of sizes) {
-        const partition = sticky.choose(partitions, available);
-        assert.ok(partition >= 0 && partition < partitions);
-        assert.ok(!some || available(partition));
-        sticky.used(size);
-      }
-    }),
+    fc.property(
+      fc.integer({ min: 1, max: 8 }),
+      fc.array(fc.nat(7)),
+      fc.array(fc.integer({ min: 1, max: 4_000 }), { maxLength: 200 }),
+      (partitions, down, sizes) => {
+        const available = (partition: number): boolean => !down.includes(partition);
+        const some = Array.from({ length: partitions }, (_, partition) => partition).some(available);
+        const sticky = new StickyEven(1_000, 3);
+        for (const size of sizes) {
+          const partition = sticky.choose(partitions, available);
+          assert.ok(partition >= 0 && partition < partitions);
+          assert.ok(!some || available(partition));
+          sticky.used(size);
+        }
+      },
+    ),
   );
 });

@@ -13,12 +13,15 @@ const returns = <T>(serde: Serde<T>, arbitrary: fc.Arbitrary<T>) =>
   fc.assert(fc.property(arbitrary, (value) => assert.deepEqual(serde.deserialize(bytesOf(serde, value), 't'), value)));
 
 test('what a serializer writes its deserializer reads', () => {
-  returns(serializers.string, fc.string({ unit: 'grapheme' }));
+  returns(serializers.string, fc.string({ unit: 'binary' }));
   returns(serializers.bytes, fc.uint8Array());
   returns(serializers.int32, fc.integer());
   returns(serializers.int64, fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }));
   returns(serializers.float64, fc.double());
-  returns(serializers.json<unknown>(), fc.jsonValue({ noUnicodeString: false }).map((value) => JSON.parse(JSON.stringify(value)) as unknown));
+  returns(
+    serializers.json<unknown>(),
+    fc.jsonValue({ noUnicodeString: false }).map((value) => JSON.parse(JSON.stringify(value)) as unknown),
+  );
 });
 
 test("numbers are written as Kafka's serializers write them: big-endian", () => {

@@ -8,7 +8,7 @@ interface Timer {
 
 export class VirtualClock implements Clock {
   #now = 0;
-  #timers: Timer[] = [];
+  readonly #timers: Timer[] = [];
   #turning = false;
 
   monotonicMs(): number {

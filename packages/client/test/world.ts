@@ -24,7 +24,10 @@ export async function world(options: WorldOptions = {}): Promise<World> {
   const network = new FakeNetwork(clock, latencyMs);
   const cluster = new FakeCluster(network, brokers);
   const retries = { retryBackoffMs: 10, retryBackoffMsMax: 100 };
-  const client = await connectWith({ clock, random: seededRandom(1), transport: network }, { bootstrap: brokers, ...retries, ...connecting });
+  const client = await connectWith(
+    { clock, random: seededRandom(1), transport: network },
+    { bootstrap: brokers, ...retries, ...connecting },
+  );
   return {
     clock,
     network,
@@ -33,11 +36,4 @@ export async function world(options: WorldOptions = {}): Promise<World> {
     pass: async (ms) => await clock.sleep(ms, new AbortController().signal),
     [Symbol.asyncDispose]: async () => await client.close(),
   };
-}
-
-/** Settled or not, without waiting. */
-export async function settled(promise: PromiseLike<unknown>): Promise<boolean> {
-  const pending = Symbol('pending');
-  const first = await Promise.race([Promise.resolve(promise).catch(() => undefined), Promise.resolve(pending)]);
-  return first !== pending;
 }
