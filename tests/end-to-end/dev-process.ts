@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 const root = path.dirname(path.dirname(import.meta.dirname));
-const main = path.join(root, 'packages', 'cli', 'src', 'main.ts');
+export const main = path.join(root, 'packages', 'cli', 'src', 'main.ts');
 /** Compiled sources are kept between the many processes of these tests. */
 const compileCache = path.join(root, 'node_modules', '.cache', 'node-compile');
 /** Metrics and health are served so far above the gRPC port. */
