@@ -95,7 +95,7 @@ export class Accumulator implements Disposable {
     this.#buffered -= batch.charged;
     const { fate, count } = batch;
     // What the network may still be reading is left to the garbage collector.
-    if (!unanswered) this.#pool.give(batch.builder);
+    if (!unanswered && !batch.brokeOff) this.#pool.give(batch.builder);
     if (outcome.kind === 'failed') this.#outstanding.failed(fate, count, outcome.error);
     fate.settle(outcome);
   }

@@ -36,6 +36,8 @@ export class ProducerBatch {
   flying = false;
   /** Some sending of it ended without a word on whether it was appended. */
   inDoubt = false;
+  /** A connection broke with it on the way: the network may still be reading its bytes, which are sent from where they are. */
+  brokeOff = false;
   lastError: TributaryError | undefined;
   #bytes: Uint8Array | undefined;
 

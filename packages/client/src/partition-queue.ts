@@ -192,6 +192,7 @@ export class PartitionQueue {
       if (!batch.flying) continue;
       batch.flying = false;
       batch.inDoubt = true;
+      batch.brokeOff = true;
       batch.lastError = error;
       this.#recovering = true;
     }

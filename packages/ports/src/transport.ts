@@ -2,6 +2,11 @@
 /** gRPC's shapes without gRPC: unary calls and bidirectional streams of typed messages. */
 export interface Codec<T> {
   encode(message: T): Uint8Array;
+  /**
+   * The same bytes in pieces; large ones are the message's own memory, which must not change until the other side has them. Absent where no message is
+   * large enough to gain from it.
+   */
+  pieces?(message: T): readonly Uint8Array[];
   /** What comes back may alias `bytes`, which the receiver then owns. */
   decode(bytes: Uint8Array): T;
 }

@@ -32,6 +32,22 @@ import {
 const pooledMax = 4096;
 const noBytes = new Uint8Array(0);
 
+/** Records of so many bytes are sent from where they are: a copy would cost more than one more piece to write. */
+const insetMin = 4096;
+
+function pieces(length: number, records: number, write: (to: ProtobufWriter) => void): readonly Uint8Array[] {
+  const to = new ProtobufWriter(Buffer.allocUnsafe(length - records), insetMin);
+  write(to);
+  return to.pieces;
+}
+
+/** Bytes of records that {@link pieces} does not copy. */
+function insetBytes(entries: readonly { readonly records: Uint8Array }[]): number {
+  let bytes = 0;
+  for (const { records } of entries) if (records.length >= insetMin) bytes += records.length;
+  return bytes;
+}
+
 function encoded(length: number, write: (to: ProtobufWriter) => void): Uint8Array {
   const into = length <= pooledMax ? Buffer.allocUnsafe(length) : Buffer.allocUnsafeSlow(length);
   write(new ProtobufWriter(into));
@@ -40,27 +56,35 @@ function encoded(length: number, write: (to: ProtobufWriter) => void): Uint8Arra
 
 export const produceRequestCodec: Codec<ProduceRequest> = {
   encode: (message) => {
-    // The first message of a stream has a context, the many that follow have none.
-    const context = message.context === undefined ? noBytes : RequestContext.encode(message.context).finish();
-    const contextSize = message.context === undefined ? 0 : lengthDelimitedSize(context.length);
-    return encoded(contextSize + produceRequestSize(message), (to) => {
-      if (message.context !== undefined) {
-        to.lengthPrefix(10, context.length);
-        to.raw(context);
-      }
-      writeProduceRequest(message, to);
-    });
+    const context = contextOf(message);
+    return encoded(produceRequestSize(message, context), (to) => writeProduceRequest(message, context, to));
+  },
+  pieces: (message) => {
+    const context = contextOf(message);
+    return pieces(produceRequestSize(message, context), insetBytes(message.batches), (to) =>
+      writeProduceRequest(message, context, to),
+    );
   },
   decode: (bytes) => readProduceRequest(new ProtobufReader(bytes)),
 };
 
-function produceRequestSize(message: ProduceRequest): number {
-  let size = int32Size(message.acks) + int32Size(message.timeoutMs) + stringSize(message.transactionalId);
+/** The first message of a stream has a context, the many that follow have none. */
+function contextOf({ context }: ProduceRequest): Uint8Array | undefined {
+  return context === undefined ? undefined : RequestContext.encode(context).finish();
+}
+
+function produceRequestSize(message: ProduceRequest, context: Uint8Array | undefined): number {
+  let size = context === undefined ? 0 : lengthDelimitedSize(context.length);
+  size += int32Size(message.acks) + int32Size(message.timeoutMs) + stringSize(message.transactionalId);
   for (const batch of message.batches) size += lengthDelimitedSize(produceBatchSize(batch));
   return size;
 }
 
-function writeProduceRequest(message: ProduceRequest, to: ProtobufWriter): void {
+function writeProduceRequest(message: ProduceRequest, context: Uint8Array | undefined, to: ProtobufWriter): void {
+  if (context !== undefined) {
+    to.lengthPrefix(10, context.length);
+    to.raw(context);
+  }
   to.int32(16, message.acks);
   to.int32(24, message.timeoutMs);
   to.string(34, message.transactionalId);
@@ -247,17 +271,9 @@ function readProduceResult(from: ProtobufReader): ProduceResult {
 }
 
 export const fetchResponseCodec: Codec<FetchResponse> = {
-  encode: (message) => {
-    let size = int32Size(message.throttleMs);
-    for (const partition of message.partitions) size += lengthDelimitedSize(fetchedPartitionSize(partition));
-    return encoded(size, (to) => {
-      to.int32(8, message.throttleMs);
-      for (const partition of message.partitions) {
-        to.lengthPrefix(18, fetchedPartitionSize(partition));
-        writeFetchedPartition(partition, to);
-      }
-    });
-  },
+  encode: (message) => encoded(fetchResponseSize(message), (to) => writeFetchResponse(message, to)),
+  pieces: (message) =>
+    pieces(fetchResponseSize(message), insetBytes(message.partitions), (to) => writeFetchResponse(message, to)),
   decode: (bytes) => {
     const from = new ProtobufReader(bytes);
     const message: FetchResponse = { throttleMs: 0, partitions: [] };
@@ -270,6 +286,20 @@ export const fetchResponseCodec: Codec<FetchResponse> = {
     return message;
   },
 };
+
+function fetchResponseSize(message: FetchResponse): number {
+  let size = int32Size(message.throttleMs);
+  for (const partition of message.partitions) size += lengthDelimitedSize(fetchedPartitionSize(partition));
+  return size;
+}
+
+function writeFetchResponse(message: FetchResponse, to: ProtobufWriter): void {
+  to.int32(8, message.throttleMs);
+  for (const partition of message.partitions) {
+    to.lengthPrefix(18, fetchedPartitionSize(partition));
+    writeFetchedPartition(partition, to);
+  }
+}
 
 function fetchedPartitionSize(partition: FetchedPartition): number {
   let size =

@@ -61,12 +61,34 @@ function isShortAscii(value: string): boolean {
   return true;
 }
 
+/** Where a large field stands between the bytes that are written. */
+interface Inset {
+  readonly at: number;
+  readonly value: Uint8Array;
+}
+
 export class ProtobufWriter {
   readonly #into: Buffer;
+  readonly #insetMin: number;
+  readonly #insets: Inset[] = [];
   #at = 0;
 
-  constructor(into: Buffer) {
+  /** @param insetMin `bytes` fields of this length and above are not copied but stand between the pieces. */
+  constructor(into: Buffer, insetMin = Number.POSITIVE_INFINITY) {
     this.#into = into;
+    this.#insetMin = insetMin;
+  }
+
+  /** What was written, and between it the fields that were not copied, in order. */
+  get pieces(): readonly Uint8Array[] {
+    const pieces: Uint8Array[] = [];
+    let from = 0;
+    for (const { at, value } of this.#insets) {
+      pieces.push(this.#into.subarray(from, at), value);
+      from = at;
+    }
+    if (from < this.#at) pieces.push(this.#into.subarray(from, this.#at));
+    return pieces;
   }
 
   get position(): number {
@@ -116,7 +138,8 @@ export class ProtobufWriter {
   bytes(tag: number, value: Uint8Array): void {
     if (value.length === 0) return;
     this.lengthPrefix(tag, value.length);
-    this.raw(value);
+    if (value.length >= this.#insetMin) this.#insets.push({ at: this.#at, value });
+    else this.raw(value);
   }
 
   /** What follows has `length` bytes. */

@@ -106,6 +106,22 @@ const cases = [
   { name: 'FetchResponse', arbitrary: fetchResponse, codec: fetchResponseCodec, generated: FetchResponse },
 ] as const;
 
+it('large records are sent from where they are, small ones are copied', () => {
+  const large = new Uint8Array(10_000);
+  const small = new Uint8Array(10);
+  const batch = { correlationId: 1, topicId: 'a', partition: 0, leaderEpoch: 1 };
+  const batches = [large, small].map((records) => ({ ...batch, records }));
+  const pieces = produceRequestCodec.pieces?.({
+    context: undefined,
+    acks: 3,
+    timeoutMs: 1,
+    transactionalId: '',
+    batches,
+  });
+  assert.equal(pieces?.length, 3);
+  assert.equal(pieces?.[1], large);
+});
+
 for (const { name, ...rest } of cases) {
   const { arbitrary, codec, generated } = rest as unknown as {
     arbitrary: fc.Arbitrary<object>;
@@ -117,6 +133,18 @@ for (const { name, ...rest } of cases) {
       fc.assert(
         fc.property(arbitrary, (message) => {
           assert.deepEqual(Buffer.from(codec.encode(message)), Buffer.from(generated.encode(message).finish()));
+        }),
+        { numRuns: 500 },
+      );
+    });
+
+    it('has the same bytes in pieces, the large ones without a copy', () => {
+      fc.assert(
+        fc.property(arbitrary, (message) => {
+          assert.deepEqual(
+            Buffer.concat(codec.pieces?.(message) ?? [codec.encode(message)]),
+            Buffer.from(codec.encode(message)),
+          );
         }),
         { numRuns: 500 },
       );

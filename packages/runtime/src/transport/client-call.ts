@@ -65,7 +65,7 @@ export class ClientCall<Out, In> implements Stream<Out, In> {
   }
 
   send(message: Out): void {
-    if (this.#outbox.open) this.#outbox.send(this.#request.encode(message));
+    if (this.#outbox.open) this.#outbox.send(this.#request, message);
   }
 
   get queuedBytes(): number {

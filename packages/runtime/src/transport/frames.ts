@@ -6,22 +6,28 @@ const headerLength = 5;
 const compressedFlag = 1;
 
 /**
- * Writes one message. A small one is copied behind its header; a large one follows it as it stands, without a copy.
- * @param message of at most `limits.messageBytesMax`: see {@link checkSize}.
+ * Writes one message. Small pieces are copied behind its header; large ones follow as they stand, without a copy.
+ * @param pieces of the message, in order.
+ * @param length of them all, at most `limits.messageBytesMax`: see {@link checkSize}.
  * @param written called once the network took it, or never will.
  */
-export function writeFrame(to: Writable, message: Uint8Array, written: () => void): void {
-  if (message.length <= limits.frameCopied) {
-    const frame = Buffer.allocUnsafe(headerLength + message.length);
-    writeHeader(frame, message.length);
-    frame.set(message, headerLength);
-    to.write(frame, written);
+export function writeFrame(to: Writable, pieces: readonly Uint8Array[], length: number, written: () => void): void {
+  const [first] = pieces;
+  const copied = first !== undefined && first.length <= limits.frameCopied ? first.length : 0;
+  const head = Buffer.allocUnsafe(headerLength + copied);
+  writeHeader(head, length);
+  if (first !== undefined && copied > 0) head.set(first, headerLength);
+  const rest = copied > 0 ? pieces.slice(1) : pieces;
+  const last = rest.length - 1;
+  if (last < 0 || length === 0) {
+    to.write(head, written);
     return;
   }
-  const header = Buffer.allocUnsafe(headerLength);
-  writeHeader(header, message.length);
-  to.write(header);
-  to.write(message, written);
+  to.write(head);
+  for (const [index, piece] of rest.entries()) {
+    if (index === last) to.write(piece, written);
+    else to.write(piece);
+  }
 }
 
 function writeHeader(into: Buffer, length: number): void {

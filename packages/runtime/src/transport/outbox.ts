@@ -1,12 +1,13 @@
 import type { Http2Stream } from 'node:http2';
 import { limits } from '@tributary/model';
+import type { Codec } from '@tributary/ports';
 import { checkSize, writeFrame } from './frames.ts';
 
 /** What is on its way out of one stream. Messages sent in one turn of the event loop go to the network together. */
 export class Outbox {
   #stream: Http2Stream | undefined;
   /** Sent before there was a connection. */
-  #early: Uint8Array[] = [];
+  #early: (readonly Uint8Array[])[] = [];
   #bytes = 0;
   #corked = false;
   #state: 'open' | 'ended' | 'closed' = 'open';
@@ -25,17 +26,19 @@ export class Outbox {
     this.#stream = stream;
     const early = this.#early;
     this.#early = [];
-    for (const message of early) this.#write(stream, message);
+    for (const pieces of early) this.#write(stream, pieces, total(pieces));
     if (this.#state === 'ended') stream.end();
   }
 
   /** @throws TributaryError MESSAGE_TOO_LARGE: nothing was sent, the stream goes on. */
-  send(message: Uint8Array): void {
+  send<T>(codec: Codec<T>, message: T): void {
     if (this.#state !== 'open') return;
-    checkSize(message.length);
-    this.#bytes += message.length;
-    if (this.#stream === undefined) this.#early.push(message);
-    else this.#write(this.#stream, message);
+    const pieces = codec.pieces?.(message) ?? [codec.encode(message)];
+    const length = total(pieces);
+    checkSize(length);
+    this.#bytes += length;
+    if (this.#stream === undefined) this.#early.push(pieces);
+    else this.#write(this.#stream, pieces, length);
   }
 
   /** Resolves when less than `limits.streamQueue` is on its way, or nothing will be any more. */
@@ -63,7 +66,7 @@ export class Outbox {
     this.#wake();
   }
 
-  #write(stream: Http2Stream, message: Uint8Array): void {
+  #write(stream: Http2Stream, pieces: readonly Uint8Array[], length: number): void {
     if (!this.#corked) {
       this.#corked = true;
       stream.cork();
@@ -72,7 +75,7 @@ export class Outbox {
         stream.uncork();
       });
     }
-    writeFrame(stream, message, () => this.#written(message.length));
+    writeFrame(stream, pieces, length, () => this.#written(length));
   }
 
   #written(bytes: number): void {
@@ -87,4 +90,10 @@ export class Outbox {
     this.#waiters = [];
     for (const wake of waiters) wake();
   }
+}
+
+function total(pieces: readonly Uint8Array[]): number {
+  let length = 0;
+  for (const piece of pieces) length += piece.length;
+  return length;
 }

@@ -74,7 +74,7 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
   send(message: Out): void {
     if (this.#over || !this.#outbox.open) return;
     if (!this.#http2.headersSent) this.#respond();
-    this.#outbox.send(this.#response.encode(message));
+    this.#outbox.send(this.#response, message);
   }
 
   get queuedBytes(): number {
