@@ -28,7 +28,8 @@ describe('bad input to a running cluster', () => {
   });
   after(async () => await dev[Symbol.asyncDispose]());
 
-  const read = async (topic: string): Promise<string> => (await dev.ok(['consume', topic, '--from-beginning', '--exit-at-end'])).toString();
+  const read = async (topic: string): Promise<string> =>
+    (await dev.ok(['consume', topic, '--from-beginning', '--exit-at-end'])).toString();
 
   const unknownTopic = [
     ['produce', 'absent'],
@@ -47,27 +48,44 @@ describe('bad input to a running cluster', () => {
 
   test('an unknown topic is not created by producing to it, and the error says how to create it', async () => {
     refused(await dev.run(['produce', 'absent'], { input: 'a\n' }), /tributary topic create absent/);
-    assert.deepEqual(JSON.parse((await dev.ok(['topic', 'list', '--output', 'json'])).toString()).map(({ name }: { name: string }) => name), ['good']);
+    assert.deepEqual(
+      JSON.parse((await dev.ok(['topic', 'list', '--output', 'json'])).toString()).map(
+        ({ name }: { name: string }) => name,
+      ),
+      ['good'],
+    );
   });
 
   for (const command of ['produce', 'consume']) {
     test(`${command}: a partition that does not exist is named, with those that do`, async () => {
-      refused(await dev.run([command, 'good', '--partition', '2'], { input: 'a\n' }), /"good" has no partition 2: its partitions are 0 to 1/);
+      refused(
+        await dev.run([command, 'good', '--partition', '2'], { input: 'a\n' }),
+        /"good" has no partition 2: its partitions are 0 to 1/,
+      );
     });
   }
 
   test('an offset that is not in the log is named, with the range that is', async () => {
-    refused(await dev.run(['consume', 'good', '--partition', '0', '--offset', '9']), /no offset 9: it has none, the next one will be 0/);
+    refused(
+      await dev.run(['consume', 'good', '--partition', '0', '--offset', '9']),
+      /no offset 9: it has none, the next one will be 0/,
+    );
     refused(await dev.run(['consume', 'good', '--offset', '0']), /2 partitions: --offset needs --partition/, 2);
   });
 
   test('a line over max.message.bytes is named with both sizes; those before it are acknowledged, it and those after it are not sent', async () => {
     await dev.ok(['topic', 'create', 'small', '--config', 'max.message.bytes=1000']);
     const input = `one\ntwo\n${'x'.repeat(2_000)}\nfour\n`;
-    refused(await dev.run(['produce', 'small'], { input }), /Line 3 of standard input has 2,000 bytes, at most 939 .* 2 of 2 records sent were acknowledged/);
+    refused(
+      await dev.run(['produce', 'small'], { input }),
+      /Line 3 of standard input has 2,000 bytes, at most 939 .* 2 of 2 records sent were acknowledged/,
+    );
     assert.equal(await read('small'), 'one\ntwo\n');
     writeFileSync(dev.file('nearly'), `five\n${'y'.repeat(935)}\n`);
-    refused(await dev.run(['produce', 'small', '--file', dev.file('nearly')]), /Line 2 of ".*nearly" cannot be sent: .*9\d\d.* 939/);
+    refused(
+      await dev.run(['produce', 'small', '--file', dev.file('nearly')]),
+      /Line 2 of ".*nearly" cannot be sent: .*9\d\d.* 939/,
+    );
     assert.equal(await read('small'), 'one\ntwo\nfive\n');
   });
 
@@ -76,8 +94,11 @@ describe('bad input to a running cluster', () => {
     const chunk = Buffer.alloc(1024 * 1024, 'x');
     const { stdin } = child;
     assert.ok(stdin !== null);
-    for (let sent = 0; sent < 64; sent++) if (!stdin.write(chunk)) await Promise.race([new Promise((resolve) => stdin.once('drain', resolve)), ended]);
-    const memory = /VmHWM:\s+(\d+) kB/.exec(existsSync(`/proc/${child.pid}/status`) ? readFileSync(`/proc/${child.pid}/status`, 'utf8') : '')?.[1];
+    for (let sent = 0; sent < 64; sent++)
+      if (!stdin.write(chunk)) await Promise.race([new Promise((resolve) => stdin.once('drain', resolve)), ended]);
+    const memory = /VmHWM:\s+(\d+) kB/.exec(
+      existsSync(`/proc/${child.pid}/status`) ? readFileSync(`/proc/${child.pid}/status`, 'utf8') : '',
+    )?.[1];
     stdin.end();
     refused(await ended, /Line 1 of standard input has 67,108,864 bytes, at most 1,048,527/);
     if (memory !== undefined) assert.ok(Number(memory) < 300 * 1024, `at most ${memory} kB were used`);
@@ -85,7 +106,10 @@ describe('bad input to a running cluster', () => {
 
   test('a line without the key separator is named; those before it are acknowledged', async () => {
     await dev.ok(['topic', 'create', 'separated']);
-    refused(await dev.run(['produce', 'separated', '--key-separator', ':'], { input: 'k:v\nno key\n' }), /Line 2 of standard input has no key: ":" .*1 of 1 record sent was acknowledged/);
+    refused(
+      await dev.run(['produce', 'separated', '--key-separator', ':'], { input: 'k:v\nno key\n' }),
+      /Line 2 of standard input has no key: ":" .*1 of 1 record sent was acknowledged/,
+    );
     assert.equal(await read('separated'), 'v\n');
   });
 
@@ -93,8 +117,14 @@ describe('bad input to a running cluster', () => {
     refused(await dev.run(['topic', 'create', 'a b']), /Bad topic name "a b": only letters, digits/);
     refused(await dev.run(['topic', 'create', 'x'.repeat(250)]), /250 characters, at most 249/);
     refused(await dev.run(['topic', 'create', 'good']), /"good" exists already/);
-    refused(await dev.run(['topic', 'create', 'new', '--config', 'retention.mss=1']), /Unknown topic config "retention\.mss"; the nearest known one is "retention\.ms"/);
-    refused(await dev.run(['topic', 'create', 'new', '--config', 'retention.ms=soon']), /Bad value "soon" for topic config retention\.ms: allowed is/);
+    refused(
+      await dev.run(['topic', 'create', 'new', '--config', 'retention.mss=1']),
+      /Unknown topic config "retention\.mss"; the nearest known one is "retention\.ms"/,
+    );
+    refused(
+      await dev.run(['topic', 'create', 'new', '--config', 'retention.ms=soon']),
+      /Bad value "soon" for topic config retention\.ms: allowed is/,
+    );
     refused(await dev.run(['topic', 'create', 'new', '--replication-factor', '3']), /3/);
     refused(await dev.run(['topic', 'create', 'new', '--partitions', '1000000']), /1,?000,?000/);
     refused(await dev.run(['topic', 'describe', 'new']), /"new"/);
@@ -140,7 +170,10 @@ describe('bad input to a running cluster', () => {
     assert.match(stdout, /^\{"topic":"cut","partition":0,"offset":0,.*\}\ncode 141\n$/);
     assert.equal(stderr, '');
     const there = await read('cut');
-    assert.ok(there.startsWith('line 0\n') && readFileSync(dev.file('many'), 'utf8').startsWith(there), 'what is there is the beginning of the input');
+    assert.ok(
+      there.startsWith('line 0\n') && readFileSync(dev.file('many'), 'utf8').startsWith(there),
+      'what is there is the beginning of the input',
+    );
   });
 
   test('options that make no sense are named with what is allowed, and the code is 2', async () => {
@@ -166,21 +199,37 @@ describe('bad input to a running cluster', () => {
 describe('nobody there', () => {
   test('nothing listening at the bootstrap address is said within seconds, with the address', async () => {
     const port = await freePort();
-    for (const args of [['topic', 'list'], ['produce', 'a'], ['consume', 'a']]) {
-      refused(await tributary([...args, '--bootstrap', `127.0.0.1:${port}`], { timeoutMs: 15_000 }), new RegExp(`127\\.0\\.0\\.1:${port}.*tributary dev`));
+    for (const args of [
+      ['topic', 'list'],
+      ['produce', 'a'],
+      ['consume', 'a'],
+    ]) {
+      refused(
+        await tributary([...args, '--bootstrap', `127.0.0.1:${port}`], { timeoutMs: 15_000 }),
+        new RegExp(`127\\.0\\.0\\.1:${port}.*tributary dev`),
+      );
     }
   });
 
   test('a bootstrap address that is none is named', async () => {
-    for (const address of ['nonsense', 'localhost:', 'localhost:99999', '']) refused(await tributary(['topic', 'list', '--bootstrap', address]), /host:port/);
+    for (const address of ['nonsense', 'localhost:', 'localhost:99999', ''])
+      refused(await tributary(['topic', 'list', '--bootstrap', address]), /host:port/);
   });
 
   test('something else that listens there is told from a broker', async () => {
-    await using server = createServer((socket) => socket.on('error', () => undefined).resume().end('HTTP/1.1 400 Bad Request\r\n\r\n'));
+    await using server = createServer((socket) =>
+      socket
+        .on('error', () => undefined)
+        .resume()
+        .end('HTTP/1.1 400 Bad Request\r\n\r\n'),
+    );
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
     const address = server.address();
     assert.ok(typeof address === 'object' && address !== null);
-    refused(await tributary(['topic', 'list', '--bootstrap', `127.0.0.1:${address.port}`], { timeoutMs: 15_000 }), new RegExp(`127\\.0\\.0\\.1:${address.port}`));
+    refused(
+      await tributary(['topic', 'list', '--bootstrap', `127.0.0.1:${address.port}`], { timeoutMs: 15_000 }),
+      new RegExp(`127\\.0\\.0\\.1:${address.port}`),
+    );
   });
 });
 
@@ -194,13 +243,22 @@ describe('tributary dev that cannot start', () => {
   after(async () => await dev[Symbol.asyncDispose]());
 
   const tryDev = async (port: number, folder: string, ...more: string[]): Promise<Ended> => {
-    const ended = await tributary(['dev', '--port', String(port), '--data-dir', folder, ...more], { timeoutMs: 20_000 });
+    const ended = await tributary(['dev', '--port', String(port), '--data-dir', folder, ...more], {
+      timeoutMs: 20_000,
+    });
     // Its log goes to standard error as well; what it has to say to the user is the last line.
     const last = ended.stderr.trimEnd().split('\n').at(-1) ?? '';
-    assert.ok(ended.stderr.trimEnd().split('\n').every((line) => line === last || line.startsWith('{')), ended.stderr);
+    assert.ok(
+      ended.stderr
+        .trimEnd()
+        .split('\n')
+        .every((line) => line === last || line.startsWith('{')),
+      ended.stderr,
+    );
     return { ...ended, stderr: `${last}\n` };
   };
-  const kept = async (): Promise<void> => assert.equal((await dev.ok(['consume', 'kept', '--from-beginning', '--exit-at-end'])).toString(), 'kept\n');
+  const kept = async (): Promise<void> =>
+    assert.equal((await dev.ok(['consume', 'kept', '--from-beginning', '--exit-at-end'])).toString(), 'kept\n');
 
   test('the port is in use: it is named', async () => {
     refused(await tryDev(dev.port, dev.file('other')), new RegExp(`127\\.0\\.0\\.1:${dev.port}: the port is in use`));
@@ -208,7 +266,10 @@ describe('tributary dev that cannot start', () => {
   });
 
   test('the HTTP port is in use: it is named', async () => {
-    refused(await tryDev(await freePort(), dev.file('third'), '--http-port', String(dev.port)), new RegExp(`127\\.0\\.0\\.1:${dev.port}: the port is in use`));
+    refused(
+      await tryDev(await freePort(), dev.file('third'), '--http-port', String(dev.port)),
+      new RegExp(`127\\.0\\.0\\.1:${dev.port}: the port is in use`),
+    );
     await kept();
   });
 
@@ -235,15 +296,21 @@ describe('tributary dev that cannot start', () => {
     const text = readFileSync(meta, 'utf8').replace(/("formatVersion":\s*)\d+/, '$1999');
     assert.match(text, /999/);
     writeFileSync(meta, text);
-    const before = readdirSync(dev.file('newer'), { recursive: true }).toSorted();
+    const names = (): string[] =>
+      readdirSync(dev.file('newer'), { recursive: true })
+        .map(String)
+        .toSorted((a, b) => (a < b ? -1 : 1));
+    const before = names();
     refused(await tryDev(await freePort(), dev.file('newer')), /newer.*999/);
     assert.equal(readFileSync(meta, 'utf8'), text);
-    assert.deepEqual(readdirSync(dev.file('newer'), { recursive: true }).toSorted(), before);
+    assert.deepEqual(names(), before);
   });
 
   test('bytes that rotted on the disk are an error that names the place, not another record', async () => {
     await dev.stop();
-    const log = readdirSync(dev.dataDirectory, { recursive: true }).map(String).find((name) => name.endsWith('.log'));
+    const log = readdirSync(dev.dataDirectory, { recursive: true })
+      .map(String)
+      .find((name) => name.endsWith('.log'));
     assert.ok(log !== undefined);
     const file = path.join(dev.dataDirectory, log);
     const bytes = readFileSync(file);
@@ -256,8 +323,15 @@ describe('tributary dev that cannot start', () => {
   });
 });
 
-async function shell(script: string, dev: DevProcess, ...more: readonly string[]): Promise<{ stdout: string; stderr: string }> {
-  const child = spawn('bash', ['-c', script, process.execPath, main, ...more], { env: { ...process.env, TRIBUTARY_BOOTSTRAP: dev.bootstrap }, stdio: ['ignore', 'pipe', 'pipe'] });
+async function shell(
+  script: string,
+  dev: DevProcess,
+  ...more: readonly string[]
+): Promise<{ stdout: string; stderr: string }> {
+  const child = spawn('bash', ['-c', script, process.execPath, main, ...more], {
+    env: { ...process.env, TRIBUTARY_BOOTSTRAP: dev.bootstrap },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let stdout = '';
   let stderr = '';
   child.stdout.on('data', (chunk) => (stdout += chunk));

@@ -12,15 +12,37 @@ describe('the tributary command', () => {
   });
   after(async () => await dev[Symbol.asyncDispose]());
 
-  const json = async (args: readonly string[]): Promise<unknown> => JSON.parse((await dev.ok([...args, '--output', 'json'])).toString());
-  const text = async (args: readonly string[], input = ''): Promise<string> => (await dev.ok(args, { input })).toString();
-  const all = (topic: string, ...more: string[]): string[] => ['consume', topic, '--from-beginning', '--exit-at-end', ...more];
+  const json = async (args: readonly string[]): Promise<unknown> =>
+    JSON.parse((await dev.ok([...args, '--output', 'json'])).toString());
+  const text = async (args: readonly string[], input = ''): Promise<string> =>
+    (await dev.ok(args, { input })).toString();
+  const all = (topic: string, ...more: string[]): string[] => [
+    'consume',
+    topic,
+    '--from-beginning',
+    '--exit-at-end',
+    ...more,
+  ];
 
   test('topics are created with what was asked for, listed, described, and gone once deleted', async () => {
-    const created = await json(['topic', 'create', 'first', '--partitions', '3', '--config', 'retention.ms=1000', '--config', 'flush.policy=async']);
+    const created = await json([
+      'topic',
+      'create',
+      'first',
+      '--partitions',
+      '3',
+      '--config',
+      'retention.ms=1000',
+      '--config',
+      'flush.policy=async',
+    ]);
     assert.equal((created as { partitions: number }).partitions, 3);
-    assert.match(await text(['topic', 'create', 'second']), /^Created topic second with 1 partition, replication factor 1\.\n$/);
-    const names = async (): Promise<string[]> => ((await json(['topic', 'list'])) as { name: string }[]).map(({ name }) => name);
+    assert.match(
+      await text(['topic', 'create', 'second']),
+      /^Created topic second with 1 partition, replication factor 1\.\n$/,
+    );
+    const names = async (): Promise<string[]> =>
+      ((await json(['topic', 'list'])) as { name: string }[]).map(({ name }) => name);
     assert.deepEqual(await names(), ['first', 'second']);
     assert.match(await text(['topic', 'list']), /^first +3 +1 /m);
     const described = (await json(['topic', 'describe', 'first'])) as {
@@ -28,7 +50,10 @@ describe('the tributary command', () => {
       partitionDescriptions: { leader: number; isr: number[] }[];
     };
     assert.deepEqual(
-      described.configs.filter(({ source }) => source === 'topic').map(({ name, value }) => `${name}=${value}`).toSorted(),
+      described.configs
+        .filter(({ source }) => source === 'topic')
+        .map(({ name, value }) => `${name}=${value}`)
+        .toSorted(),
       ['flush.policy=async', 'retention.ms=1000'],
     );
     assert.equal(described.partitionDescriptions.length, 3);
@@ -40,7 +65,11 @@ describe('the tributary command', () => {
 
   test('every line is a record, byte for byte: empty ones, carriage returns, bytes that are no text, a last line without its newline', async () => {
     await dev.ok(['topic', 'create', 'bytes']);
-    const input = Buffer.concat([Buffer.from('a\n\n b \r\n\t\0\n'), Buffer.from([0xff, 0xfe, 0x0a, 0xc3, 0x28, 0x0a]), Buffer.from('last')]);
+    const input = Buffer.concat([
+      Buffer.from('a\n\n b \r\n\t\0\n'),
+      Buffer.from([0xff, 0xfe, 0x0a, 0xc3, 0x28, 0x0a]),
+      Buffer.from('last'),
+    ]);
     const summary = await dev.ok(['produce', 'bytes'], { input });
     assert.match(summary.toString(), /^7 records, \d+ B in [\d.]+ s \(.*\), acknowledged by all in-sync replicas\.\n$/);
     assert.deepEqual(await dev.ok(all('bytes')), Buffer.concat([input, Buffer.from('\n')]));
@@ -66,7 +95,10 @@ describe('the tributary command', () => {
   test('keys choose the partition, headers and keys show in every format, --partition wins', async () => {
     await dev.ok(['topic', 'create', 'keyed', '--partitions', '4']);
     await dev.ok(['produce', 'keyed', '--key-separator', '\\t'], { input: 'k\tone\nk\ttwo\twith tab\n\tempty key\n' });
-    const records = (await text(all('keyed', '--format', 'json'))).trimEnd().split('\n').map((line) => JSON.parse(line));
+    const records = (await text(all('keyed', '--format', 'json')))
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
     const [one, two] = records.filter(({ key }) => key === 'k');
     assert.deepEqual([one.value, two.value], ['one', 'two\twith tab']);
     assert.equal(one.partition, two.partition);
@@ -74,7 +106,10 @@ describe('the tributary command', () => {
     assert.ok(Math.abs(Date.now() - one.timestamp) < 60_000);
     assert.equal(records.find(({ value }) => value === 'empty key').key, '', 'an empty key is a key');
     await dev.ok(['produce', 'keyed', '--partition', '3', '--key-separator', ':'], { input: 'k:three\n' });
-    assert.match(await text(all('keyed', '--partition', '3', '--format', '%t|%p|%k|%v|%h|%%|\\x41\\n')), /^keyed\|3\|k\|three\|\|%\|A$/m);
+    assert.match(
+      await text(all('keyed', '--partition', '3', '--format', '%t|%p|%k|%v|%h|%%|\\x41\\n')),
+      /^keyed\|3\|k\|three\|\|%\|A$/m,
+    );
   });
 
   test('what is no UTF-8 is shown in base64, what is absent as null', async () => {
@@ -87,14 +122,28 @@ describe('the tributary command', () => {
   test('with --output json each acknowledged record is a line with its place', async () => {
     await dev.ok(['topic', 'create', 'places']);
     const output = await dev.ok(['produce', 'places', '--output', 'json'], { input: 'a\nb\nc\n' });
-    const lines = output.toString().trimEnd().split('\n').map((line) => JSON.parse(line));
-    assert.deepEqual(lines.map(({ topic, partition, offset }) => `${topic}/${partition}/${offset}`), ['places/0/0', 'places/0/1', 'places/0/2']);
+    const lines = output
+      .toString()
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    assert.deepEqual(
+      lines.map(({ topic, partition, offset }) => `${topic}/${partition}/${offset}`),
+      ['places/0/0', 'places/0/1', 'places/0/2'],
+    );
     assert.ok(lines.every(({ timestamp }) => Math.abs(Date.now() - timestamp) < 60_000));
   });
 
   test('acks, batch size, linger and each compression end in the same records', async () => {
     await dev.ok(['topic', 'create', 'ways']);
-    const ways = [['--acks', '0'], ['--acks', '1'], ['--acks', 'all'], ['--batch-size', '10'], ['--linger', '20'], ...['gzip', 'snappy', 'lz4', 'zstd'].map((each) => ['--compression', each])];
+    const ways = [
+      ['--acks', '0'],
+      ['--acks', '1'],
+      ['--acks', 'all'],
+      ['--batch-size', '10'],
+      ['--linger', '20'],
+      ...['gzip', 'snappy', 'lz4', 'zstd'].map((each) => ['--compression', each]),
+    ];
     for (const way of ways) await dev.ok(['produce', 'ways', ...way], { input: `${way.join(' ')}\n` });
     assert.equal(await text(all('ways')), ways.map((way) => `${way.join(' ')}\n`).join(''));
   });
@@ -102,9 +151,16 @@ describe('the tributary command', () => {
   test('--offset, --max-messages and the end of the log bound what is read', async () => {
     await dev.ok(['topic', 'create', 'bounds', '--partitions', '2']);
     await dev.ok(['produce', 'bounds', '--partition', '1'], { input: 'a\nb\nc\nd\n' });
-    assert.equal(await text(['consume', 'bounds', '--partition', '1', '--offset', '1', '--max-messages', '2']), 'b\nc\n');
+    assert.equal(
+      await text(['consume', 'bounds', '--partition', '1', '--offset', '1', '--max-messages', '2']),
+      'b\nc\n',
+    );
     assert.equal(await text(['consume', 'bounds', '--partition', '1', '--offset', '4', '--exit-at-end']), '');
-    assert.equal(await text(['consume', 'bounds', '--exit-at-end']), '', 'without a position reading begins at the end');
+    assert.equal(
+      await text(['consume', 'bounds', '--exit-at-end']),
+      '',
+      'without a position reading begins at the end',
+    );
     assert.equal(await text(['consume', 'bounds', '--max-messages', '0']), '');
   });
 
@@ -112,7 +168,8 @@ describe('the tributary command', () => {
     await dev.ok(['topic', 'create', 'live']);
     await dev.ok(['produce', 'live'], { input: 'before\n' });
     const { child, ended } = start(['consume', 'live', '--from-beginning'], { TRIBUTARY_BOOTSTRAP: dev.bootstrap });
-    const seen = async (): Promise<string> => await new Promise((resolve) => child.stdout?.once('data', (chunk: Buffer) => resolve(chunk.toString())));
+    const seen = async (): Promise<string> =>
+      await new Promise((resolve) => child.stdout?.once('data', (chunk: Buffer) => resolve(chunk.toString())));
     assert.equal(await seen(), 'before\n');
     const next = seen();
     await dev.ok(['produce', 'live'], { input: 'after\n' });
@@ -125,7 +182,9 @@ describe('the tributary command', () => {
     await dev.ok(['topic', 'create', 'typed']);
     const { child, ended } = start(['produce', 'typed', '--output', 'json'], { TRIBUTARY_BOOTSTRAP: dev.bootstrap });
     for (const offset of [0, 1]) {
-      const acknowledged = new Promise<string>((resolve) => child.stdout?.once('data', (chunk: Buffer) => resolve(chunk.toString())));
+      const acknowledged = new Promise<string>((resolve) =>
+        child.stdout?.once('data', (chunk: Buffer) => resolve(chunk.toString())),
+      );
       child.stdin?.write(`line ${offset}\n`);
       assert.equal(JSON.parse(await acknowledged).offset, offset);
     }
@@ -148,19 +207,60 @@ describe('the tributary command', () => {
 
   test('bench produce, consume and latency report counts, rates and percentiles', async () => {
     await dev.ok(['topic', 'create', 'bench', '--partitions', '2']);
-    const produced = (await json(['bench', 'produce', '--topic', 'bench', '--num-records', '2000', '--record-size', '50'])) as Record<string, number>;
+    const produced = (await json([
+      'bench',
+      'produce',
+      '--topic',
+      'bench',
+      '--num-records',
+      '2000',
+      '--record-size',
+      '50',
+    ])) as Record<string, number>;
     assert.deepEqual([produced['records'], produced['bytes']], [2000, 100_000]);
     assert.match(
-      await text(['bench', 'produce', '--topic', 'bench', '--num-records', '500', '--throughput', '1000', '--acks', '1', '--linger', '5', '--compression', 'lz4', '--batch-size', '1000']),
+      await text([
+        'bench',
+        'produce',
+        '--topic',
+        'bench',
+        '--num-records',
+        '500',
+        '--throughput',
+        '1000',
+        '--acks',
+        '1',
+        '--linger',
+        '5',
+        '--compression',
+        'lz4',
+        '--batch-size',
+        '1000',
+      ]),
       /^500 records sent, [\d.]+ records\/sec \([\d.]+ MiB\/sec\), [\d.]+ ms avg latency, [\d.]+ ms max latency, .* 50th, .* 95th, .* 99th, .* 99\.9th\.\n$/,
     );
-    const consumed = (await json(['bench', 'consume', '--topic', 'bench', '--num-records', '2400'])) as Record<string, number>;
+    const consumed = (await json(['bench', 'consume', '--topic', 'bench', '--num-records', '2400'])) as Record<
+      string,
+      number
+    >;
     assert.equal(consumed['records'], 2400);
-    const latency = (await json(['bench', 'latency', '--topic', 'bench', '--num-records', '100'])) as Record<string, Record<string, number>>;
+    const latency = (await json(['bench', 'latency', '--topic', 'bench', '--num-records', '100'])) as Record<
+      string,
+      Record<string, number>
+    >;
     const { p50 = 0, max = 0 } = latency['endToEndMs'] ?? {};
     assert.ok(p50 > 0 && max >= p50);
     writeFileSync(dev.file('payloads'), 'x\nyy\n');
-    const payloads = (await json(['bench', 'produce', '--topic', 'bench', '--num-records', '10', '--payload-file', dev.file('payloads')])) as Record<string, number>;
+    const payloads = (await json([
+      'bench',
+      'produce',
+      '--topic',
+      'bench',
+      '--num-records',
+      '10',
+      '--payload-file',
+      dev.file('payloads'),
+    ])) as Record<string, number>;
     assert.equal(payloads['bytes'], 15);
   });
 
@@ -186,7 +286,11 @@ describe('the tributary command', () => {
     assert.equal(value('tributary_controller_active'), 1);
     assert.equal(value('tributary_partitions_without_leader'), 0);
     assert.ok(value('tributary_log_size_bytes{topic="metered",partition="1"}') > 60);
-    assert.ok(value('tributary_records_in_total') >= 2 && value('tributary_bytes_in_total') > 60 && value('tributary_bytes_out_total') > 60);
+    assert.ok(
+      value('tributary_records_in_total') >= 2 &&
+        value('tributary_bytes_in_total') > 60 &&
+        value('tributary_bytes_out_total') > 60,
+    );
     assert.ok(value('tributary_produce_request_seconds_count') > 0 && value('tributary_log_sync_seconds_count') > 0);
     assert.ok(value('nodejs_eventloop_lag_p99_seconds') >= 0);
   });
@@ -202,12 +306,26 @@ describe('tributary dev', () => {
       assert.equal(code, 0, stderr);
       await dev.start();
     }
-    assert.equal((await dev.ok(['consume', 'kept', '--from-beginning', '--exit-at-end'])).toString(), 'SIGTERM\nSIGINT\n');
+    assert.equal(
+      (await dev.ok(['consume', 'kept', '--from-beginning', '--exit-at-end'])).toString(),
+      'SIGTERM\nSIGINT\n',
+    );
   });
 });
 
 describe('help', () => {
-  const commands = [[], ['dev'], ['topic'], ['topic', 'create'], ['produce'], ['consume'], ['bench'], ['bench', 'produce'], ['bench', 'consume'], ['bench', 'latency']];
+  const commands = [
+    [],
+    ['dev'],
+    ['topic'],
+    ['topic', 'create'],
+    ['produce'],
+    ['consume'],
+    ['bench'],
+    ['bench', 'produce'],
+    ['bench', 'consume'],
+    ['bench', 'latency'],
+  ];
   for (const command of commands) {
     test(`tributary ${command.join(' ')} --help says how it is used`, async () => {
       const { code, stdout, stderr } = await tributary([...command, '--help']);

@@ -54,20 +54,29 @@ describe('every line of a large real file, through the command and back', () => 
 
   test('what was acknowledged when producer and process are both killed is there, at the offset it was told', async () => {
     await dev.ok(['topic', 'create', 'both', '--partitions', '1']);
-    const producing = start(['produce', 'both', '--output', 'json', '--file', dev.file('input')], { TRIBUTARY_BOOTSTRAP: dev.bootstrap });
+    const producing = start(['produce', 'both', '--output', 'json', '--file', dev.file('input')], {
+      TRIBUTARY_BOOTSTRAP: dev.bootstrap,
+    });
     await new Promise((resolve) => producing.child.stdout?.once('data', resolve));
     await sleep(30);
     await dev.kill();
     producing.child.kill('SIGKILL');
     const { stdout } = await producing.ended;
     // The last line may have been cut off by the kill.
-    const acknowledged = stdout.toString().split('\n').slice(0, -1).map((line) => Number(JSON.parse(line).offset));
+    const acknowledged = stdout
+      .toString()
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => Number(JSON.parse(line).offset));
     assert.ok(acknowledged.length > 0, 'something was acknowledged before the kill');
     await dev.start();
     const there = await dev.ok(['consume', 'both', '--from-beginning', '--exit-at-end']);
     assert.ok(there.equals(input.subarray(0, there.length)), 'what is there is the beginning of the input');
     const records = there.toString('latin1').split('\n').length - 1;
-    assert.ok(records > Math.max(...acknowledged), `${records} records are there, offset ${Math.max(...acknowledged)} was acknowledged`);
+    assert.ok(
+      records > Math.max(...acknowledged),
+      `${records} records are there, offset ${Math.max(...acknowledged)} was acknowledged`,
+    );
   });
 });
 
@@ -92,7 +101,8 @@ async function sameAsInput(dev: DevProcess, topic: string, input: Buffer): Promi
   const written = new Map<string, string[]>();
   for (const line of linesOf(input)) append(written, keyOf(line), line);
   assert.equal(read.size, written.size, 'every key came back');
-  for (const [key, lines] of written) assert.ok(equal(read.get(key) ?? [], lines), `the records of key "${key}" came back, all and in order`);
+  for (const [key, lines] of written)
+    assert.ok(equal(read.get(key) ?? [], lines), `the records of key "${key}" came back, all and in order`);
   return next;
 }
 
@@ -106,8 +116,13 @@ function acknowledgedOnce(stdout: Buffer, counts: readonly number[]): void {
     assert.ok(!seen[partition]?.has(offset), `offset ${offset} of partition ${partition} was given out once`);
     seen[partition]?.add(offset);
   }
-  assert.equal(linesOf(stdout).length, counts.reduce((sum, count) => sum + count, 0), 'every record was acknowledged');
-  for (const [partition, offsets] of seen.entries()) assert.ok(Math.max(-1, ...sample(offsets)) < (counts[partition] ?? 0));
+  assert.equal(
+    linesOf(stdout).length,
+    counts.reduce((sum, count) => sum + count, 0),
+    'every record was acknowledged',
+  );
+  for (const [partition, offsets] of seen.entries())
+    assert.ok(Math.max(-1, ...sample(offsets)) < (counts[partition] ?? 0));
 }
 
 /** The largest, without spreading a hundred thousand arguments. */

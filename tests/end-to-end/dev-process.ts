@@ -51,7 +51,10 @@ export function start(args: readonly string[], env: Readonly<Record<string, stri
 }
 
 /** Runs `tributary …` to its end. */
-export async function tributary(args: readonly string[], { input = '', env = {}, timeoutMs = 120_000 }: CommandOptions = {}): Promise<Ended> {
+export async function tributary(
+  args: readonly string[],
+  { input = '', env = {}, timeoutMs = 120_000 }: CommandOptions = {},
+): Promise<Ended> {
   const { child, ended } = start(args, env);
   const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
   child.stdin?.end(input);
@@ -107,7 +110,10 @@ export class DevProcess implements AsyncDisposable {
     const { child, ended } = running;
     child.stderr?.on('data', (chunk: Buffer) => (this.#said = (this.#said + chunk.toString()).slice(-10_000)));
     await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`tributary dev is not ready after ${startMsMax} ms. It said:\n${this.#said}`)), startMsMax);
+      const timer = setTimeout(
+        () => reject(new Error(`tributary dev is not ready after ${startMsMax} ms. It said:\n${this.#said}`)),
+        startMsMax,
+      );
       child.stdout?.once('data', () => {
         clearTimeout(timer);
         resolve();

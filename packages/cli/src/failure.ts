@@ -48,9 +48,11 @@ export function say(message: string): void {
 /** As one line without control characters: what a broker sends must not move the cursor of the terminal. */
 export function sentence(thrown: unknown): string {
   const text = thrown instanceof Error ? thrown.message || thrown.name : String(thrown);
-  const hint = thrown instanceof FileError && thrown.reason === 'locked' ? ' Stop the other process first, or use another --data-dir.' : '';
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  return `${text}${text.includes(hint.trim()) ? '' : hint}`.replace(/[\s\u0000-\u001f\u007f]+/g, ' ').trim();
+  const hint =
+    thrown instanceof FileError && thrown.reason === 'locked'
+      ? ' Stop the other process first, or use another --data-dir.'
+      : '';
+  return `${text}${text.includes(hint.trim()) ? '' : hint}`.replace(/[\s\p{Cc}]+/gu, ' ').trim();
 }
 
 function trace(thrown: unknown): string {

@@ -27,11 +27,16 @@ export async function openInput(file: string | undefined): Promise<Input> {
       await handle.close();
       throw new Error(`"${file}" is a folder: give a file with --file.`);
     }
-    return { stream: handle.createReadStream({ highWaterMark: readBytes }), size: status.isFile() ? status.size : undefined, name: `"${file}"` };
+    return {
+      stream: handle.createReadStream({ highWaterMark: readBytes }),
+      size: status.isFile() ? status.size : undefined,
+      name: `"${file}"`,
+    };
   } catch (thrown) {
     const code = (thrown as NodeJS.ErrnoException).code;
     if (code === 'ENOENT') throw new Error(`There is no file "${file}".`, { cause: thrown });
-    if (code === 'EACCES' || code === 'EPERM') throw new Error(`File "${file}" may not be read by this user.`, { cause: thrown });
+    if (code === 'EACCES' || code === 'EPERM')
+      throw new Error(`File "${file}" may not be read by this user.`, { cause: thrown });
     if (code !== undefined) throw new Error(`File "${file}" cannot be read (${code}).`, { cause: thrown });
     throw thrown;
   }

@@ -3,7 +3,8 @@ import { InvalidArgumentError } from 'commander';
 
 /** @param most default: the largest exact number. */
 export function wholeNumber(least: number, most: number = Number.MAX_SAFE_INTEGER): (text: string) => number {
-  const allowed = most === Number.MAX_SAFE_INTEGER ? `a whole number ≥ ${least}` : `a whole number from ${least} to ${most}`;
+  const allowed =
+    most === Number.MAX_SAFE_INTEGER ? `a whole number ≥ ${least}` : `a whole number from ${least} to ${most}`;
   return (text) => {
     const value = /^[+-]?\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
     if (!(value >= least && value <= most)) throw new InvalidArgumentError(`Allowed is ${allowed}.`);

@@ -20,8 +20,19 @@ export async function run(argv: readonly string[]): Promise<void> {
   const program = new Command('tributary');
   program
     .description('A distributed commit log: Kafka’s model as small TypeScript services.')
-    .addHelpText('after', examples('dev', 'topic create events --partitions 3', 'produce events < lines.txt', 'consume events --from-beginning'))
-    .addHelpText('after', '\nEvery command has its own: tributary COMMAND --help\nTRIBUTARY_DEBUG=1 shows where an error comes from.');
+    .addHelpText(
+      'after',
+      examples(
+        'dev',
+        'topic create events --partitions 3',
+        'produce events < lines.txt',
+        'consume events --from-beginning',
+      ),
+    )
+    .addHelpText(
+      'after',
+      '\nEvery command has its own: tributary COMMAND --help\nTRIBUTARY_DEBUG=1 shows where an error comes from.',
+    );
   addDev(program);
   addTopic(program);
   addProduce(program);
@@ -41,8 +52,13 @@ export async function run(argv: readonly string[]): Promise<void> {
 /** Commander's own message, as a sentence of ours. */
 function usageError(thrown: CommanderError, refusals: readonly string[]): UsageError {
   if (thrown.code === 'commander.help') return new UsageError('Which command? See: tributary --help');
-  const text = (refusals.join(' ') || thrown.message).replace(/^error: /, '').replace(/\s+/g, ' ').trim();
-  return new UsageError(`${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.?)]$/.test(text) ? '' : '.'} See: tributary --help`);
+  const text = (refusals.join(' ') || thrown.message)
+    .replace(/^error: /, '')
+    .replace(/\s+/g, ' ')
+    .trim();
+  return new UsageError(
+    `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.?)]$/.test(text) ? '' : '.'} See: tributary --help`,
+  );
 }
 
 /** No command ends the process or prints an error by itself: report does, in one line. */
@@ -61,11 +77,15 @@ function examples(...lines: readonly string[]): string {
 }
 
 function withOutput(command: Command): Command {
-  return command.addOption(new Option('--output <format>', 'text for people, json for programs').choices(['text', 'json']).default('text'));
+  return command.addOption(
+    new Option('--output <format>', 'text for people, json for programs').choices(['text', 'json']).default('text'),
+  );
 }
 
 function withConnection(command: Command): Command {
-  const bootstrap = new Option('--bootstrap <host:port>', 'any broker of the cluster').env('TRIBUTARY_BOOTSTRAP').default(defaultBootstrap);
+  const bootstrap = new Option('--bootstrap <host:port>', 'any broker of the cluster')
+    .env('TRIBUTARY_BOOTSTRAP')
+    .default(defaultBootstrap);
   return withOutput(command.addOption(bootstrap));
 }
 
@@ -76,7 +96,11 @@ function addDev(program: Command): void {
     .option('--data-dir <folder>', 'where records and metadata are kept', './data')
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .option('--port <number>', 'port of the gRPC services', wholeNumber(1, 65_435), 9095)
-    .option('--http-port <number>', 'port of /metrics, /healthz and /readyz (default: --port + 100)', wholeNumber(0, 65_535))
+    .option(
+      '--http-port <number>',
+      'port of /metrics, /healthz and /readyz (default: --port + 100)',
+      wholeNumber(0, 65_535),
+    )
     .addHelpText('after', examples('dev', 'dev --data-dir /var/tmp/log --port 19095'));
   withOutput(dev).action(async (options) => (await import('./commands/dev.ts')).dev(options));
 }
@@ -90,24 +114,38 @@ function addTopic(program: Command): void {
     .option('--replication-factor <number>', 'copies of each partition (default: the cluster’s)', wholeNumber(1))
     .option('--config <key=value>', 'a setting by Kafka’s name; may be repeated', keyValue)
     .addHelpText('after', examples('topic create events --partitions 6 --config retention.ms=3600000'));
-  withConnection(create).action(async (name, options) => (await import('./commands/topic-create.ts')).topicCreate(name, options));
-  const list = topic.command('list').description('List the topics').addHelpText('after', examples('topic list', 'topic list --output json'));
+  withConnection(create).action(async (name, options) =>
+    (await import('./commands/topic-create.ts')).topicCreate(name, options),
+  );
+  const list = topic
+    .command('list')
+    .description('List the topics')
+    .addHelpText('after', examples('topic list', 'topic list --output json'));
   withConnection(list).action(async (options) => (await import('./commands/topic-list.ts')).topicList(options));
   const describe = topic
     .command('describe <name>')
     .description('Show a topic’s partitions and settings')
     .addHelpText('after', examples('topic describe events'));
-  withConnection(describe).action(async (name, options) => (await import('./commands/topic-describe.ts')).topicDescribe(name, options));
+  withConnection(describe).action(async (name, options) =>
+    (await import('./commands/topic-describe.ts')).topicDescribe(name, options),
+  );
   const remove = topic
     .command('delete <name>')
     .description('Delete a topic and all its records')
     .addHelpText('after', examples('topic delete events'));
-  withConnection(remove).action(async (name, options) => (await import('./commands/topic-delete.ts')).topicDelete(name, options));
+  withConnection(remove).action(async (name, options) =>
+    (await import('./commands/topic-delete.ts')).topicDelete(name, options),
+  );
 }
 
 function withSending(command: Command): Command {
   return command
-    .option('--acks <who>', 'whose acknowledgement counts: 0 nobody’s, 1 the leader’s, all in-sync replicas’', acks, 'all')
+    .option(
+      '--acks <who>',
+      'whose acknowledgement counts: 0 nobody’s, 1 the leader’s, all in-sync replicas’',
+      acks,
+      'all',
+    )
     .addOption(new Option('--compression <codec>', 'how batches are compressed').choices(compressions).default('none'))
     .option('--batch-size <bytes>', 'size at which a partition’s batch is sent', wholeNumber(0))
     .option('--linger <ms>', 'how long a batch waits to fill', wholeNumber(0));
@@ -118,7 +156,11 @@ function addProduce(program: Command): void {
     .command('produce <topic>')
     .description('Append one record for each line of a file or of standard input')
     .option('--file <path>', 'read this instead of standard input')
-    .option('--key-separator <text>', 'what comes before its first occurrence in a line is the key (\\t is a tab)', escapedText)
+    .option(
+      '--key-separator <text>',
+      'what comes before its first occurrence in a line is the key (\\t is a tab)',
+      escapedText,
+    )
     .option('--partition <number>', 'append to this partition only', wholeNumber(0))
     .addHelpText(
       'after',
@@ -127,7 +169,9 @@ function addProduce(program: Command): void {
 A line is everything up to a newline, byte for byte: an empty line is an empty record, a carriage return is kept, and a last line
 without a newline counts. With --output json each acknowledged record is printed as {"topic", "partition", "offset", "timestamp"}.`,
     );
-  withConnection(withSending(produce)).action(async (topic, options) => (await import('./commands/produce.ts')).produce(topic, options));
+  withConnection(withSending(produce)).action(async (topic, options) =>
+    (await import('./commands/produce.ts')).produce(topic, options),
+  );
 }
 
 function addConsume(program: Command): void {
@@ -152,7 +196,9 @@ Formats:
             \\t \\n \\r \\0 \\\\ \\xHH as elsewhere; nothing is added at the end
 --output json is the same as --format json.`,
     );
-  withConnection(consume).action(async (topic, options) => (await import('./commands/consume.ts')).consume(topic, options));
+  withConnection(consume).action(async (topic, options) =>
+    (await import('./commands/consume.ts')).consume(topic, options),
+  );
 }
 
 function addBench(program: Command): void {
@@ -166,7 +212,9 @@ function addBench(program: Command): void {
     .option('--payload-file <path>', 'take the values from the lines of this file, at random')
     .option('--throughput <records/s>', 'not faster than this; -1: as fast as possible', wholeNumber(-1), -1)
     .addHelpText('after', examples('bench produce --topic events --num-records 5000000 --record-size 100'));
-  withConnection(withSending(produce)).action(async (options) => (await import('./commands/bench-produce.ts')).benchProduce(options));
+  withConnection(withSending(produce)).action(async (options) =>
+    (await import('./commands/bench-produce.ts')).benchProduce(options),
+  );
   const consume = bench
     .command('consume')
     .description('Read records from the beginning, as fast as possible')
@@ -174,15 +222,24 @@ function addBench(program: Command): void {
     .option('--num-records <number>', 'how many records (default: all that are there)', wholeNumber(1))
     .option('--timeout <ms>', 'give up when nothing arrives for so long', wholeNumber(1), 10_000)
     .addHelpText('after', examples('bench consume --topic events --num-records 5000000'));
-  withConnection(consume).action(async (options) => (await import('./commands/bench-consume.ts')).benchConsume(options));
+  withConnection(consume).action(async (options) =>
+    (await import('./commands/bench-consume.ts')).benchConsume(options),
+  );
   const latency = bench
     .command('latency')
     .description('Time one record at a time: sent → acknowledged, and sent → read')
     .requiredOption('--topic <name>', 'an existing topic')
     .option('--num-records <number>', 'how many records', wholeNumber(1), 10_000)
     .option('--record-size <bytes>', 'size of each value, at least 8', wholeNumber(8), 100)
-    .option('--throughput <records/s>', 'not faster than this; -1: the next as soon as the last was read', wholeNumber(-1), -1)
+    .option(
+      '--throughput <records/s>',
+      'not faster than this; -1: the next as soon as the last was read',
+      wholeNumber(-1),
+      -1,
+    )
     .option('--acks <who>', 'whose acknowledgement counts: 1 the leader’s, all in-sync replicas’', acks, 'all')
     .addHelpText('after', examples('bench latency --topic events --num-records 10000'));
-  withConnection(latency).action(async (options) => (await import('./commands/bench-latency.ts')).benchLatency(options));
+  withConnection(latency).action(async (options) =>
+    (await import('./commands/bench-latency.ts')).benchLatency(options),
+  );
 }

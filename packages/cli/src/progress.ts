@@ -26,7 +26,9 @@ export class Progress implements Disposable {
     const share = Math.min(done / this.#total, 1);
     const full = Math.round(share * width);
     const bar = `${'█'.repeat(full)}${'░'.repeat(width - full)}`;
-    process.stderr.write(`\r${bar} ${(share * 100).toFixed(0).padStart(3)} %  ${byteSize(done)} of ${byteSize(this.#total)}\u001b[K`);
+    process.stderr.write(
+      `\r${bar} ${(share * 100).toFixed(0).padStart(3)} %  ${byteSize(done)} of ${byteSize(this.#total)}\u001b[K`,
+    );
   }
 
   [Symbol.dispose](): void {

@@ -26,9 +26,14 @@ function asText(record: ConsumerRecord, output: StandardOutput): void {
   output.write(newline);
 }
 
-function asJson({ topic, partition, offset, timestamp, key, value, headers }: ConsumerRecord, output: StandardOutput): void {
+function asJson(
+  { topic, partition, offset, timestamp, key, value, headers }: ConsumerRecord,
+  output: StandardOutput,
+): void {
   const place = `{"topic":${JSON.stringify(topic)},"partition":${partition},"offset":${offset},"timestamp":${timestamp}`;
-  const list = headers.map((header) => `{"key":${JSON.stringify(header.key)},"value":${jsonOf(header.value)}}`).join(',');
+  const list = headers
+    .map((header) => `{"key":${JSON.stringify(header.key)},"value":${jsonOf(header.value)}}`)
+    .join(',');
   output.writeText(`${place},"key":${jsonOf(key)},"value":${jsonOf(value)},"headers":[${list}]}\n`);
 }
 
@@ -63,13 +68,16 @@ function asTemplate(template: string): RecordFormat {
     if (placeholder !== undefined) {
       parts.push(placeholder);
     } else if (piece.startsWith('%') && piece !== '%%') {
-      throw new UsageError(`Bad --format "${template}": "${piece}" means nothing; allowed are text, json, and templates with %t %p %o %T %k %v %h %%.`);
+      throw new UsageError(
+        `Bad --format "${template}": "${piece}" means nothing; allowed are text, json, and templates with %t %p %o %T %k %v %h %%.`,
+      );
     } else {
       const literal = Buffer.from(piece === '%%' ? '%' : unescaped(piece));
       parts.push((_record, output) => output.write(literal));
     }
   }
-  if (!template.includes('%')) throw new UsageError(`Bad --format "${template}": allowed are text, json, and templates such as '%k\\t%v\\n'.`);
+  if (!template.includes('%'))
+    throw new UsageError(`Bad --format "${template}": allowed are text, json, and templates such as '%k\\t%v\\n'.`);
   return (record, output) => {
     for (const part of parts) part(record, output);
   };

@@ -17,7 +17,7 @@ export class StandardOutput {
   #used = 0;
   readonly #full: Buffer[] = [];
   #writing: Promise<void> | undefined;
-  #failure: unknown;
+  #failure: Error | undefined;
 
   /** Copies the bytes. Ask `full` afterwards. */
   write(bytes: Uint8Array): void {
@@ -87,7 +87,7 @@ export class StandardOutput {
         if (next.buffer.byteLength === chunkBytes) this.#spare = Buffer.from(next.buffer);
       }
     } catch (thrown) {
-      this.#failure ??= thrown;
+      this.#failure ??= thrown instanceof Error ? thrown : new Error(String(thrown));
       this.#full.length = 0;
     } finally {
       this.#writing = undefined;

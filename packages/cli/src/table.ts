@@ -24,7 +24,9 @@ export function table(head: readonly string[], rows: readonly (readonly (string 
   const fancy = process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined;
   const drawn = new Table({
     head: [...head],
-    style: fancy ? { head: ['cyan'], border: ['grey'], compact: true } : { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
+    style: fancy
+      ? { head: ['cyan'], border: ['grey'], compact: true }
+      : { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
     ...(fancy ? {} : { chars: plainChars }),
   });
   for (const row of rows) drawn.push(row.map(String));

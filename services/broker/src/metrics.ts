@@ -28,14 +28,38 @@ const partitionFamilies: readonly PartitionFamily[] = [
     help: 'High watermark: the offset after the last record that consumers may read.',
     value: ({ highWatermark }) => Number(highWatermark),
   },
-  { name: 'kafka_topic_partition_oldest_offset', help: 'Log start: the first offset that is still there.', value: ({ startOffset }) => Number(startOffset) },
-  { name: 'tributary_log_end_offset', help: 'The offset after the last record written.', value: ({ log }) => Number(log.endOffset) },
-  { name: 'tributary_log_durable_offset', help: 'The offset after the last record flushed to the disk.', value: ({ log }) => Number(log.durableOffset) },
+  {
+    name: 'kafka_topic_partition_oldest_offset',
+    help: 'Log start: the first offset that is still there.',
+    value: ({ startOffset }) => Number(startOffset),
+  },
+  {
+    name: 'tributary_log_end_offset',
+    help: 'The offset after the last record written.',
+    value: ({ log }) => Number(log.endOffset),
+  },
+  {
+    name: 'tributary_log_durable_offset',
+    help: 'The offset after the last record flushed to the disk.',
+    value: ({ log }) => Number(log.durableOffset),
+  },
   { name: 'tributary_log_size_bytes', help: 'Bytes of all segments.', value: ({ log }) => log.sizeBytes },
   { name: 'tributary_log_segments', help: 'Segments.', value: ({ log }) => log.segmentCount },
-  { name: 'tributary_log_staged_bytes', help: 'Bytes accepted and not yet written.', value: ({ stagedBytes }) => stagedBytes },
-  { name: 'tributary_produce_parked', help: 'Batches whose acknowledgement waits for durability.', value: ({ parked }) => parked },
-  { name: 'tributary_producer_states', help: 'Idempotent producers remembered.', value: ({ producerCount }) => producerCount },
+  {
+    name: 'tributary_log_staged_bytes',
+    help: 'Bytes accepted and not yet written.',
+    value: ({ stagedBytes }) => stagedBytes,
+  },
+  {
+    name: 'tributary_produce_parked',
+    help: 'Batches whose acknowledgement waits for durability.',
+    value: ({ parked }) => parked,
+  },
+  {
+    name: 'tributary_producer_states',
+    help: 'Idempotent producers remembered.',
+    value: ({ producerCount }) => producerCount,
+  },
   {
     name: 'tributary_log_damaged_ranges',
     help: 'Ranges of offsets that are answered with an error because the disk lost them.',
@@ -73,11 +97,20 @@ export class BrokerMetrics {
   }
 
   /** @param secondsBuckets bounds of the distributions' buckets, s. */
-  register(metrics: Metrics, secondsBuckets: readonly number[], broker: Watched, images: Pick<ImageSource, 'current'>): void {
+  register(
+    metrics: Metrics,
+    secondsBuckets: readonly number[],
+    broker: Watched,
+    images: Pick<ImageSource, 'current'>,
+  ): void {
     const buckets = [...secondsBuckets];
     const produceHelp = 'From the arrival of a batch to its answer.';
     this.#produceSeconds = metrics.histogram({ name: 'tributary_produce_request_seconds', help: produceHelp, buckets });
-    this.#syncSeconds = metrics.histogram({ name: 'tributary_log_sync_seconds', help: 'One flush of a log file to the disk.', buckets });
+    this.#syncSeconds = metrics.histogram({
+      name: 'tributary_log_sync_seconds',
+      help: 'One flush of a log file to the disk.',
+      buckets,
+    });
     this.#count(metrics, 'tributary_bytes_in_total', 'Bytes of batches appended.', () => this.#bytesIn);
     this.#count(metrics, 'tributary_records_in_total', 'Records appended.', () => this.#recordsIn);
     this.#count(metrics, 'tributary_bytes_out_total', 'Bytes of batches sent to consumers.', () => this.#bytesOut);
@@ -110,7 +143,8 @@ export class BrokerMetrics {
       labelNames: ['request', 'error'],
       collect() {
         this.reset();
-        for (const [request, byName] of errors) for (const [error, total] of byName) this.inc({ request, error }, total);
+        for (const [request, byName] of errors)
+          for (const [error, total] of byName) this.inc({ request, error }, total);
       },
     });
   }
@@ -140,7 +174,8 @@ export class BrokerMetrics {
       labelNames: ['topic'],
       collect() {
         this.reset();
-        for (const { name, topicId } of images.current.topics()) this.set({ topic: name }, images.current.partitionsOf(topicId).length);
+        for (const { name, topicId } of images.current.topics())
+          this.set({ topic: name }, images.current.partitionsOf(topicId).length);
       },
     });
     metrics.gauge<never>({

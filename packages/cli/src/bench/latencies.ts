@@ -34,7 +34,14 @@ export class Latencies {
     const histogram = this.#histogram;
     const at = (percentile: number): number => histogram.getValueAtPercentile(percentile) / 1000;
     if (histogram.totalCount === 0) return { avg: 0, max: 0, p50: 0, p95: 0, p99: 0, p999: 0 };
-    return { avg: histogram.mean / 1000, max: histogram.maxValue / 1000, p50: at(50), p95: at(95), p99: at(99), p999: at(99.9) };
+    return {
+      avg: histogram.mean / 1000,
+      max: histogram.maxValue / 1000,
+      p50: at(50),
+      p95: at(95),
+      p99: at(99),
+      p999: at(99.9),
+    };
   }
 }
 

@@ -21,7 +21,8 @@ export function randomPayloads(size: number): readonly Uint8Array[] {
 /** Lines of the file, shuffled. @throws Error when there are none. */
 export async function filePayloads(file: string): Promise<readonly Uint8Array[]> {
   const input = await openInput(file);
-  if ((input.size ?? 0) > payloadFileMost) throw new Error(`File "${file}" has ${input.size} bytes, at most ${payloadFileMost} are taken as payloads.`);
+  if ((input.size ?? 0) > payloadFileMost)
+    throw new Error(`File "${file}" has ${input.size} bytes, at most ${payloadFileMost} are taken as payloads.`);
   const lines: Uint8Array[] = [];
   await readLines(input.stream, payloadFileMost, {
     line: (bytes) => {

@@ -30,9 +30,13 @@ export async function benchConsume(options: BenchConsumeOptions): Promise<void> 
   await consumer.assign([{ topic: topic.name, offset: 'beginning' }]);
   while (records < wanted) {
     const asked = performance.now();
-    const groups = await consumer.pollGrouped({ maxRecords: Math.min(pollRecords, wanted - records), timeoutMs: options.timeout });
+    const groups = await consumer.pollGrouped({
+      maxRecords: Math.min(pollRecords, wanted - records),
+      timeoutMs: options.timeout,
+    });
     polls.record(performance.now() - asked);
-    if (groups.length === 0) throw new Error(`Nothing arrived for ${options.timeout} ms: ${records} of ${wanted} records were read.`);
+    if (groups.length === 0)
+      throw new Error(`Nothing arrived for ${options.timeout} ms: ${records} of ${wanted} records were read.`);
     if (records === 0) firstMs = performance.now() - began;
     for (const group of groups) {
       records += group.records.length;
@@ -44,11 +48,24 @@ export async function benchConsume(options: BenchConsumeOptions): Promise<void> 
   const mebibytesPerSecond = mebibytes(perSecond(bytes, ms));
   const percentiles = polls.percentiles();
   if (options.output === 'json') {
-    await print(JSON.stringify({ records, bytes, ms, recordsPerSecond, mebibytesPerSecond, firstRecordMs: firstMs, polls: polls.count, pollMs: rounded(percentiles) }));
+    await print(
+      JSON.stringify({
+        records,
+        bytes,
+        ms,
+        recordsPerSecond,
+        mebibytesPerSecond,
+        firstRecordMs: firstMs,
+        polls: polls.count,
+        pollMs: rounded(percentiles),
+      }),
+    );
     return;
   }
   const rates = `${recordsPerSecond.toFixed(1)} records/sec (${mebibytesPerSecond.toFixed(2)} MiB/sec)`;
-  await print(`${records} records read, ${rates}, first record after ${firstMs.toFixed(1)} ms; ${polls.count} polls: ${inWords(percentiles)}.`);
+  await print(
+    `${records} records read, ${rates}, first record after ${firstMs.toFixed(1)} ms; ${polls.count} polls: ${inWords(percentiles)}.`,
+  );
 }
 
 /** Offsets in use: with gaps in them, more than there are records, so the timeout then ends the reading. */

@@ -55,9 +55,13 @@ export async function benchLatency(options: BenchLatencyOptions): Promise<void> 
   }
   const [ack, both] = [acknowledged.percentiles(), endToEnd.percentiles()];
   if (options.output === 'json') {
-    await print(JSON.stringify({ records: numRecords, recordSize, acknowledgedMs: rounded(ack), endToEndMs: rounded(both) }));
+    await print(
+      JSON.stringify({ records: numRecords, recordSize, acknowledgedMs: rounded(ack), endToEndMs: rounded(both) }),
+    );
   } else {
-    await print(`${numRecords} records of ${recordSize} bytes, one at a time.\nsent → acknowledged: ${inWords(ack)}.\nsent → read:         ${inWords(both)}.`);
+    await print(
+      `${numRecords} records of ${recordSize} bytes, one at a time.\nsent → acknowledged: ${inWords(ack)}.\nsent → read:         ${inWords(both)}.`,
+    );
   }
 }
 

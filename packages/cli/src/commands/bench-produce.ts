@@ -28,8 +28,10 @@ const interimMs = 5_000;
 
 export async function benchProduce(options: BenchProduceOptions): Promise<void> {
   const { numRecords, recordSize, payloadFile, throughput } = options;
-  if (recordSize !== undefined && payloadFile !== undefined) throw new UsageError('--record-size and --payload-file exclude each other.');
-  const payloads = payloadFile === undefined ? randomPayloads(recordSize ?? recordSizeDefault) : await filePayloads(payloadFile);
+  if (recordSize !== undefined && payloadFile !== undefined)
+    throw new UsageError('--record-size and --payload-file exclude each other.');
+  const payloads =
+    payloadFile === undefined ? randomPayloads(recordSize ?? recordSizeDefault) : await filePayloads(payloadFile);
   await using cluster = await open(options);
   const topic = await describe(cluster, options.topic);
   let failure: DeliveryFailure | undefined;
@@ -58,7 +60,9 @@ export async function benchProduce(options: BenchProduceOptions): Promise<void> 
         () => undefined,
       );
       if (sentAt > interimAt) {
-        say(`${counted(sent, 'record')} sent, ${count(perSecond(sent - interimCount, sentAt - interimAt + interimMs))} records/s, ${inWords(latencies.percentiles())}`);
+        say(
+          `${counted(sent, 'record')} sent, ${count(perSecond(sent - interimCount, sentAt - interimAt + interimMs))} records/s, ${inWords(latencies.percentiles())}`,
+        );
         interimAt = sentAt + interimMs;
         interimCount = sent;
       }
@@ -77,15 +81,30 @@ export async function benchProduce(options: BenchProduceOptions): Promise<void> 
   await printResult(options, performance.now() - began, bytes, latencies);
 }
 
-async function printResult({ numRecords, output, throughput }: BenchProduceOptions, ms: number, bytes: number, latencies: Latencies): Promise<void> {
+async function printResult(
+  { numRecords, output, throughput }: BenchProduceOptions,
+  ms: number,
+  bytes: number,
+  latencies: Latencies,
+): Promise<void> {
   const recordsPerSecond = perSecond(numRecords, ms);
   const mebibytesPerSecond = mebibytes(perSecond(bytes, ms));
   const percentiles = latencies.percentiles();
   if (output === 'json') {
-    const result = { records: numRecords, bytes, ms, recordsPerSecond, mebibytesPerSecond, timedRecords: latencies.count, latencyMs: rounded(percentiles) };
+    const result = {
+      records: numRecords,
+      bytes,
+      ms,
+      recordsPerSecond,
+      mebibytesPerSecond,
+      timedRecords: latencies.count,
+      latencyMs: rounded(percentiles),
+    };
     await print(JSON.stringify(result));
     return;
   }
   const timed = throughput > 0 ? '' : ` (one record in ${timedOneIn} timed)`;
-  await print(`${numRecords} records sent, ${recordsPerSecond.toFixed(1)} records/sec (${mebibytesPerSecond.toFixed(2)} MiB/sec), ${inWords(percentiles)}${timed}.`);
+  await print(
+    `${numRecords} records sent, ${recordsPerSecond.toFixed(1)} records/sec (${mebibytesPerSecond.toFixed(2)} MiB/sec), ${inWords(percentiles)}${timed}.`,
+  );
 }

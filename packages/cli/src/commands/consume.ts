@@ -29,7 +29,9 @@ export async function consume(name: string, options: ConsumeOptions): Promise<vo
   const topic = await describe(cluster, name);
   const partitions = partitionsOf(topic, options);
   const position = options.offset ?? (options.fromBeginning ? 'beginning' : 'end');
-  await using consumer = cluster.consumer({ autoOffsetReset: position === 'beginning' ? 'earliest' : position === 'end' ? 'latest' : 'none' });
+  await using consumer = cluster.consumer({
+    autoOffsetReset: position === 'beginning' ? 'earliest' : position === 'end' ? 'latest' : 'none',
+  });
   const ends = options.exitAtEnd ? await endsOf(consumer, partitions) : undefined;
   if (options.offset !== undefined) await checkOffset(consumer, partitions, options.offset);
   await consumer.assign(partitions.map((partition) => ({ ...partition, offset: position })));
@@ -42,7 +44,9 @@ function partitionsOf(topic: TopicDescription, { partition, offset }: ConsumeOpt
     return [{ topic: topic.name, partition }];
   }
   if (offset !== undefined && topic.partitions > 1) {
-    throw new UsageError(`Topic "${topic.name}" has ${topic.partitions} partitions: --offset needs --partition to say of which.`);
+    throw new UsageError(
+      `Topic "${topic.name}" has ${topic.partitions} partitions: --offset needs --partition to say of which.`,
+    );
   }
   return Array.from({ length: topic.partitions }, (_, index) => ({ topic: topic.name, partition: index }));
 }
@@ -57,7 +61,10 @@ async function checkOffset(consumer: Consumer, partitions: readonly TopicPartiti
   const [end] = await consumer.endOffsets(partitions);
   if (begin === undefined || end === undefined || (wanted >= begin.offset && wanted <= end.offset)) return;
   const range = `it has ${begin.offset === end.offset ? 'none' : `${begin.offset} to ${end.offset - 1n}`}, the next one will be ${end.offset}`;
-  throw new TributaryError('OFFSET_OUT_OF_RANGE', `Partition ${begin.partition} of "${begin.topic}" has no offset ${wanted}: ${range}.`);
+  throw new TributaryError(
+    'OFFSET_OUT_OF_RANGE',
+    `Partition ${begin.partition} of "${begin.topic}" has no offset ${wanted}: ${range}.`,
+  );
 }
 
 class Printing {
@@ -79,7 +86,10 @@ class Printing {
     await this.#dropFinished();
     while (this.#left > 0 && this.#ends?.size !== 0) {
       const maxRecords = Math.min(pollRecords, this.#left);
-      const groups = await this.#consumer.pollGrouped({ maxRecords, timeoutMs: this.#ends === undefined ? Number.POSITIVE_INFINITY : 1_000 });
+      const groups = await this.#consumer.pollGrouped({
+        maxRecords,
+        timeoutMs: this.#ends === undefined ? Number.POSITIVE_INFINITY : 1_000,
+      });
       for (const group of groups) await this.#print(group);
       if (this.#output.failed || this.#output.full) await this.#output.flush();
       else this.#output.push();
@@ -104,7 +114,8 @@ class Printing {
     if (this.#ends === undefined) return;
     for (const { topic, partition } of this.#consumer.assignment) {
       const end = this.#ends.get(partition);
-      if (end !== undefined && (await this.#consumer.position({ topic, partition })) >= end) this.#ends.delete(partition);
+      if (end !== undefined && (await this.#consumer.position({ topic, partition })) >= end)
+        this.#ends.delete(partition);
     }
   }
 }

@@ -26,19 +26,32 @@ export async function dev(options: DevOptions): Promise<void> {
   const logger = await createLogger({ service: 'dev' });
   const facts = new BrokerMetrics();
   const ports = { host: nodeHost('tributary dev'), logger, observer: facts.observer };
-  await using running = await assembleDev({ dataDirectory, host: options.host, port: options.port }, ports, signal).catch((thrown: unknown) => {
+  await using running = await assembleDev(
+    { dataDirectory, host: options.host, port: options.port },
+    ports,
+    signal,
+  ).catch((thrown: unknown) => {
     if (signal.aborted) return undefined;
     throw thrown;
   });
   if (running === undefined) return;
-  await using pages = await servePages(`${options.host}:${options.httpPort ?? options.port + httpPortDistance}`, running, facts);
+  await using pages = await servePages(
+    `${options.host}:${options.httpPort ?? options.port + httpPortDistance}`,
+    running,
+    facts,
+  );
   await announce(running, `http://${pages.address}`, dataDirectory, options);
   if (!signal.aborted) await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
   logger.info('stopping');
 }
 
 /** Nobody may be reading: that is no reason to stop. */
-async function announce({ address }: Dev, http: string, dataDirectory: string, { output, port }: DevOptions): Promise<void> {
+async function announce(
+  { address }: Dev,
+  http: string,
+  dataDirectory: string,
+  { output, port }: DevOptions,
+): Promise<void> {
   const text =
     output === 'json'
       ? JSON.stringify({ bootstrap: address, http, dataDirectory })

@@ -55,7 +55,9 @@ export async function describe(cluster: Tributary, topic: string): Promise<Topic
   } catch (thrown) {
     const error = TributaryError.from(thrown);
     if (error.error !== 'UNKNOWN_TOPIC_OR_PARTITION' || error.message.includes('tributary topic create')) throw error;
-    throw new TributaryError(error.error, `${error.message} Create it with: tributary topic create ${topic}`, { cause: thrown });
+    throw new TributaryError(error.error, `${error.message} Create it with: tributary topic create ${topic}`, {
+      cause: thrown,
+    });
   }
 }
 
@@ -67,7 +69,9 @@ export function checkPartition({ name, partitions }: TopicDescription, partition
 
 /** Options of the client, as the command line and the topic have them. */
 export function producerOptions({ acks, compression, batchSize, linger }: SendingOptions, topic: TopicDescription) {
-  const maxMessageBytes = Number(topic.configs.find(({ name }) => name === 'max.message.bytes')?.value ?? recordBytesCompressed);
+  const maxMessageBytes = Number(
+    topic.configs.find(({ name }) => name === 'max.message.bytes')?.value ?? recordBytesCompressed,
+  );
   const bare = Math.max(maxMessageBytes - batchHeaderBytes, 1);
   const maxRequestBytes = compression === 'none' ? bare : Math.max(bare, recordBytesCompressed);
   return {
@@ -91,7 +95,7 @@ class Sending {
   #sent = 0;
   #bytes = 0;
   #failedRecords = 0;
-  #failure: unknown;
+  #failure: Error | undefined;
 
   constructor(cluster: Tributary, description: TopicDescription, options: ProduceOptions, input: Input) {
     const settings = producerOptions(options, description);
@@ -117,12 +121,12 @@ class Sending {
     try {
       await this.#read();
     } catch (thrown) {
-      this.#failure ??= thrown;
+      this.#failure ??= asError(thrown);
     }
     try {
       await this.#producer.close();
     } catch (thrown) {
-      this.#failure ??= thrown;
+      this.#failure ??= asError(thrown);
     }
     const took = performance.now() - began;
     await this.#acknowledged?.flush();
@@ -145,7 +149,10 @@ class Sending {
       line: (bytes, number) => this.#send(bytes, number),
       tooLong: (number, length, whole) => {
         const sizes = `${whole ? '' : 'more than '}${count(length)} bytes, at most ${count(this.#recordBytesMost)} are allowed`;
-        throw new TributaryError('MESSAGE_TOO_LARGE', `Line ${count(number)} of ${this.#input.name} has ${sizes} by the topic’s max.message.bytes.`);
+        throw new TributaryError(
+          'MESSAGE_TOO_LARGE',
+          `Line ${count(number)} of ${this.#input.name} has ${sizes} by the topic’s max.message.bytes.`,
+        );
       },
     });
   }
@@ -154,7 +161,10 @@ class Sending {
     if (this.#failure !== undefined) throw this.#failure;
     const at = this.#separator === undefined ? -1 : (line as Buffer).indexOf(this.#separator);
     if (this.#separator !== undefined && at < 0) {
-      throw new TributaryError('INVALID_RECORD', `Line ${count(number)} of ${this.#input.name} has no key: ${JSON.stringify(this.#options.keySeparator)} does not occur in it.`);
+      throw new TributaryError(
+        'INVALID_RECORD',
+        `Line ${count(number)} of ${this.#input.name} has no key: ${JSON.stringify(this.#options.keySeparator)} does not occur in it.`,
+      );
     }
     const key = at < 0 ? null : line.subarray(0, at);
     const value = this.#separator === undefined ? line : line.subarray(at + this.#separator.length);
@@ -171,33 +181,41 @@ class Sending {
     } catch (thrown) {
       if (thrown instanceof OutputClosedError) throw thrown;
       const error = TributaryError.from(thrown);
-      throw new TributaryError(error.error, `Line ${count(number)} of ${this.#input.name} cannot be sent: ${error.message}`, { cause: thrown });
+      throw new TributaryError(
+        error.error,
+        `Line ${count(number)} of ${this.#input.name} cannot be sent: ${error.message}`,
+        { cause: thrown },
+      );
     }
     return this.#producer.ready();
   }
 
   /** Reads no further; what waits on the input wakes up. */
-  #stop(why: unknown): void {
+  #stop(why: Error): void {
     this.#failure ??= why;
     this.#input.stream.destroy();
   }
 
-  #explained(failure: unknown): unknown {
+  #explained(failure: Error): Error {
     if (failure instanceof OutputClosedError) return failure;
-    const message = failure instanceof Error ? failure.message : String(failure);
     const tally = `${count(this.#sent - this.#failedRecords)} of ${counted(this.#sent, 'record')} sent ${this.#sent === 1 ? 'was' : 'were'} acknowledged`;
-    const text = `${message} ${this.#options.acks === 0 ? `${counted(this.#sent, 'record')} had been sent` : tally}.`;
+    const text = `${failure.message} ${this.#options.acks === 0 ? `${counted(this.#sent, 'record')} had been sent` : tally}.`;
     return failure instanceof InterruptedError ? new InterruptedError(text) : new Error(text, { cause: failure });
   }
 
   #summary(ms: number): string {
     const rates = `${count(perSecond(this.#sent, ms))} records/s, ${byteSize(perSecond(this.#bytes, ms))}/s`;
-    const acknowledged = { 0: 'not acknowledged (acks=0)', 1: 'acknowledged by the leader', all: 'acknowledged by all in-sync replicas' };
+    const acknowledged = {
+      0: 'not acknowledged (acks=0)',
+      1: 'acknowledged by the leader',
+      all: 'acknowledged by all in-sync replicas',
+    };
     return `${counted(this.#sent, 'record')}, ${byteSize(this.#bytes)} in ${duration(ms)} (${rates}), ${acknowledged[this.#options.acks]}`;
   }
 }
 
 const nothing = (): void => undefined;
+const asError = (thrown: unknown): Error => (thrown instanceof Error ? thrown : new Error(String(thrown)));
 
 /** With --output json: what was acknowledged, a line each, in the order of the acknowledgements. */
 class AcknowledgedOutput {
@@ -208,7 +226,9 @@ class AcknowledgedOutput {
   await(delivery: ReturnType<Producer['send']>): Promise<void> | undefined {
     delivery.then(
       ({ topic, partition, offset, timestamp }) => {
-        this.#output.writeText(`{"topic":${JSON.stringify(topic)},"partition":${partition},"offset":${offset ?? 'null'},"timestamp":${timestamp}}\n`);
+        this.#output.writeText(
+          `{"topic":${JSON.stringify(topic)},"partition":${partition},"offset":${offset ?? 'null'},"timestamp":${timestamp}}\n`,
+        );
         this.#pushSoon();
       },
       // Told to onError, with all others of its batch.

@@ -14,8 +14,17 @@ export async function topicCreate(name: string, options: TopicCreateOptions): Pr
   const { partitions, replicationFactor, config: configs } = options;
   const created = await cluster.admin.createTopic({ name, partitions, replicationFactor, configs });
   if (options.output === 'json') {
-    await print(JSON.stringify({ name: created.name, id: created.id, partitions: created.partitions, replicationFactor: created.replicationFactor }));
+    await print(
+      JSON.stringify({
+        name: created.name,
+        id: created.id,
+        partitions: created.partitions,
+        replicationFactor: created.replicationFactor,
+      }),
+    );
   } else {
-    await print(`Created topic ${created.name} with ${counted(created.partitions, 'partition')}, replication factor ${created.replicationFactor}.`);
+    await print(
+      `Created topic ${created.name} with ${counted(created.partitions, 'partition')}, replication factor ${created.replicationFactor}.`,
+    );
   }
 }

@@ -9,7 +9,9 @@ export async function topicDescribe(name: string, options: ConnectionOptions): P
   const topic = await cluster.admin.describeTopic(name);
   if (options.output === 'json') {
     const { id, partitions, replicationFactor, internal, configs, partitionDescriptions } = topic;
-    await print(JSON.stringify({ name: topic.name, id, partitions, replicationFactor, internal, configs, partitionDescriptions }));
+    await print(
+      JSON.stringify({ name: topic.name, id, partitions, replicationFactor, internal, configs, partitionDescriptions }),
+    );
     return;
   }
   const partitions = topic.partitionDescriptions.map(({ partition, leader, leaderEpoch, replicas, isr, reason }) => [

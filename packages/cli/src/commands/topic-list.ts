@@ -7,7 +7,17 @@ export async function topicList(options: ConnectionOptions): Promise<void> {
   await using cluster = await open(options);
   const topics = await cluster.admin.listTopics();
   if (options.output === 'json') {
-    await print(JSON.stringify(topics.map(({ name, id, partitions, replicationFactor, internal }) => ({ name, id, partitions, replicationFactor, internal }))));
+    await print(
+      JSON.stringify(
+        topics.map(({ name, id, partitions, replicationFactor, internal }) => ({
+          name,
+          id,
+          partitions,
+          replicationFactor,
+          internal,
+        })),
+      ),
+    );
     return;
   }
   const rows = topics.map(({ name, partitions, replicationFactor, id }) => [name, partitions, replicationFactor, id]);

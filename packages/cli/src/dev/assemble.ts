@@ -35,11 +35,28 @@ export async function assembleDev(config: DevConfig, ports: DevPorts, signal: Ab
   await using stack = new AsyncDisposableStack();
   const address = `${config.host}:${config.port}`;
   const { host, logger, observer } = ports;
-  const store = stack.use(await EmbeddedMetadataStore.open(nodeFileSystem, `${config.dataDirectory}/metadata`, nodeClock, nodeRandom, host));
+  const store = stack.use(
+    await EmbeddedMetadataStore.open(nodeFileSystem, `${config.dataDirectory}/metadata`, nodeClock, nodeRandom, host),
+  );
   const keys = metadataKeys('dev');
   const images = stack.use(await openImageSource(store, keys, nodeClock, signal));
-  const world = { clock: nodeClock, random: nodeRandom, files: nodeFileSystem, transport: grpcTransport, store, keys, images, host, logger };
-  const controller = stack.use(createController({ nodeId: me, address, defaults: { partitions: 1, replicationFactor: 1, minInsyncReplicas: 1 } }, world));
+  const world = {
+    clock: nodeClock,
+    random: nodeRandom,
+    files: nodeFileSystem,
+    transport: grpcTransport,
+    store,
+    keys,
+    images,
+    host,
+    logger,
+  };
+  const controller = stack.use(
+    createController(
+      { nodeId: me, address, defaults: { partitions: 1, replicationFactor: 1, minInsyncReplicas: 1 } },
+      world,
+    ),
+  );
   await controller.start();
   const broker = stack.use(
     await createBroker(

@@ -6,7 +6,11 @@ import { createMetrics, secondsBuckets, serveHttp } from '@tributary/runtime';
 import type { Dev } from './assemble.ts';
 
 /** @throws TributaryError naming the address when it is taken. */
-export async function servePages(address: string, { broker, controller, images }: Dev, facts: BrokerMetrics): Promise<Server> {
+export async function servePages(
+  address: string,
+  { broker, controller, images }: Dev,
+  facts: BrokerMetrics,
+): Promise<Server> {
   const metrics = await createMetrics({});
   facts.register(metrics, secondsBuckets, broker, images);
   registerControllerMetrics(metrics, controller, images);
