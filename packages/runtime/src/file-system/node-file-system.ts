@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import fs from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { FileSystem } from '@tributary/ports';
 import { codeOf } from '../system-error.ts';
 import { attempt } from './file-error.ts';
@@ -23,10 +24,7 @@ export const nodeFileSystem: FileSystem = {
       }
     }),
 
-  makeDirectory: (path) =>
-    attempt('create folder', path, async () => {
-      await fs.mkdir(path, { recursive: true });
-    }),
+  makeDirectory: (path) => attempt('create folder', path, () => makeWithParents(path)),
 
   rename: (from, to) => attempt(`rename ${from} to`, to, () => fs.rename(from, to)),
 
@@ -46,3 +44,25 @@ export const nodeFileSystem: FileSystem = {
       return volume.bavail * volume.bsize;
     }),
 };
+
+/** Node's own `recursive` never returns where a parent exists and still refuses with ENOENT, as /proc does. */
+async function makeWithParents(path: string): Promise<void> {
+  const parent = dirname(path);
+  try {
+    await fs.mkdir(path);
+  } catch (thrown) {
+    if (codeOf(thrown) === 'EEXIST' && (await fs.stat(path)).isDirectory()) return;
+    if (codeOf(thrown) !== 'ENOENT' || parent === path || (await exists(parent))) throw thrown;
+    await makeWithParents(parent);
+    await makeWithParents(path);
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await fs.stat(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
