@@ -267,7 +267,7 @@ function dropStrayRemovals(image: ClusterImage): readonly Step[] {
 }
 
 /** Brokers that may get replicas. */
-export function sitesIn(image: ClusterImage): Site[] {
+function sitesIn(image: ClusterImage): Site[] {
   const candidates = candidatesIn(image);
   const sites: Site[] = [];
   for (const { nodeId, registration } of image.brokers()) {

@@ -22,7 +22,7 @@ import { type Controller, createController } from '../src/controller.ts';
 import { defaults, registration } from './pure-cluster.ts';
 
 const never = new AbortController().signal;
-export const keys = metadataKeys('test');
+const keys = metadataKeys('test');
 
 /** Two candidates, some brokers that only register and confirm, and a store with its faults, on virtual time. */
 export class SimulatedCluster {

@@ -7,7 +7,7 @@ import { type Effects, type Item, KeySpace } from './key-space.ts';
  * frame is a snapshot of all keys; each further one holds the revisions that were written and synced together, so that at most the last
  * frame can be torn.
  */
-export const formatVersion = 1;
+const formatVersion = 1;
 
 const headerBytes = 8;
 /** `{}`: anything shorter is no frame, which makes a run of zeros none. */
