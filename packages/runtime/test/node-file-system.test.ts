@@ -158,7 +158,7 @@ describe('an error of the disk', () => {
   }
 });
 
-test('a folder that cannot be made is an error that names it, also where parents appear to exist and do not', async () => {
+it('a folder that cannot be made is an error that names it, also where parents appear to exist and do not', async () => {
   await assert.rejects(nodeFileSystem.makeDirectory('/proc/nothing/here'), /\/proc\/nothing\/here/);
   await assert.rejects(nodeFileSystem.makeDirectory('/dev/null/here'), /\/dev\/null\/here/);
 });
