@@ -45,9 +45,11 @@ describe('placement', () => {
     const twoRacks = [site(1, 'a', 'x'), site(2, 'b', 'x'), site(3, 'c', 'x'), site(4, 'd', 'y')];
     for (const nodes of place(twoRacks, nothing, 20, 2))
       assert.ok(nodes.includes(nodeId(4)), `${nodes.join(' ')} spans both racks`);
-    const sharedHosts = [site(1, 'a', 'x'), site(2, 'a', 'x'), site(3, 'b', 'x')];
-    for (const nodes of place(sharedHosts, nothing, 20, 2))
-      assert.ok(nodes.includes(nodeId(3)), 'hosts come before racks');
+    // A third host in the fuller rack is better than a second broker of the host in the other.
+    const uneven = [site(1, 'a', 'x'), site(2, 'b', 'x'), site(3, 'd', 'x'), site(4, 'c', 'y'), site(5, 'c', 'y')];
+    for (const nodes of place(uneven, nothing, 20, 4)) {
+      assert.equal(nodes.filter((node) => node > 3).length, 1, `${nodes.join(' ')}: hosts come before racks`);
+    }
   });
 
   test('balances leaders to within one, whatever the hosts', () => {
