@@ -2,7 +2,7 @@
 import { writeSync } from 'node:fs';
 import { FileError } from '@tributary/ports';
 
-export const exitCodes = {
+const exitCodes = {
   /** What was asked for could not be done. */
   failed: 1,
   /** What was asked for makes no sense: an unknown option, a bad value. */
@@ -46,7 +46,7 @@ export function say(message: string): void {
 }
 
 /** As one line without control characters: what a broker sends must not move the cursor of the terminal. */
-export function sentence(thrown: unknown): string {
+function sentence(thrown: unknown): string {
   const text = thrown instanceof Error ? thrown.message || thrown.name : String(thrown);
   const hint =
     thrown instanceof FileError && thrown.reason === 'locked'
