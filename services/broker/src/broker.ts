@@ -142,6 +142,7 @@ export class Broker implements AsyncDisposable {
     const admitted = this.#registration?.admitted(image) ?? false;
     await replicas.follow(image, admitted, names);
     if (!admitted) return;
+    this.#registration?.heard();
     this.#serving = true;
     this.#admitted.resolve();
     await this.#confirmRemovals(image);

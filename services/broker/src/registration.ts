@@ -37,8 +37,8 @@ export class Registration {
   readonly #directory: DataDirectory;
   readonly #ports: RegistrationPorts;
   #held: Held | undefined;
-  /** Suspects and lossiness are told once: what the controller has made of them is in the image from then on. */
-  #firstTime = true;
+  /** Suspects and lossiness are told until the controller has looked: what it has made of them is in the image from then on (R6). */
+  #isHeard = false;
 
   constructor(where: Whereabouts, directory: DataDirectory, ports: RegistrationPorts) {
     this.#where = where;
@@ -54,11 +54,15 @@ export class Registration {
     return this.#held !== undefined && isAdmitted(image, this.#where.nodeId, this.#held.epoch, this.#held.incarnation);
   }
 
+  /** The controller has let this incarnation in, and with it taken note of what it told. */
+  heard(): void {
+    this.#isHeard = true;
+  }
+
   /** Registers, and again whenever the lease is lost; ends with the signal. @throws TributaryError DUPLICATE_BROKER_REGISTRATION. */
   async keep(suspects: readonly PartitionName[], onRegistered: () => void, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const lost = await this.#register(this.#firstTime ? suspects : [], signal);
-      this.#firstTime = false;
+      const lost = await this.#register(this.#isHeard ? [] : suspects, signal);
       onRegistered();
       await until(lost, signal);
       if (!signal.aborted) this.#ports.logger.warn('registration-lost', { node: this.#where.nodeId });
@@ -79,7 +83,7 @@ export class Registration {
       rack,
       versionMin: versions.min,
       versionMax: versions.max,
-      lossy: this.#firstTime && this.#directory.lastStop === 'lossy',
+      lossy: !this.#isHeard && this.#directory.lastStop === 'lossy',
       suspects,
     };
     const { store, keys, clock } = this.#ports;
