@@ -304,7 +304,7 @@ export class DataDirectory implements AsyncDisposable {
     if (this.#closed) return;
     this.#closed = true;
     try {
-      await Promise.all([...this.#logs.values()].map((log) => log.close()));
+      await this.#closeLogs();
       await this.#checkpoints.persist();
       await this.#updateMeta({ cleanShutdown: true });
     } catch (thrown) {
@@ -312,6 +312,15 @@ export class DataDirectory implements AsyncDisposable {
     } finally {
       await this.#lock[Symbol.asyncDispose]();
     }
+  }
+
+  /** As many at a time as the disk takes syncs. */
+  async #closeLogs(): Promise<void> {
+    const logs = [...this.#logs.values()].values();
+    const lanes = Array.from({ length: limits.syncsInFlight }, async () => {
+      for (const log of logs) await log.close();
+    });
+    await Promise.all(lanes);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,4 +1,3 @@
-// pure
 /** What a log gets from the data directory that it lives in. */
 import type { PartitionCheckpoint } from './checkpoint-file.ts';
 import type { SegmentPlace } from './segment.ts';

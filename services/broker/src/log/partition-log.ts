@@ -2,7 +2,7 @@
  * One partition's log: a folder of segments, and what is known of them in memory. Written means in the page cache, durable means flushed (L2).
  * The caller appends one group at a time; reading, flushing, retention and checkpoints go on meanwhile.
  */
-import { assert, type LeaderEpoch, limits, type Offset, type TopicConfig, TributaryError } from '@tributary/model';
+import { assert, type LeaderEpoch, type Offset, type TopicConfig, TributaryError } from '@tributary/model';
 import { FileError } from '@tributary/ports';
 import type { PartitionCheckpoint } from './checkpoint-file.ts';
 import { findEnd } from './cut-position.ts';
@@ -17,7 +17,6 @@ import type {
   FoundRecord,
   LogBatch,
   LogHealth,
-  LogReplay,
   LogSlice,
   OpenLogOptions,
   ProducerSnapshot,
@@ -26,9 +25,8 @@ import type {
 import { type WrittenPart, writeBatches } from './log-writer.ts';
 import { Mutex } from './mutex.ts';
 import { type OpenedLog, openFiles } from './opening.ts';
-import type { ProducerSnapshots } from './producer-snapshots.ts';
+import { ProducerReplay } from './producer-replay.ts';
 import { joinRanges } from './recovery-plan.ts';
-import { replayProducers } from './replay.ts';
 import type { RetentionRule } from './retention.ts';
 import { Segment } from './segment.ts';
 import { SegmentList } from './segment-list.ts';
@@ -51,10 +49,9 @@ export class PartitionLog {
   readonly recovery: RecoveryReport;
   readonly #home: LogHome;
   readonly #disk: Disk;
-  readonly #replay: LogReplay;
+  readonly #producers: ProducerReplay;
   readonly #segments: SegmentList;
   readonly #epochs: EpochHistory;
-  readonly #snapshots: ProducerSnapshots;
   readonly #reader: LogReader;
   readonly #tail: LogTail;
   #config: TopicConfig;
@@ -63,7 +60,6 @@ export class PartitionLog {
   #highWatermark: Offset;
   #health: LogHealth;
   #recoveryPoint: Offset;
-  #bytesSinceSnapshot = 0;
   readonly #flusher: Flusher;
   /** Of appending, and of whatever must not meet it. */
   readonly #writing = new Mutex();
@@ -77,11 +73,10 @@ export class PartitionLog {
     const { checkpoint, segments, end, epochs, snapshots, report } = opened;
     this.#home = home;
     this.#disk = home.disk;
-    this.#replay = replay;
+    this.#producers = new ProducerReplay(home.disk, replay, snapshots);
     this.#config = config;
     this.#segments = new SegmentList(segments);
     this.#epochs = epochs;
-    this.#snapshots = snapshots;
     this.#reader = new LogReader(this.#segments);
     this.#tail = home.tail.tail();
     const first = segments[0]?.base ?? end;
@@ -97,7 +92,7 @@ export class PartitionLog {
   /** Recovers if need be, and replays the producer state. */
   static async open(home: LogHome, options: OpenLogOptions): Promise<PartitionLog> {
     const log = new PartitionLog(home, await openFiles(home, options), options);
-    await log.#replayProducers();
+    await log.#producers.rebuild(log.#segments, log.#start, log.#end);
     home.remember(log.#checkpoint());
     return log;
   }
@@ -154,7 +149,7 @@ export class PartitionLog {
   async append(batches: readonly LogBatch[]): Promise<void> {
     const first = batches[0];
     if (first === undefined) return;
-    const snapshot = this.#isSnapshotDue(first) ? this.#replay.take() : undefined;
+    const snapshot = this.#isSnapshotDue(first) ? this.#producers.take() : undefined;
     if (!this.#writing.tryLock()) await this.#writing.lock();
     try {
       this.#count(await writeBatches(this.#home, this.#segments.active, this.#end, batches, this.#config));
@@ -180,7 +175,7 @@ export class PartitionLog {
         this.#tail.add(batch);
         this.#end = (batch.lastOffset + 1n) as Offset;
       }
-      this.#bytesSinceSnapshot += at - position;
+      this.#producers.grown(at - position);
       segment.bytes = at;
       segment.touchedMs = this.#disk.clock.wallMs();
       this.#flusher.wrote(segment, this.#end);
@@ -197,17 +192,14 @@ export class PartitionLog {
 
   #isSnapshotDue(next: LogBatch): boolean {
     const { active } = this.#segments;
-    return this.#bytesSinceSnapshot >= limits.snapshotInterval || active.isFullFor(next, active.bytes, this.#config);
+    return this.#producers.isSnapshotDue || active.isFullFor(next, active.bytes, this.#config);
   }
 
   #keepSnapshot(snapshot: ProducerSnapshot): void {
     // The state was ahead of the log, or the log was cut: another one is taken soon.
     if (snapshot.end > this.#end) return;
-    this.#bytesSinceSnapshot = 0;
-    this.#run(async () => {
-      await this.#snapshots.write(snapshot);
-      await this.#snapshots.prune(this.#recoveryPoint);
-    });
+    this.#producers.accepted();
+    this.#run(() => this.#producers.write(snapshot, this.#recoveryPoint));
   }
 
   /** One piece of work after the other, before the log is cut or closed. */
@@ -282,7 +274,7 @@ export class PartitionLog {
   async truncateTo(offset: Offset): Promise<void> {
     await this.#exclusively(async () => {
       if (offset < this.#end) await this.#cut(offset);
-      await this.#replayProducers();
+      await this.#producers.rebuild(this.#segments, this.#start, this.#end);
     });
   }
 
@@ -306,7 +298,7 @@ export class PartitionLog {
       this.#flusher.forget(gone);
       await gone.remove();
     }
-    await this.#snapshots.dropAbove(end);
+    await this.#producers.cut(end);
     // Names first: a removed segment that came back would follow a gap.
     await this.#disk.syncDirectory(this.#home.folder);
     await this.#shorten(segment, position, end);
@@ -322,17 +314,6 @@ export class PartitionLog {
     }
     this.#flusher.wrote(segment, end);
     await segment.reindexTail(end, this.#config.indexIntervalBytes);
-  }
-
-  async #replayProducers(): Promise<void> {
-    this.#bytesSinceSnapshot = await replayProducers(
-      this.#disk,
-      this.#segments,
-      this.#snapshots,
-      this.#replay,
-      this.#start,
-      this.#end,
-    );
   }
 
   /** Nobody appends, flushes or keeps house. */
@@ -478,9 +459,10 @@ export class PartitionLog {
   }
 
   async #writeLastSnapshot(): Promise<void> {
-    const snapshot = this.#replay.take();
-    if (snapshot.end === this.#end && this.#end > this.#start) await this.#snapshots.write(snapshot);
-    await this.#snapshots.prune(this.#recoveryPoint);
+    const snapshot = this.#producers.take();
+    if (snapshot.end === this.#end && this.#end > this.#start) {
+      await this.#producers.write(snapshot, this.#recoveryPoint);
+    }
     await this.#disk.syncDirectory(this.#home.folder);
   }
 

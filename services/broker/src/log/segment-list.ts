@@ -1,4 +1,3 @@
-// pure
 /** The segments of a log, oldest first. The last one is being written. */
 import { assert, type Offset } from '@tributary/model';
 import type { Segment } from './segment.ts';

@@ -8,14 +8,20 @@ export interface Counted {
   readonly calls: { readonly call: Call; readonly path: string }[];
   /** Called before each; what it returns is awaited, what it throws is the call's outcome. */
   before: (call: Call, path: string) => Promise<void> | void;
+  around: <T>(call: Call, action: () => Promise<T>) => Promise<T>;
 }
 
 export function counting(files: FileSystem): Counted {
-  const counted: { -readonly [key in keyof Counted]: Counted[key] } = { files, calls: [], before: () => {} };
+  const counted: { -readonly [key in keyof Counted]: Counted[key] } = {
+    files,
+    calls: [],
+    before: () => {},
+    around: (_call, action) => action(),
+  };
   const ask = async <T>(call: Call, path: string, action: () => Promise<T>): Promise<T> => {
     counted.calls.push({ call, path });
     await counted.before(call, path);
-    return await action();
+    return await counted.around(call, action);
   };
   const wrap = (file: File, path: string): File => ({
     get size() {

@@ -194,13 +194,15 @@ describe('a log that crashes', () => {
         await broker.log.sync();
         await broker.directory.checkpoint();
         await broker.log.truncateTo(offset(5n));
-        const written = batches(5, 45, { epoch: 1 });
+        // Some stay in the segment that was cut: no new one makes the names durable by the way.
+        const end = seed % 2 === 0 ? 45 : 12;
+        const written = batches(5, end, { epoch: 1 });
         await broker.append(...written);
         await broker.log.sync();
         disk.crash('power');
         const again = await start(disk.mount(), { config: small, host: testHost('boot 2') });
         const read = await readAll(again.log);
-        assert.deepEqual(bases(read), range(0, 45), `seed ${seed}`);
+        assert.deepEqual(bases(read), range(0, end), `seed ${seed}`);
         assert.ok(read.slice(5).every(({ epoch }) => epoch === 1));
         assert.deepEqual(again.log.health, { suspect: false, possibleLoss: false, damaged: [] });
       });
@@ -219,12 +221,13 @@ describe('a log that crashes', () => {
           disk.occupy(disk.freeBytes - 2_500);
           await assert.rejects(broker.append(...batches(10, 60, { valueBytes: 40 })), /the disk is full/);
           disk.occupy(0);
-          // Smaller ones: the segments do not begin where the undone ones did.
-          for (const one of batches(10, 60, { epoch: 1 })) await broker.append(one);
+          // Smaller ones: the segment that was not undone now reaches past where the undone one began.
+          const end = seed % 2 === 0 ? 60 : 19;
+          for (const one of batches(10, end, { epoch: 1 })) await broker.append(one);
           await broker.log.sync();
           disk.crash('power');
           const again = await start(disk.mount(), { config: small, host: testHost('boot 2') });
-          assert.deepEqual(bases(await readAll(again.log)), range(0, 60), `seed ${seed}`);
+          assert.deepEqual(bases(await readAll(again.log)), range(0, end), `seed ${seed}`);
         },
         { capacity: 2_000_000 },
       );

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type LeaderEpoch, leaderEpoch, limits, type Offset, offset, TributaryError } from '@tributary/model';
 import { FileError } from '@tributary/ports';
-import fc from 'fast-check';
 import { counting } from './counting-files.ts';
 import type { LogSlice } from '../../src/log/log-types.ts';
 import {
@@ -16,7 +15,6 @@ import {
   readAll,
   type StartOptions,
   start,
-  testClock,
   testHost,
 } from './harness.ts';
 import { type Bench, onRealDisk, onSimulatedDisk } from './on-disk.ts';
@@ -184,6 +182,26 @@ describe('a clean stop', () => {
       assert.equal(again.log.recovery.how, 'scanned');
       assert.equal(again.log.recovery.cutBytes, 5);
       assert.deepEqual(bases(await readAll(again.log)), range(0, 10));
+    });
+  });
+});
+
+describe('a start after a kill', () => {
+  test('reads the log from about the last checkpoint on, however large it is', async () => {
+    await onSimulatedDisk('bounded', async ({ disk }) => {
+      const settings = config({ 'segment.bytes': '100000', 'index.interval.bytes': '500' });
+      const broker = await start(disk.mount(), { config: settings });
+      for (const from of range(0, 40)) await broker.append(...batches(from * 100, from * 100 + 100));
+      await broker.log.sync();
+      await broker.directory.checkpoint();
+      await broker.append(...batches(4000, 4010));
+      disk.crash('process');
+      const again = await start(disk.mount(), { config: settings });
+      assert.equal(again.log.endOffset, 4010n);
+      const size = batch({ at: 0n }).bytes.length;
+      const { scannedBytes } = again.log.recovery;
+      assert.ok(scannedBytes >= 10 * size && scannedBytes < 10 * size + 1000, `${scannedBytes} bytes read`);
+      assert.deepEqual(bases(await readAll(again.log)), range(0, 4010));
     });
   });
 });
@@ -426,157 +444,6 @@ describe('leader epochs', () => {
       assert.deepEqual(again.log.endOffsetFor(epoch(1)), { epoch: 1, end: 20n });
       assert.deepEqual(again.log.endOffsetFor(epoch(2)), { epoch: 2, end: 80n });
       assert.equal(again.log.latestEpoch, 5);
-    });
-  });
-});
-
-describe('timestamps', () => {
-  test('lead to the first record at or after them, also where they go back and forth', async () => {
-    await onSimulatedDisk('times', async ({ disk, random }) => {
-      const shapes = range(0, 150).map((index) => ({
-        at: BigInt(index * 2),
-        records: 2,
-        timestamp: 5_000 + index * 3 + random.below(40),
-      }));
-      const stamps = shapes.flatMap(({ timestamp }, index) => [
-        [index * 2, timestamp],
-        [index * 2 + 1, timestamp + 1],
-      ]) as [number, number][];
-      const broker = await start(disk.mount(), { config: small });
-      for (const shape of shapes) await broker.append(batch(shape));
-      const check = async ({ log }: Broker): Promise<void> => {
-        for (let wanted = 4_990; wanted < 5_520; wanted += 3) {
-          const expected = stamps.find(([, stamp]) => stamp >= wanted);
-          const found = await log.offsetForTimestamp(wanted);
-          assert.deepEqual(
-            found,
-            expected && { offset: BigInt(expected[0]), timestampMs: expected[1] },
-            `at ${wanted}`,
-          );
-        }
-        const newest = Math.max(...stamps.map(([, stamp]) => stamp));
-        const first = stamps.find(([, stamp]) => stamp === newest);
-        assert.deepEqual(await log.offsetOfMaxTimestamp(), { offset: BigInt(first?.[0] ?? -1), timestampMs: newest });
-      };
-      await check(broker);
-      await broker.log.sync();
-      await broker.directory.checkpoint();
-      disk.crash('process');
-      const recovered = await start(disk.mount(), { config: small });
-      await check(recovered);
-      await recovered.directory.close();
-      await check(await start(disk.mount(), { config: small }));
-    });
-  });
-});
-
-describe('retention', () => {
-  test('keeps at least retention.bytes, at least retention.ms, and everything above the high watermark', async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        fc.record({
-          batchCount: fc.integer({ min: 1, max: 60 }),
-          step: fc.integer({ min: -20, max: 100 }),
-          retentionMs: fc.option(fc.integer({ min: 0, max: 4_000 }), { nil: undefined }),
-          retentionBytes: fc.option(fc.integer({ min: 0, max: 6_000 }), { nil: undefined }),
-          highWatermark: fc.integer({ min: 0, max: 60 }),
-          age: fc.integer({ min: 0, max: 6_000 }),
-        }),
-        async ({ batchCount, step, retentionMs, retentionBytes, highWatermark, age }) => {
-          await onSimulatedDisk('retention', async ({ disk }) => {
-            const settings = {
-              'retention.ms': String(retentionMs ?? -1),
-              'retention.bytes': String(retentionBytes ?? -1),
-              'segment.bytes': '1024',
-            };
-            const broker = await start(disk.mount(), { config: config(settings) });
-            const written = range(0, batchCount).map((index) =>
-              batch({ at: BigInt(index), timestamp: 10_000 + index * step }),
-            );
-            for (const one of written) await broker.append(one);
-            const hw = Math.min(highWatermark, batchCount);
-            broker.log.noteHighWatermark(at(hw));
-            const now = 10_000 + Math.max(0, batchCount * step) + age;
-            const { sizeBytes, segmentCount } = broker.log;
-            const gone = await broker.log.enforceRetention(now);
-            const begins = Number(broker.log.startOffset);
-            assert.ok(begins <= hw, `start ${begins}, HW ${hw}`);
-            let newer = written.slice(begins).reduce((sum, one) => sum + one.bytes.length, 0);
-            for (const one of written.slice(0, begins).toReversed()) {
-              const isOld = retentionMs !== undefined && one.maxTimestamp < now - retentionMs;
-              const isBehindEnough = retentionBytes !== undefined && newer >= retentionBytes;
-              assert.ok(isOld || isBehindEnough, `batch ${one.baseOffset} went`);
-              newer += one.bytes.length;
-            }
-            assert.equal(gone > 0, begins > 0);
-            assert.deepEqual(bases(await readAll(broker.log)), range(begins, batchCount));
-            if (retentionMs === undefined && retentionBytes === undefined) assert.equal(gone, 0);
-            // Nothing stays that could go: the oldest closed segment is needed.
-            if (gone > 0) assert.equal(await broker.log.enforceRetention(now), 0);
-            assert.ok(broker.log.sizeBytes <= sizeBytes && broker.log.segmentCount <= segmentCount + 1);
-            await broker.directory.close();
-          });
-        },
-      ),
-      { numRuns: 150 },
-    );
-  });
-
-  test('persists the new start before a file goes, and removes the files after file.delete.delay.ms', async () => {
-    await onSimulatedDisk('delete delay', async ({ disk }) => {
-      const clock = testClock();
-      const settings = config({ 'segment.bytes': '1024', 'retention.bytes': '1024', 'file.delete.delay.ms': '777' });
-      const counted = counting(disk.mount());
-      const broker = await start(counted.files, { config: settings, clock });
-      for (const one of batches(0, 50)) await broker.append(one);
-      broker.log.noteHighWatermark(at(50));
-      counted.calls.length = 0;
-      const gone = await broker.log.enforceRetention(clock.now);
-      assert.ok(gone > 1);
-      const renames = counted.calls.flatMap(({ call, path }) =>
-        call === 'rename' && !path.includes('.snapshot') ? [path] : [],
-      );
-      assert.match(renames[0] ?? '', /checkpoints\.tmp$/);
-      assert.match(renames[1] ?? '', /\.log$|index$/);
-      const away = async (): Promise<readonly string[]> =>
-        (await counted.files.list(`data/${folder}`)).filter((name) => name.endsWith('.deleted'));
-      assert.ok((await away()).length >= gone);
-      assert.deepEqual(
-        clock.sleepers.map(({ ms }) => ms),
-        [777],
-      );
-      for (const { wake } of clock.sleepers) wake();
-      while ((await away()).length > 0) await disk.mount().list('data');
-      disk.crash('process');
-      const again = await start(disk.mount(), { config: settings });
-      assert.equal(again.log.startOffset, broker.log.startOffset);
-    });
-  });
-
-  test('of records without a timestamp goes by when they were written', async () => {
-    await onSimulatedDisk('no timestamps', async ({ disk }) => {
-      const clock = testClock();
-      const broker = await start(disk.mount(), {
-        config: config({ 'segment.bytes': '1024', 'retention.ms': '500' }),
-        clock,
-      });
-      for (const one of batches(0, 30)) await broker.append({ ...one, maxTimestamp: -1 });
-      broker.log.noteHighWatermark(at(30));
-      assert.equal(await broker.log.enforceRetention(clock.now + 500), 0);
-      assert.ok((await broker.log.enforceRetention(clock.now + 501)) > 0);
-      assert.equal(broker.log.startOffset, 30n);
-      assert.equal(broker.log.endOffset, 30n);
-    });
-  });
-
-  test('never raises the start above the high watermark when asked to', async () => {
-    await onSimulatedDisk('above', async ({ disk }) => {
-      const broker = await start(disk.mount());
-      await broker.append(...batches(0, 10));
-      broker.log.noteHighWatermark(at(6));
-      await assert.rejects(broker.log.advanceStart(at(7)), /cannot pass the high watermark 6/);
-      await broker.log.advanceStart(at(6));
-      assert.equal(broker.log.startOffset, 6n);
     });
   });
 });

@@ -1,0 +1,85 @@
+/** Keeping what is a function of the log in step with it: the newest snapshot, then the header of every batch after it (P3). */
+import { limits, type Offset } from '@tributary/model';
+import { nextOffsetOf, readBatchHeader } from '@tributary/record';
+import type { Disk } from './disk.ts';
+import type { LogReplay, ProducerSnapshot } from './log-types.ts';
+import type { ProducerSnapshots } from './producer-snapshots.ts';
+import { scanFile } from './scan.ts';
+import type { SegmentList } from './segment-list.ts';
+
+export class ProducerReplay {
+  readonly #disk: Disk;
+  readonly #replay: LogReplay;
+  readonly #snapshots: ProducerSnapshots;
+  /** Log that a replay would read. */
+  #bytesSinceSnapshot = 0;
+
+  constructor(disk: Disk, replay: LogReplay, snapshots: ProducerSnapshots) {
+    this.#disk = disk;
+    this.#replay = replay;
+    this.#snapshots = snapshots;
+  }
+
+  grown(bytes: number): void {
+    this.#bytesSinceSnapshot += bytes;
+  }
+
+  /** A replay would read too much. */
+  get isSnapshotDue(): boolean {
+    return this.#bytesSinceSnapshot >= limits.snapshotInterval;
+  }
+
+  /** As the state is now; it may be ahead of the log. */
+  take(): ProducerSnapshot {
+    return this.#replay.take();
+  }
+
+  /** The log holds all that the snapshot does: {@link write} will not be asked for another one soon. */
+  accepted(): void {
+    this.#bytesSinceSnapshot = 0;
+  }
+
+  async write(snapshot: ProducerSnapshot, recoveryPoint: Offset): Promise<void> {
+    await this.#snapshots.write(snapshot);
+    await this.#snapshots.prune(recoveryPoint);
+  }
+
+  /** The log was cut: snapshots of more than it holds go. Their names must then go durably. */
+  async cut(end: Offset): Promise<void> {
+    await this.#snapshots.dropAbove(end);
+  }
+
+  /** @param start of the log. */
+  async rebuild(segments: SegmentList, start: Offset, end: Offset): Promise<void> {
+    const from = await this.#restore(start);
+    this.#bytesSinceSnapshot = 0;
+    for (let index = segments.indexOf(from); from < end && index < segments.count; index++) {
+      const segment = segments.at(index);
+      if (segment === undefined || segment.bytes === 0) continue;
+      const position = segment.base < from ? await segment.positionBefore(from) : 0;
+      const ended = await segment.use((file) =>
+        scanFile(file, { from: position, to: segment.bytes, check: false }, (bytes, at) => {
+          if (nextOffsetOf(bytes, at) > from) this.#replay.batch(readBatchHeader(bytes, at));
+          return true;
+        }),
+      );
+      this.#bytesSinceSnapshot += ended.position - position;
+      if (ended.kind !== 'damaged') continue;
+      this.#disk.logger.error('log damaged below the recovery point', { path: segment.path, ...ended });
+    }
+  }
+
+  /** @returns the offset from which batches are to be replayed. */
+  async #restore(start: Offset): Promise<Offset> {
+    for (;;) {
+      const snapshot = await this.#snapshots.newest();
+      try {
+        this.#replay.restore(snapshot?.bytes, snapshot?.end ?? start);
+        return snapshot?.end ?? start;
+      } catch (thrown) {
+        if (snapshot === undefined) throw thrown;
+        await this.#snapshots.dropNewest(thrown instanceof Error ? thrown.message : String(thrown));
+      }
+    }
+  }
+}

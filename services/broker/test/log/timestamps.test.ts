@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { type Broker, batch, config, range, start } from './harness.ts';
+import { onSimulatedDisk } from './on-disk.ts';
+
+const small = config({ 'segment.bytes': '2000', 'index.interval.bytes': '200' });
+
+describe('timestamps', () => {
+  test('lead to the first record at or after them, also where they go back and forth', async () => {
+    await onSimulatedDisk('times', async ({ disk, random }) => {
+      const shapes = range(0, 150).map((index) => ({
+        at: BigInt(index * 2),
+        records: 2,
+        timestamp: 5_000 + index * 3 + random.below(40),
+      }));
+      const stamps = shapes.flatMap<[number, number]>(({ timestamp }, index) => [
+        [index * 2, timestamp],
+        [index * 2 + 1, timestamp + 1],
+      ]);
+      const broker = await start(disk.mount(), { config: small });
+      for (const shape of shapes) await broker.append(batch(shape));
+      const check = async ({ log }: Broker): Promise<void> => {
+        for (let wanted = 4_990; wanted < 5_520; wanted += 3) {
+          const expected = stamps.find(([, stamp]) => stamp >= wanted);
+          const found = await log.offsetForTimestamp(wanted);
+          assert.deepEqual(
+            found,
+            expected && { offset: BigInt(expected[0]), timestampMs: expected[1] },
+            `at ${wanted}`,
+          );
+        }
+        const newest = Math.max(...stamps.map(([, stamp]) => stamp));
+        const first = stamps.find(([, stamp]) => stamp === newest);
+        assert.deepEqual(await log.offsetOfMaxTimestamp(), { offset: BigInt(first?.[0] ?? -1), timestampMs: newest });
+      };
+      await check(broker);
+      await broker.log.sync();
+      await broker.directory.checkpoint();
+      disk.crash('process');
+      const recovered = await start(disk.mount(), { config: small });
+      await check(recovered);
+      await recovered.directory.close();
+      await check(await start(disk.mount(), { config: small }));
+    });
+  });
+});
