@@ -1,5 +1,6 @@
 /** How a command ends when it does not end well: one line on standard error, and a code that scripts can tell apart. */
 import { writeSync } from 'node:fs';
+import { AssertionFailure } from '@tributary/model';
 import { FileError } from '@tributary/ports';
 
 const exitCodes = {
@@ -7,6 +8,8 @@ const exitCodes = {
   failed: 1,
   /** What was asked for makes no sense: an unknown option, a bad value. */
   usage: 2,
+  /** An invariant of our own broke (sysexits: internal software error). */
+  defect: 70,
   /** Interrupted by Ctrl-C: 128 + SIGINT. */
   interrupted: 130,
   /** Whoever read standard output has gone: 128 + SIGPIPE. */
@@ -37,6 +40,7 @@ export function report(thrown: unknown): number {
   say(sentence(thrown));
   if (process.env['TRIBUTARY_DEBUG'] === '1') writeError(`${trace(thrown)}\n`);
   if (thrown instanceof InterruptedError) return exitCodes.interrupted;
+  if (thrown instanceof AssertionFailure) return exitCodes.defect;
   return thrown instanceof UsageError ? exitCodes.usage : exitCodes.failed;
 }
 
@@ -47,7 +51,8 @@ export function say(message: string): void {
 
 /** As one line without control characters: what a broker sends must not move the cursor of the terminal. */
 function sentence(thrown: unknown): string {
-  const text = thrown instanceof Error ? thrown.message || thrown.name : String(thrown);
+  const said = thrown instanceof Error ? thrown.message || thrown.name : String(thrown);
+  const text = thrown instanceof AssertionFailure ? `This is a bug: ${said}. TRIBUTARY_DEBUG=1 shows where.` : said;
   const hint =
     thrown instanceof FileError && thrown.reason === 'locked'
       ? ' Stop the other process first, or use another --data-dir.'

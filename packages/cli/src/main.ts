@@ -10,6 +10,9 @@ import { run } from './program.ts';
 const poolThreads = '80';
 
 process.env['UV_THREADPOOL_SIZE'] ??= poolThreads;
+// What nobody handled is a defect of ours, and still one line.
+for (const event of ['uncaughtException', 'unhandledRejection'])
+  process.on(event, (thrown: unknown) => process.exit(report(thrown)));
 try {
   await run(process.argv.slice(2));
 } catch (thrown) {
