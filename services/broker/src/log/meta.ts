@@ -13,7 +13,7 @@ import {
 import { crc32c } from '@tributary/record';
 
 /** Raised when an older build could no longer read the directory. */
-export const formatVersion = 1;
+const formatVersion = 1;
 
 export interface FailedSync {
   readonly path: string;

@@ -33,15 +33,7 @@ import { SegmentList } from './segment-list.ts';
 import type { LogTail } from './tail-cache.ts';
 import { firstRecordSince, newestRecord } from './time-search.ts';
 
-export type {
-  FoundRecord,
-  LogBatch,
-  LogHealth,
-  LogReplay,
-  LogSlice,
-  ProducerSnapshot,
-  RecoveryReport,
-} from './log-types.ts';
+export type { LogBatch } from './log-types.ts';
 
 const nothing: LogSlice = { kind: 'end' };
 
