@@ -10,7 +10,8 @@ test('records sent with every kind of acknowledgement and compression are read b
   await using cluster = await connect({ bootstrap: dev.bootstrap });
   await cluster.admin.createTopic({ name: 't', partitions: 3 });
   let count = 0;
-  for (const acks of [0, 1, 'all'] as const) {
+  // In the order in which nothing of acks=0 meets a partition that its broker has not opened yet: nobody would be told.
+  for (const acks of ['all', 1, 0] as const) {
     for (const compression of ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const) {
       await using producer = cluster.producer({ acks, compression });
       const records = Array.from({ length: 50 }, (_, index) => ({

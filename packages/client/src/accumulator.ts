@@ -133,14 +133,14 @@ export class Accumulator implements Disposable {
     let queue = topic.queue(explicit ?? (sticky ? topic.stickyChoice() : this.#choose(topic, key)));
     let batch = queue.open;
     let before = batch?.size ?? 0;
-    if (batch !== undefined && !batch.builder.append(timestamp, key, value, headers)) {
+    if (batch !== undefined && !appended(queue, batch, timestamp, key, value, headers)) {
       this.#sender.seal(queue);
       batch = undefined;
       if (sticky) {
         queue = topic.queue(topic.stickyAfterFull());
         batch = queue.open;
         before = batch?.size ?? 0;
-        if (batch !== undefined && !batch.builder.append(timestamp, key, value, headers)) {
+        if (batch !== undefined && !appended(queue, batch, timestamp, key, value, headers)) {
           this.#sender.seal(queue);
           batch = undefined;
         }
@@ -282,4 +282,18 @@ export class Accumulator implements Disposable {
     this.#topics.delete(topic.name);
     if (this.#lastTopic === topic) this.#lastTopic = undefined;
   }
+}
+
+/** @returns false if the batch is full: by its own size, or by what the broker has been found to take. */
+function appended(
+  queue: PartitionQueue,
+  { builder }: ProducerBatch,
+  timestamp: number,
+  key: Payload,
+  value: Payload,
+  headers: readonly RecordHeader[],
+): boolean {
+  const most = queue.batchBytesMost;
+  if (most !== Number.POSITIVE_INFINITY && builder.estimatedSize + recordSize(key, value, headers) > most) return false;
+  return builder.append(timestamp, key, value, headers);
 }

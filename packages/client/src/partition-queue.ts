@@ -63,6 +63,8 @@ export class PartitionQueue {
   #nextOrdinal = 0;
   /** The topic as it was when its batches were made: another id is another topic of the same name. */
   topicId: string | undefined;
+  /** Bytes of a batch above which the broker has refused some: the next ones are kept below. */
+  batchBytesMost = Number.POSITIVE_INFINITY;
   /** Rounds of sending that failed in a row, for the backoff. */
   failures = 0;
   /** On the monotonic clock, ms: nothing is sent before. */
@@ -208,6 +210,7 @@ export class PartitionQueue {
     this.#recovering = false;
     const again: ProducerBatch[] = [];
     let rest: Rest = 'keeps-its-places';
+    let waits = false;
     for (const batch of refused) {
       if (rest === 'is-given-up') {
         ended.push(givenUpWith(batch));
@@ -224,12 +227,23 @@ export class PartitionQueue {
       }
       if (judged === 'renumber') rest = 'is-renumbered';
       if (rest === 'is-renumbered') displace(batch);
-      again.push(...(judged === 'split' ? split(batch) : [batch]));
+      if (judged === 'split') again.push(...this.#split(batch));
+      else {
+        again.push(batch);
+        waits ||= again.length === 1;
+      }
     }
-    if (again.length > 0) this.failures++;
+    // Parts of a split batch need not wait: nothing is wrong with the broker.
+    if (waits) this.failures++;
     this.#treatPlaced(rest, ended);
     this.#waiting = [...again, ...this.#waiting];
     this.#recount();
+  }
+
+  #split(batch: ProducerBatch): readonly ProducerBatch[] {
+    const parts = split(batch);
+    this.batchBytesMost = Math.min(this.batchBytesMost, Math.max(...parts.map(({ size }) => size)));
+    return parts;
   }
 
   /** What becomes of batches that have places after the window, because they were about to be sent again. */
