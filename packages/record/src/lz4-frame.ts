@@ -2,9 +2,15 @@
  * LZ4 in its frame format, as Kafka has it: independent blocks, a header checksum, no content checksum. The library decodes whole frames without a
  * limit, so the frame's blocks are walked first to bound what it will produce.
  */
+import { createRequire } from 'node:module';
 import { TributaryError } from '@tributary/model';
-import { compressFrameSync, decompressFrameSync } from 'lz4-napi';
 import { readI32LittleEndian } from './big-endian.ts';
+
+const require = createRequire(import.meta.url);
+let loaded: typeof import('lz4-napi') | undefined;
+
+/** Native code, loaded when the first batch needs it. */
+const lz4 = (): typeof import('lz4-napi') => (loaded ??= require('lz4-napi') as typeof import('lz4-napi'));
 
 const magic = 0x184d2204;
 const flag = {
@@ -27,7 +33,7 @@ const blockBytesMax: Readonly<Record<number, number>> = {
 const expansionMax = 255;
 
 export function compressLz4Frame(bytes: Uint8Array): Uint8Array {
-  return compressFrameSync(asBuffer(bytes));
+  return lz4().compressFrameSync(asBuffer(bytes));
 }
 
 /** @throws TributaryError MESSAGE_TOO_LARGE, CORRUPT_MESSAGE. */
@@ -42,7 +48,7 @@ export function decompressLz4Frame(bytes: Uint8Array, maxBytes: number): Uint8Ar
       );
   }
   try {
-    return decompressFrameSync(asBuffer(bytes.subarray(0, frame.end)));
+    return lz4().decompressFrameSync(asBuffer(bytes.subarray(0, frame.end)));
   } catch (thrown) {
     throw corrupt(thrown instanceof Error ? thrown.message : String(thrown), thrown);
   }

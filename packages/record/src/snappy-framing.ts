@@ -2,9 +2,15 @@
  * Snappy as Kafka's Java client writes it (xerial's snappy-java): a 16-byte header, then [i32 length][raw snappy block] again and again. Raw
  * snappy, as some other clients send it, is understood too.
  */
+import { createRequire } from 'node:module';
 import { TributaryError } from '@tributary/model';
-import { compressSync, uncompressSync } from 'snappy';
 import { readI32, writeI32 } from './big-endian.ts';
+
+const require = createRequire(import.meta.url);
+let loaded: typeof import('snappy') | undefined;
+
+/** Native code, loaded when the first batch needs it: most processes, brokers among them, never do. */
+const snappy = (): typeof import('snappy') => (loaded ??= require('snappy') as typeof import('snappy'));
 
 const magic = [0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00] as const;
 const headerBytes = 16;
@@ -23,7 +29,7 @@ export function compressSnappy(bytes: Uint8Array): Uint8Array {
   const blocks: Uint8Array[] = [];
   let size = headerBytes;
   for (let start = 0; start < bytes.length; start += blockBytes) {
-    const block = compressSync(bytes.subarray(start, start + blockBytes), copied);
+    const block = snappy().compressSync(bytes.subarray(start, start + blockBytes), copied);
     blocks.push(block);
     size += 4 + block.length;
   }
@@ -73,7 +79,7 @@ function block(bytes: Uint8Array, start: number, end: number, maxBytes: number):
       `snappy records expand beyond the limit, by a block of ${claimed} bytes where ${maxBytes} are left`,
     );
   try {
-    return uncompressSync(bytes.subarray(start, end), { asBuffer: true, ...copied }) as Buffer;
+    return snappy().uncompressSync(bytes.subarray(start, end), { asBuffer: true, ...copied }) as Buffer;
   } catch (thrown) {
     throw corrupt(thrown instanceof Error ? thrown.message : String(thrown), thrown);
   }
