@@ -94,7 +94,12 @@ async function bundle(published: Published, target: string): Promise<string[]> {
   const names = imported
     .filter((each) => each.external && !each.path.startsWith('node:'))
     .map((each) => packageOf(each.path));
-  return names;
+  // What is loaded only when it is needed is required by name, which the bundler does not follow.
+  const bundled = readdirSync(target)
+    .filter((name) => name.endsWith('.js'))
+    .map((name) => readFileSync(path.join(target, name), 'utf8'));
+  const required = external.filter((name) => bundled.some((text) => text.includes(`require("${name}")`)));
+  return [...names, ...required];
 }
 
 function sorted(names: Iterable<string>): string[] {
