@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
-import { DevProcess, start, tributary } from './dev-process.ts';
+import { connect, type Tributary } from '@tributary/client';
+import { DevProcess, freePort, start, tributary } from './dev-process.ts';
 
 describe('the tributary command', () => {
   let dev: DevProcess;
@@ -297,6 +298,21 @@ describe('the tributary command', () => {
 });
 
 describe('tributary dev', () => {
+  test('whoever finds the port open can create a topic and produce at once', async () => {
+    await using dev = await DevProcess.begin();
+    const port = await freePort();
+    const second = start(['dev', '--data-dir', dev.file('second'), '--port', String(port)]);
+    try {
+      await using cluster = await connected(`127.0.0.1:${port}`);
+      await cluster.admin.createTopic({ name: 'early' });
+      const { offset } = await cluster.producer().send({ topic: 'early', value: 'bird' });
+      assert.equal(offset, 0n);
+    } finally {
+      second.child.kill('SIGKILL');
+      await second.ended;
+    }
+  });
+
   test('stops cleanly on SIGTERM and on SIGINT, and finds everything again', async () => {
     await using dev = await DevProcess.begin();
     await dev.ok(['topic', 'create', 'kept']);
@@ -334,3 +350,15 @@ describe('help', () => {
     });
   }
 });
+
+/** Tries again and again, without a pause, until somebody listens. */
+async function connected(bootstrap: string): Promise<Tributary> {
+  const deadline = Date.now() + 20_000;
+  for (;;) {
+    try {
+      return await connect({ bootstrap, connectTimeoutMs: 100 });
+    } catch (thrown) {
+      if (Date.now() > deadline) throw thrown;
+    }
+  }
+}

@@ -13,6 +13,8 @@ process.env['UV_THREADPOOL_SIZE'] ??= poolThreads;
 // What nobody handled is a defect of ours, and still one line.
 for (const event of ['uncaughtException', 'unhandledRejection'])
   process.on(event, (thrown: unknown) => process.exit(report(thrown)));
+// Logs that nobody reads any more are no reason to stop keeping records.
+process.stderr.on('error', () => undefined);
 try {
   await run(process.argv.slice(2));
 } catch (thrown) {

@@ -78,8 +78,9 @@ export async function assembleDev(config: DevConfig, ports: DevPorts, signal: Ab
     broker.service(handlers);
     controller.service(handlers);
   };
+  // Whoever finds the port open finds everything behind it: registering needs the store alone, so it can come first.
+  await broker.start(address);
   const server = stack.use(await grpcTransport.serve(address, service));
-  await broker.start(server.address);
   const running = stack.move();
   return { address: server.address, broker, controller, images, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
