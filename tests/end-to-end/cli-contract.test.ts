@@ -356,7 +356,7 @@ async function connected(bootstrap: string): Promise<Tributary> {
   const deadline = Date.now() + 20_000;
   for (;;) {
     try {
-      return await connect({ bootstrap, connectTimeoutMs: 100 });
+      return await connect({ bootstrap, connectTimeoutMs: 100, retryBackoffMs: 1, retryBackoffMsMax: 1 });
     } catch (thrown) {
       if (Date.now() > deadline) throw thrown;
     }
