@@ -18,6 +18,11 @@ interface RememberedBatch {
 
 interface Producer {
   epoch: number;
+  /**
+   * The log's time when its last batch was appended (P3). Not that batch's own timestamp: a producer of old records beside one of new ones
+   * would be forgotten at once, and its retries appended twice.
+   */
+  seenMs: number;
   /** Oldest first, at most limits.batchesInFlight. */
   readonly batches: RememberedBatch[];
 }
@@ -33,6 +38,8 @@ const append: SequenceVerdict = { kind: 'append' };
 interface SnapshotProducer {
   readonly id: string;
   readonly epoch: number;
+  /** Absent in snapshots of the first builds. */
+  readonly seen?: number;
   readonly batches: readonly { readonly first: number; readonly last: number; readonly base: string; readonly end: string; readonly time: number }[];
 }
 
@@ -57,7 +64,7 @@ export class ProducerState implements LogReplay {
     if (!header.hasProducer) return append;
     const known = this.#producers.get(header.producerId);
     const last = known?.batches.at(-1);
-    if (known === undefined || last === undefined || committedTimeMs - last.timestampMs > limits.producerExpiryMs) {
+    if (known === undefined || last === undefined || committedTimeMs - known.seenMs > limits.producerExpiryMs) {
       return header.baseSequence === 0 ? append : refuse('UNKNOWN_PRODUCER_ID', header, 'the producer is not known here, so its first sequence must be 0');
     }
     if (header.producerEpoch < known.epoch) return refuse('INVALID_PRODUCER_EPOCH', header, `epoch ${known.epoch} has taken over`);
@@ -80,9 +87,10 @@ export class ProducerState implements LogReplay {
     if (!header.hasProducer || header.isControl) return;
     let producer = this.#producers.get(header.producerId);
     if (producer === undefined || producer.epoch !== header.producerEpoch) {
-      producer = { epoch: header.producerEpoch, batches: [] };
+      producer = { epoch: header.producerEpoch, seenMs: 0, batches: [] };
       this.#producers.set(header.producerId, producer);
     }
+    producer.seenMs = this.#logTimeMs;
     producer.batches.push({
       baseSequence: header.baseSequence,
       lastSequence: header.lastSequence,
@@ -97,8 +105,7 @@ export class ProducerState implements LogReplay {
   take(): ProducerSnapshot {
     const producers: SnapshotProducer[] = [];
     for (const [id, producer] of this.#producers) {
-      const last = producer.batches.at(-1);
-      if (last === undefined || this.#logTimeMs - last.timestampMs > limits.producerExpiryMs) {
+      if (this.#logTimeMs - producer.seenMs > limits.producerExpiryMs) {
         this.#producers.delete(id);
         continue;
       }
@@ -109,7 +116,7 @@ export class ProducerState implements LogReplay {
         end: b.lastOffset.toString(),
         time: b.timestampMs,
       }));
-      producers.push({ id: id.toString(), epoch: producer.epoch, batches });
+      producers.push({ id: id.toString(), epoch: producer.epoch, seen: producer.seenMs, batches });
     }
     return { bytes: new TextEncoder().encode(JSON.stringify({ version: 1, logTimeMs: this.#logTimeMs, producers })), end: this.#end };
   }
@@ -126,6 +133,7 @@ export class ProducerState implements LogReplay {
     for (const producer of parsed.producers) {
       this.#producers.set(producerId(BigInt(producer.id)), {
         epoch: producer.epoch,
+        seenMs: producer.seen ?? parsed.logTimeMs,
         batches: producer.batches.map((b) => ({
           baseSequence: b.first,
           lastSequence: b.last,

@@ -50,6 +50,22 @@ test('P3: a producer is forgotten a day of committed log time after its last bat
   assert.equal(refusal(state, { id: 1n, sequence: 1 }, 1_001 + limits.producerExpiryMs), 'UNKNOWN_PRODUCER_ID');
 });
 
+test('P3: a producer of old records is known for a day of log time like any other, after a snapshot too', () => {
+  const now = 10 * limits.producerExpiryMs;
+  const state = new ProducerState();
+  state.batch(header({ id: 1n, timestamp: now }));
+  state.batch(header({ id: 2n, at: 1n, timestamp: 1_000 }));
+  const resumed = new ProducerState();
+  const { bytes, end } = state.take();
+  resumed.restore(bytes, end);
+  for (const each of [state, resumed]) {
+    // A retry that is not recognised is a second copy.
+    assert.equal(refusal(each, { id: 2n, timestamp: 1_000 }, now), 'duplicate');
+    assert.equal(refusal(each, { id: 2n, sequence: 1, timestamp: 1_000 }, now), 'append');
+    assert.equal(refusal(each, { id: 2n, sequence: 1 }, now + limits.producerExpiryMs + 1), 'UNKNOWN_PRODUCER_ID');
+  }
+});
+
 test('sequences wrap from 2^31 - 1 to 0', () => {
   const state = new ProducerState();
   state.batch(header({ id: 1n, sequence: 2 ** 31 - 2, count: 2 }));
