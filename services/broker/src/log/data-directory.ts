@@ -254,6 +254,7 @@ export class DataDirectory implements AsyncDisposable {
   /** Puts a folder that metadata does not know aside, with what is known of it: nothing is deleted on a guess (M6). */
   async quarantine({ topicId, partition }: PartitionFolder): Promise<void> {
     const name = folderName(topicId, partition);
+    await this.#logs.get(name)?.close();
     const aside = `${this.root}/${quarantineName}`;
     const checkpoint = this.#checkpoints.get(name);
     if (checkpoint !== undefined)
@@ -288,8 +289,8 @@ export class DataDirectory implements AsyncDisposable {
    * the next start then reads more.
    */
   async checkpoint(): Promise<void> {
-    for (const log of [...this.#logs.values()]) await log.prepareCheckpoint();
     try {
+      for (const log of [...this.#logs.values()]) await log.prepareCheckpoint();
       await this.#checkpoints.persist();
       if (this.#meta.highestRevision !== this.#writtenRevision) await this.#updateMeta({});
       await this.#disk.keepReserve();
@@ -348,7 +349,7 @@ export class DataDirectory implements AsyncDisposable {
       const temporary = `${this.root}/${metaName}.failed`;
       await files.remove(temporary);
       const file = await files.open(temporary, 'append');
-      await file.append([encodeMeta({ ...this.#meta, failedSync: { path, why } })]);
+      await file.append([encodeMeta({ ...this.#meta, cleanShutdown: false, failedSync: { path, why } })]);
       await file.sync();
       await file.close();
       await files.rename(temporary, `${this.root}/${metaName}`);

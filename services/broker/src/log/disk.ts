@@ -7,6 +7,8 @@ import { type Clock, type File, FileError, type FileSystem, type Host, type Logg
 import { temporarySuffix } from './names.ts';
 import { SyncPool } from './sync-pool.ts';
 
+const reserveName = 'reserve';
+
 export interface DiskOptions {
   readonly clock: Clock;
   readonly host: Host;
@@ -24,6 +26,8 @@ export class Disk {
   readonly #synced: (ms: number) => void;
   readonly #pool = new SyncPool(limits.syncsInFlight);
   #failed = false;
+  /** undefined: nobody has looked. */
+  #hasReserve: boolean | undefined;
   /** Writes down that the disk failed, before the process ends. Set by the data directory. */
   recordFailure: ((path: string, why: string) => Promise<void>) | undefined;
 
@@ -148,23 +152,30 @@ export class Disk {
   }
 
   get #reserve(): string {
-    return `${this.root}/reserve`;
+    return `${this.root}/${reserveName}`;
   }
 
   /** Sets room aside; without effect when there is none. */
   async keepReserve(): Promise<void> {
-    if ((await this.files.list(this.root)).includes('reserve')) return;
+    if (await this.#lookForReserve()) return;
     try {
       await this.writeFresh(this.#reserve, [new Uint8Array(limits.diskReserve)]);
+      this.#hasReserve = true;
     } catch (thrown) {
       this.logger.warn('no room for the reserve', { path: this.#reserve, why: String(thrown) });
     }
   }
 
   async #giveUpReserve(): Promise<boolean> {
-    if (!(await this.files.list(this.root)).includes('reserve')) return false;
+    if (!(await this.#lookForReserve())) return false;
+    this.#hasReserve = false;
     await this.files.remove(this.#reserve);
     return true;
+  }
+
+  async #lookForReserve(): Promise<boolean> {
+    this.#hasReserve ??= (await this.files.list(this.root)).includes(reserveName);
+    return this.#hasReserve;
   }
 }
 

@@ -100,27 +100,33 @@ export class IndexFile {
   async persist(): Promise<boolean> {
     if (!this.isDirty) return true;
     return await this.#mutex.run(async () => {
-      const file = await this.#disk.files.open(this.path, 'append');
       try {
-        const inFile = this.#inFile ?? file.size - (file.size % this.#entryBytes);
-        if (file.size > inFile) await file.truncate(inFile);
-        const bytes = Buffer.from(this.#entries.subarray(this.#used - this.#unwritten, this.#used));
-        if (bytes.length > 0) await file.append([bytes]);
-        // Only now: entries may have been added meanwhile.
-        this.#inFile = inFile + bytes.length;
-        this.#unwritten -= bytes.length;
-        this.#unsynced = true;
-        await this.#disk.sync(file, this.path);
-        this.#unsynced = false;
+        await this.#write();
         return true;
       } catch (thrown) {
         if (isFull(thrown)) return false;
         return await this.#disk.fail(this.path, thrown);
-      } finally {
-        await file.close();
-        if (!this.#loaded) this.#keepUnwritten();
       }
     });
+  }
+
+  async #write(): Promise<void> {
+    const file = await this.#disk.files.open(this.path, 'append');
+    try {
+      const inFile = this.#inFile ?? file.size - (file.size % this.#entryBytes);
+      if (file.size > inFile) await file.truncate(inFile);
+      const bytes = Buffer.from(this.#entries.subarray(this.#used - this.#unwritten, this.#used));
+      if (bytes.length > 0) await file.append([bytes]);
+      // Only now: entries may have been added meanwhile.
+      this.#inFile = inFile + bytes.length;
+      this.#unwritten -= bytes.length;
+      this.#unsynced = true;
+      if (!this.#loaded) this.#keepUnwritten();
+      await this.#disk.sync(file, this.path);
+      this.#unsynced = false;
+    } finally {
+      await file.close();
+    }
   }
 
   /** For {@link IndexCache}: keeps in memory only what the file has not. */

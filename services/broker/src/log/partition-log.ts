@@ -175,11 +175,15 @@ export class PartitionLog {
   }
 
   #roll(segment: Segment): void {
-    this.#segments.active.seal(segment.base);
+    const sealed = this.#segments.active;
+    sealed.seal(segment.base);
     this.#segments.add(segment);
     this.#flusher.namesChanged();
-    // Nobody else flushes an `async` log, and recovery begins at what is flushed.
-    this.#run(async () => void (await this.sync()));
+    this.#run(async () => {
+      // Nobody else flushes an `async` log, and recovery begins at what is flushed.
+      await this.sync();
+      await sealed.release();
+    });
   }
 
   #isSnapshotDue(next: LogBatch): boolean {
@@ -327,7 +331,7 @@ export class PartitionLog {
       );
     }
     await this.#upkeep.run(async () => {
-      if (offset <= this.#start) return;
+      if (offset <= this.#start || this.#closing.signal.aborted) return;
       await this.#moveStart(offset);
     });
   }
@@ -335,6 +339,7 @@ export class PartitionLog {
   /** @param now wall clock, ms. @returns how many segments went. */
   async enforceRetention(now: number): Promise<number> {
     return await this.#upkeep.run(async () => {
+      if (this.#closing.signal.aborted) return 0;
       const rule: RetentionRule = { ...this.#config, now, highWatermark: this.#highWatermark };
       const count = await countRemovable(this.#segments, this.#end, rule);
       if (count === 0) return 0;

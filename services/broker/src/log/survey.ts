@@ -1,5 +1,5 @@
 /** Recovery's reading: every batch from the recovery point on is checked and noted in fresh indexes; what is whole comes back as runs. */
-import { leaderEpoch, type LeaderEpoch, type Offset, type TopicConfig } from '@tributary/model';
+import { leaderEpoch, type LeaderEpoch, limits, type Offset, type TopicConfig } from '@tributary/model';
 import type { File } from '@tributary/ports';
 import { baseOffsetOf, leaderEpochOf, maxTimestampOf, nextOffsetOf } from '@tributary/record';
 import type { EpochStart } from './epochs.ts';
@@ -43,12 +43,7 @@ export async function surveyLog(
     0,
     bases.findLastIndex((base) => base < options.recoveryPoint),
   );
-  const trusted: Segment[] = [];
-  for (const base of bases.slice(0, first)) {
-    const segment = await Segment.openClosed(place, base);
-    await segment.release();
-    trusted.push(segment);
-  }
+  const trusted = await openClosed(place, bases.slice(0, first));
   const surveyor = new Surveyor(options);
   for (const [index, base] of bases.entries()) {
     if (index < first) continue;
@@ -59,6 +54,20 @@ export async function surveyLog(
     );
   }
   return surveyor.result(trusted);
+}
+
+/** Only their sizes are wanted: a few at a time, and none stays open. */
+async function openClosed(place: SegmentPlace, bases: readonly Offset[]): Promise<readonly Segment[]> {
+  const segments: Segment[] = [];
+  for (let at = 0; at < bases.length; at += limits.syncsInFlight) {
+    const some = bases.slice(at, at + limits.syncsInFlight).map(async (base) => {
+      const segment = await Segment.openClosed(place, base);
+      await segment.release();
+      return segment;
+    });
+    segments.push(...(await Promise.all(some)));
+  }
+  return segments;
 }
 
 class Surveyor {

@@ -1,7 +1,7 @@
 /** A file system that tells what is asked of it. */
 import type { File, FileSystem } from '@tributary/ports';
 
-export type Call = 'open' | 'read' | 'append' | 'truncate' | 'sync' | 'sync directory' | 'rename' | 'remove';
+export type Call = 'open' | 'close' | 'read' | 'append' | 'truncate' | 'sync' | 'sync directory' | 'rename' | 'remove';
 
 export interface Counted {
   readonly files: FileSystem;
@@ -31,7 +31,7 @@ export function counting(files: FileSystem): Counted {
     append: (chunks) => ask('append', path, () => file.append(chunks)),
     truncate: (size) => ask('truncate', path, () => file.truncate(size)),
     sync: () => ask('sync', path, () => file.sync()),
-    close: () => file.close(),
+    close: () => ask('close', path, () => file.close()),
   });
   counted.files = {
     open: (path, mode) => ask('open', path, async () => wrap(await files.open(path, mode), path)),

@@ -342,6 +342,21 @@ describe('segments', () => {
     });
   });
 
+  test('that are closed do not keep their files open', async () => {
+    await onSimulatedDisk('handles', async ({ disk, scheduler }) => {
+      const counted = counting(disk.mount());
+      const broker = await start(counted.files, { config: small });
+      for (const one of batches(0, 200)) await broker.append(one);
+      await broker.log.sync();
+      await scheduler.pause(1_000_000);
+      const ofLogs = (wanted: 'open' | 'close'): number =>
+        counted.calls.filter(({ call, path }) => call === wanted && path.endsWith('.log')).length;
+      assert.ok(broker.log.segmentCount > 5);
+      assert.equal(ofLogs('open') - ofLogs('close'), 1);
+      assert.deepEqual(bases(await readAll(broker.log)), range(0, 200));
+    });
+  });
+
   test('follow a changed configuration at once', async () => {
     await onSimulatedDisk('configure', async ({ disk }) => {
       const broker = await start(disk.mount());
