@@ -41,6 +41,8 @@ export class FetchSession<K, V> {
   #over = false;
   #heard = false;
   #heardAt: number;
+  /** The newest one opened on this stream. */
+  #generation = 0;
   #probing = false;
 
   constructor(address: string, routing: Routing, readCommitted: boolean, rack: string, listener: FetchListener<K, V>) {
@@ -65,7 +67,10 @@ export class FetchSession<K, V> {
 
   /** The leader is to send the partition from its position on. */
   open(fetch: PartitionFetch<K, V>, route: Route, window: number): void {
+    // Above those of whoever had the partition before: what is still on its way to that one is not for this one (E1).
+    fetch.generation = Math.max(fetch.generation, this.#generation);
     const { generation, offset, lastEpoch, creditLimit } = fetch.opening(window);
+    this.#generation = generation;
     const { topicId, leaderEpoch } = route;
     this.#of(topicId).set(fetch.partition, fetch);
     this.#open.push({

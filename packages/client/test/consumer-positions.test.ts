@@ -252,3 +252,15 @@ test('a silent broker is probed, and left when it does not answer', async () => 
   assert.deepEqual(await take(consumer, 5), numbers(10, 15));
   assert.ok(w.network.connects >= connects);
 });
+
+test('a partition assigned anew at another offset gets nothing that was on its way to the old assignment (E1)', async () => {
+  await using w = await world({ latencyMs: 20 });
+  fill(w, w.cluster.createTopic('t', 1).partitions[0], 200);
+  const consumer = textConsumer(w);
+  await consumer.assign([{ topic: 't', partition: 0, offset: 100n }]);
+  // The leader has sent by now, and nothing has come.
+  await w.pass(30);
+  assert.ok(w.cluster.fetched > 0);
+  await consumer.assign([{ topic: 't', partition: 0, offset: 0n }]);
+  assert.deepEqual(await take(consumer, 200), numbers(0, 200));
+});
