@@ -47,6 +47,8 @@ export interface PartitionPromise {
   readonly name: string;
   /** `commit`: what is acknowledged survives every crash. `async`: a loss of power may take the end of the log (L6). */
   readonly flushPolicy: 'commit' | 'async';
+  /** Old records go. */
+  readonly hasRetention: boolean;
 }
 
 export class PartitionHistory {
@@ -103,6 +105,12 @@ export class PartitionHistory {
     this.#byValue.set(record.value, sent);
   }
 
+  /** Its producer retries by itself and does not promise to do so only once. */
+  mayRepeat(id: string): void {
+    const sent = this.#sent.get(id);
+    if (sent !== undefined) sent.attempts = Number.POSITIVE_INFINITY;
+  }
+
   /** The broker will never have it: told of the first and only attempt. */
   refused(id: string): void {
     const sent = this.#sent.get(id);
@@ -148,6 +156,33 @@ export class PartitionHistory {
       if (record.offset >= highWatermark) this.#fail('R3', `${name} read offset ${record.offset} at high watermark ${highWatermark}`);
       this.#readOne(name, record);
     }
+  }
+
+  /**
+   * What a consumer that does not show its stream hands out: in order, without a gap, except where retention (the log start moved past it) or
+   * damage has made one.
+   */
+  handedOut(name: string, records: readonly ReadRecord[]): void {
+    const reader = this.#reader(name);
+    for (const record of records) {
+      const isBehind = reader.next !== undefined && record.offset < reader.next;
+      const isGap = reader.next !== undefined && record.offset > reader.next && record.offset > this.#logStart && !this.#mayHaveGaps(reader.next, record.offset);
+      if (isBehind || isGap) this.#fail('E1', `${name} was handed offset ${record.offset} where ${reader.next} comes next`);
+      reader.next = record.offset + 1n;
+      this.#readOne(name, record);
+    }
+  }
+
+  /** A reader goes on behind what cannot be read. */
+  skipped(name: string): void {
+    this.#reader(name).next = undefined;
+  }
+
+  /** Retention may be ahead of what other readers have seen of the log start. */
+  #mayHaveGaps(from: bigint, to: bigint): boolean {
+    if (this.#promise.hasRetention || this.#isRotten) return true;
+    for (let offset = from; offset < to; offset++) if (!this.#damaged.has(offset)) return false;
+    return true;
   }
 
   /** The disk lost this offset, below the high watermark, and the broker says so with a typed error (L3). */

@@ -1,9 +1,17 @@
 /** What a broker says, against what its disk really holds at that very moment. */
 import { baseOffsetOf, batchHeaderBytes, leaderEpochOf, openBatch, scanBatches } from '@tributary/record';
-import { type FetchedPartition, methods, type ProduceResult } from '@tributary/wire';
-import type { SentBatch, SentBatches } from './clients/sent-batches.ts';
+import { Acks, type FetchedPartition, methods, type ProduceResult } from '@tributary/wire';
 import { DATA_DIRECTORY } from './cluster.ts';
+import type { Call } from './network/connection.ts';
 import type { Machine, World } from './world.ts';
+
+/** A batch as it reached the broker. */
+interface AskedBatch {
+  readonly topicId: string;
+  readonly partition: number;
+  readonly acks: Acks;
+  readonly records: Uint8Array;
+}
 
 export interface KnownTopic {
   readonly topicId: string;
@@ -20,8 +28,8 @@ export interface KnownTopic {
 export class BrokerInvariants {
   readonly #world: World;
   readonly #machine: Machine;
-  readonly #sent: SentBatches;
-  readonly #byName = new Map<string, KnownTopic>();
+  /** What was asked for on each produce stream, by correlation id. */
+  readonly #asked = new WeakMap<Call, Map<number, AskedBatch>>();
   readonly #byId = new Map<string, KnownTopic>();
   /** Batches that were there when the broker's process started, as `folder offset`. */
   #wasThere = new Set<string>();
@@ -31,15 +39,14 @@ export class BrokerInvariants {
   readonly #served = new Set<string>();
   readonly #rotten = new Set<string>();
 
-  constructor(world: World, machine: Machine, sent: SentBatches) {
+  constructor(world: World, machine: Machine) {
     this.#world = world;
     this.#machine = machine;
-    this.#sent = sent;
-    world.network.onAnswered = (_machine, path, bytes) => this.#answered(path, bytes);
+    world.network.onAsked = (call, bytes) => this.#reached(call, bytes);
+    world.network.onAnswered = (call, message) => this.#answered(call, message.unload());
   }
 
   topicCreated(topic: KnownTopic): void {
-    this.#byName.set(topic.name, topic);
     this.#byId.set(topic.topicId, topic);
   }
 
@@ -62,26 +69,40 @@ export class BrokerInvariants {
     this.#rotten.add(folder);
   }
 
-  #answered(path: string, bytes: Uint8Array): void {
-    if (path === methods.produce.path) {
-      for (const result of methods.produce.response.decode(bytes).results) if (result.errorCode === 0) this.#acknowledged(result);
-    } else if (path === methods.fetch.path) {
+  #reached(call: Call, bytes: Uint8Array): void {
+    if (call.path !== methods.produce.path) return;
+    const { acks, batches } = methods.produce.request.decode(bytes);
+    const asked = this.#asked.get(call) ?? new Map<number, AskedBatch>();
+    this.#asked.set(call, asked);
+    // The broker stamps the batch where it lies: what identifies it is copied.
+    for (const { correlationId, topicId, partition, records } of batches) {
+      asked.set(correlationId, { topicId, partition, acks, records: records.slice(batchHeaderBytes) });
+    }
+  }
+
+  #answered(call: Call, bytes: Uint8Array): void {
+    if (call.path === methods.produce.path) {
+      for (const result of methods.produce.response.decode(bytes).results) if (result.errorCode === 0) this.#acknowledged(call, result);
+    } else if (call.path === methods.fetch.path) {
       for (const partition of methods.fetch.response.decode(bytes).partitions) if (partition.errorCode === 0) this.#fetched(partition);
     }
   }
 
-  #acknowledged(result: ProduceResult): void {
-    const batch = this.#sent.of(result.correlationId);
-    const topic = batch === undefined ? undefined : this.#byName.get(batch.topic);
-    if (batch === undefined || topic === undefined) {
-      this.#world.broken('P5', `an answer to correlation id ${result.correlationId}, which nobody sent`);
+  #acknowledged(call: Call, result: ProduceResult): void {
+    const batch = this.#asked.get(call)?.get(result.correlationId);
+    if (batch === undefined || batch.acks === Acks.NONE) {
+      this.#world.broken('P5', `an answer to correlation id ${result.correlationId}, which nobody waits for`);
       return;
     }
-    const what = `${batch.topic}-${batch.partition}: the batch of ${batch.records[0]?.id}`;
-    const mustBeDurable = batch.acks === 'all' && topic.flushPolicy === 'commit';
+    this.#asked.get(call)?.delete(result.correlationId);
+    // Topics that the scenario does not know yet are being created.
+    const topic = this.#byId.get(batch.topicId);
+    if (topic === undefined) return;
+    const what = `${topic.name}-${batch.partition}: a batch`;
+    const mustBeDurable = batch.acks === Acks.ALL && topic.flushPolicy === 'commit';
     const folder = folderOf(topic.topicId, batch.partition);
     if (this.#rotten.has(folder)) return;
-    const found = this.#find(folder, batch, mustBeDurable);
+    const found = this.#find(folder, batch.records, mustBeDurable);
     if (found.length === 0) {
       if (this.#isBelowStart(folder, result.baseOffset)) return;
       const where = mustBeDurable ? 'on the platter' : 'in the log';
@@ -102,8 +123,7 @@ export class BrokerInvariants {
     this.#world.broken('R6', `${what} was appended in leader epoch ${there.leaderEpoch}; before the broker's start there was epoch ${before}`);
   }
 
-  #find(folder: string, batch: SentBatch, durable: boolean) {
-    const records = batch.bytes.subarray(batchHeaderBytes);
+  #find(folder: string, records: Uint8Array, durable: boolean) {
     const { disk } = this.#machine;
     const path = `${DATA_DIRECTORY}/${folder}`;
     const found: { readonly baseOffset: bigint; readonly leaderEpoch: number }[] = [];

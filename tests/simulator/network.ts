@@ -1,9 +1,10 @@
 import { limits, TributaryError } from '@tributary/model';
 import type { Server, Service, Transport } from '@tributary/ports';
 import type { Coverage } from './coverage.ts';
-import { Connection, type Surroundings } from './network/connection.ts';
+import { type Call, Connection, type Surroundings } from './network/connection.ts';
 import { type Endpoint, Listener } from './network/endpoint.ts';
 import { type Direction, type Frame, sizeOf, type Wire } from './network/lane.ts';
+import type { Shipment } from './network/shipment.ts';
 import { type Dialling, SimulatedPeer } from './network/simulated-peer.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { SeededRandom } from './seeded-random.ts';
@@ -53,8 +54,10 @@ export class SimulatedNetwork {
   #nextPort = 20_000;
   /** For the trace: each frame that arrived. */
   onDelivered: ((from: string, to: string, path: string, kind: Frame['kind'], bytes: number) => void) | undefined;
+  /** A message of a stream has reached its server. */
+  onAsked: ((call: Call, bytes: Uint8Array) => void) | undefined;
   /** A message of a stream leaves its server: what it says can be checked against what the server's machine really holds. */
-  onAnswered: ((machine: string, path: string, bytes: Uint8Array) => void) | undefined;
+  onAnswered: ((call: Call, message: Shipment) => void) | undefined;
   /** A handler of the code under test broke an invariant. */
   onDefect: ((thrown: unknown, path: string) => void) | undefined;
 
@@ -276,7 +279,8 @@ export class SimulatedNetwork {
     return {
       wire: (connection, direction) => this.#wire(connection, direction),
       loses: (direction, path, frame) => this.#loses(direction, path, frame),
-      sent: (connection, path, bytes) => this.onAnswered?.(machineOf(connection.address), path, bytes),
+      asked: (call, bytes) => this.onAsked?.(call, bytes),
+      answered: (call, message) => this.onAnswered?.(call, message),
       delivered: (connection, direction, path, frame) => {
         const server = machineOf(connection.address);
         const client = connection.client.name ?? connection.client.machine;

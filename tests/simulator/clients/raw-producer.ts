@@ -5,7 +5,7 @@ import type { PartitionHistory } from '../history.ts';
 import type { ProcessPorts } from '../process.ts';
 import type { SeededRandom } from '../seeded-random.ts';
 import { contextOf, findRoutes, keyOf, type Route, untilDone } from './routes.ts';
-import { makeBatch, type SentBatch, type SentBatches } from './sent-batches.ts';
+import { makeBatch, type SentBatch } from './sent-batch.ts';
 
 export interface RawProducerPlan {
   readonly name: string;
@@ -21,7 +21,6 @@ export interface RawProducerPlan {
 }
 
 export interface Observers {
-  readonly sent: SentBatches;
   history(topic: string, partition: number): PartitionHistory;
   count(what: string): void;
   broken(rule: string, what: string): void;
@@ -64,6 +63,7 @@ export class RawProducer {
   readonly #lanes: Lane[];
   #producer: ProducerId | undefined;
   #incarnation = 0;
+  #nextCorrelation = 1;
   #left: number;
   #isEnough = (): boolean => false;
 
@@ -171,7 +171,7 @@ export class RawProducer {
     for (const record of batch.records) history.sending(record);
     const route = session.routes.get(keyOf(topic, lane.partition));
     if (route === undefined) throw new Error(`no route to ${topic}-${lane.partition}`);
-    const correlationId = this.#observers.sent.register(batch);
+    const correlationId = this.#nextCorrelation++;
     if (this.#plan.acks !== 'none') {
       inFlight.isOut = true;
       session.out.set(correlationId, { lane, inFlight });

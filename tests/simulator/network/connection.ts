@@ -3,15 +3,18 @@ import type { CallContext } from '@tributary/ports';
 import type { SeededRandom } from '../seeded-random.ts';
 import type { Endpoint, Listener } from './endpoint.ts';
 import { type Direction, type Frame, Lane, type Wire } from './lane.ts';
-import { StreamEnd, shipped } from './stream-end.ts';
+import { Shipment } from './shipment.ts';
+import { StreamEnd } from './stream-end.ts';
 
 /** What a connection needs of the network around it. */
 export interface Surroundings {
   wire(connection: Connection, direction: Direction): Wire;
   /** Asked when a frame has arrived: true breaks the connection at this very moment instead, and the frame is lost. */
   loses(direction: Direction, path: string, frame: Frame): boolean;
+  /** A client's message has reached its server. */
+  asked(call: Call, bytes: Uint8Array): void;
   /** A server's message leaves for its client. */
-  sent(connection: Connection, path: string, bytes: Uint8Array): void;
+  answered(call: Call, message: Shipment): void;
   /** What a call or message was, for the trace. */
   delivered(connection: Connection, direction: Direction, path: string, frame: Frame): void;
   /** A handler's invariant broke: a bug of the code under test. */
@@ -166,13 +169,13 @@ export class Call {
   #atServer(frame: Frame): void {
     switch (frame.kind) {
       case 'call':
-        this.#serveUnary(frame.bytes, frame.deadlineMicros);
+        this.#serveUnary(frame.message.unload(), frame.deadlineMicros);
         return;
       case 'open':
         this.#serveStream();
         return;
       case 'message':
-        this.#serverStream?.arrived(frame.bytes);
+        this.#arrivedMessage(frame.message.unload());
         return;
       case 'end':
         this.#serverStream?.ended(false);
@@ -182,6 +185,11 @@ export class Call {
         this.#finishServer(new TributaryError('NETWORK_EXCEPTION', 'the client cancelled the call'));
         return;
     }
+  }
+
+  #arrivedMessage(bytes: Uint8Array): void {
+    this.#around.asked(this, bytes);
+    this.#serverStream?.arrived(bytes);
   }
 
   #context(): CallContext {
@@ -201,7 +209,7 @@ export class Call {
     answer().then(
       (response) => {
         deadline.cancel();
-        this.#reply({ kind: 'message', bytes: shipped(served.method.response.encode(response)) });
+        this.#reply({ kind: 'message', message: Shipment.of(served.method.response, response) });
       },
       (thrown: unknown) => {
         deadline.cancel();
@@ -220,7 +228,7 @@ export class Call {
       // In gRPC the server's end is the end of the call: it is told when the handler settles.
       send: (frame) => {
         if (!this.#serverAlive() || frame.kind === 'end') return;
-        if (frame.kind === 'message') this.#around.sent(this.#connection, this.path, frame.bytes);
+        if (frame.kind === 'message') this.#around.answered(this, frame.message);
         this.down.send(frame);
       },
       get queuedBytes() {

@@ -1,10 +1,11 @@
 import type { Scheduler } from '../scheduler.ts';
+import type { Shipment } from './shipment.ts';
 
 /** What travels in one call, in either direction. */
 export type Frame =
-  | { readonly kind: 'call'; readonly path: string; readonly bytes: Uint8Array; readonly deadlineMicros: number }
+  | { readonly kind: 'call'; readonly path: string; readonly message: Shipment; readonly deadlineMicros: number }
   | { readonly kind: 'open'; readonly path: string }
-  | { readonly kind: 'message'; readonly bytes: Uint8Array }
+  | { readonly kind: 'message'; readonly message: Shipment }
   | { readonly kind: 'end' }
   | { readonly kind: 'failure'; readonly code: number; readonly message: string }
   | { readonly kind: 'cancel' };
@@ -24,7 +25,7 @@ export interface Wire {
 }
 
 export function sizeOf(frame: Frame): number {
-  return frame.kind === 'call' || frame.kind === 'message' ? frame.bytes.length : 0;
+  return frame.kind === 'call' || frame.kind === 'message' ? frame.message.size : 0;
 }
 
 /** One direction of one call: ordered, late, and with a window: who does not read makes the sender wait. */

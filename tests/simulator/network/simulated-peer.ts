@@ -3,7 +3,8 @@ import type { Peer, Stream, StreamMethod, UnaryMethod } from '@tributary/ports';
 import type { Call, Connection } from './connection.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Frame } from './lane.ts';
-import { StreamEnd, shipped } from './stream-end.ts';
+import { Shipment } from './shipment.ts';
+import { StreamEnd } from './stream-end.ts';
 
 /** What a peer needs of the network. */
 export interface Dialling {
@@ -62,7 +63,7 @@ export class SimulatedPeer implements Peer {
       const deadline = this.#network.after(options.deadlineMs * 1_000, () => this.#client.alive && giveUp(late));
       const abort = (): void => giveUp(this.#refusal(signal));
       signal?.addEventListener('abort', abort, { once: true });
-      call.up.send({ kind: 'call', path: method.path, bytes: shipped(method.request.encode(request)), deadlineMicros });
+      call.up.send({ kind: 'call', path: method.path, message: Shipment.of(method.request, request), deadlineMicros });
     });
   }
 
@@ -125,7 +126,7 @@ export class SimulatedPeer implements Peer {
   #deliver<Out, In>(end: StreamEnd<Out, In>, frame: Frame, finish: () => void): void {
     switch (frame.kind) {
       case 'message':
-        end.arrived(frame.bytes);
+        end.arrived(frame.message.unload());
         return;
       case 'end':
         // The handler has returned: the call is over in both directions.
@@ -155,7 +156,7 @@ function answer<Request, Response>(
     return;
   }
   try {
-    resolve(method.response.decode(frame.kind === 'message' ? frame.bytes : new Uint8Array(0)));
+    resolve(method.response.decode(frame.kind === 'message' ? frame.message.unload() : new Uint8Array(0)));
   } catch (thrown) {
     reject(thrown);
   }

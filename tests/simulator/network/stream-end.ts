@@ -1,6 +1,7 @@
 import { limits, TributaryError } from '@tributary/model';
 import type { Codec, Stream } from '@tributary/ports';
 import type { Frame } from './lane.ts';
+import { Shipment } from './shipment.ts';
 
 /** How one end of a stream speaks to the other. */
 export interface StreamLink {
@@ -36,7 +37,7 @@ export class StreamEnd<Out, In> implements Stream<Out, In> {
 
   send(message: Out): void {
     if (this.#outgoingIsOver) return;
-    this.#link.send({ kind: 'message', bytes: shipped(this.#out.encode(message)) });
+    this.#link.send({ kind: 'message', message: Shipment.of(this.#out, message) });
   }
 
   get queuedBytes(): number {
@@ -129,20 +130,4 @@ export class StreamEnd<Out, In> implements Stream<Out, In> {
       reader.reject(thrown);
     }
   }
-}
-
-/** Marks bytes that the other side must never see. */
-const POISON = 0xdb;
-
-/**
- * What goes over the wire is a copy; the encoder's own buffer is spoilt, so that nobody lives on it by accident.
- * @throws TributaryError MESSAGE_TOO_LARGE: nothing was sent.
- */
-export function shipped(encoded: Uint8Array): Uint8Array {
-  if (encoded.length > limits.messageBytesMax) {
-    throw new TributaryError('MESSAGE_TOO_LARGE', `A message of ${encoded.length} bytes is larger than the ${limits.messageBytesMax} allowed.`);
-  }
-  const copy = Uint8Array.from(encoded);
-  encoded.fill(POISON);
-  return copy;
 }

@@ -6,6 +6,8 @@
 import { TributaryError } from '@tributary/model';
 import { nextOffsetOf, scanBatches } from '@tributary/record';
 import { methods, OffsetSpec } from '@tributary/wire';
+import { LibraryConsumer } from '../clients/library-consumer.ts';
+import { LibraryProducer } from '../clients/library-producer.ts';
 import { RawConsumer } from '../clients/raw-consumer.ts';
 import { RawProducer } from '../clients/raw-producer.ts';
 import { contextOf, findRoutes, type Route, untilDone } from '../clients/routes.ts';
@@ -15,7 +17,7 @@ import { folderOf } from '../invariants.ts';
 import type { ProcessMain, ProcessPorts } from '../process.ts';
 import { World, type WorldOptions } from '../world.ts';
 import { expectFaults, heal, strikeAll } from './faults.ts';
-import { Scene } from './scene.ts';
+import { type Reading, Scene } from './scene.ts';
 import { consumerPlans, producerPlans, topics } from './topics.ts';
 
 export interface RunResult {
@@ -31,6 +33,8 @@ export interface RunResult {
 /** Virtual time after the last fault within which everything must have come right. */
 const CONVERGENCE_MS = 240_000;
 const DISK_BYTES = 2_000_000;
+/** So many of the clients are the library's; the others speak to the bare streams. */
+const LIBRARY_CHANCE = 0.4;
 
 /** @throws BrokenRule, and whatever else shows that something is wrong. */
 export async function logAndProduce(seed: number, options: WorldOptions = {}): Promise<RunResult> {
@@ -60,6 +64,7 @@ export function expectEverything(coverage: Coverage): void {
   expectFaults(coverage);
   coverage.expect('recovery: scanned', 'recovery: rewritten', 'world: process crashed itself');
   coverage.expect('producer: batches sent again', 'producer: batch acknowledged', 'consumer: seek', 'consumer: fetch refused with OFFSET_OUT_OF_RANGE');
+  coverage.expect('library: record acknowledged', 'library: records read');
   coverage.expect('checked: acknowledgement against the disk', 'log: retention', 'log: registered', 'log: controller-elected');
 }
 
@@ -141,14 +146,10 @@ function startProducers(scene: Scene): Producing {
   for (const plan of producerPlans(scene.bootstrap, scene.random.stream('producers'))) {
     left.add(plan.name);
     const program: ProcessMain = (ports, stop) => {
-      const observers = {
-        sent: scene.sent,
-        history: (topic: string, partition: number) => scene.history(topic, partition),
-        count: (what: string) => world.coverage.count(what),
-        broken: (rule: string, what: string) => world.broken(rule, what),
-        mayForget: (topic: string) => scene.mayForget(topic),
-      };
-      return new RawProducer(plan, ports, scene.random.stream(`producer ${plan.name}`), observers).run(stop, () => scene.isCalm);
+      const observers = { ...observersOf(scene), mayForget: (topic: string) => scene.mayForget(topic) };
+      const random = scene.random.stream(`producer ${plan.name}`);
+      const Kind = random.chance(LIBRARY_CHANCE) ? LibraryProducer : RawProducer;
+      return new Kind(plan, ports, random, observers).run(stop, () => scene.isCalm);
     };
     run(scene, plan.name, program).then(
       () => left.delete(plan.name),
@@ -166,7 +167,8 @@ function startProducers(scene: Scene): Producing {
 function startConsumers(scene: Scene): void {
   for (const plan of consumerPlans(scene.bootstrap, scene.random.stream('consumers'), () => scene.isCalm)) {
     run(scene, plan.name, (ports, stop) => {
-      const consumer = newConsumer(scene, plan, ports, false);
+      const isLibrary = scene.random.stream(`kind of ${plan.name}`).chance(LIBRARY_CHANCE);
+      const consumer = isLibrary ? new LibraryConsumer(plan, ports, observersOf(scene)) : newConsumer(scene, plan, ports, false);
       scene.consumers.push(consumer);
       return consumer.run(stop);
     }).catch((thrown: unknown) => scene.world.scheduler.fail(thrown));
@@ -174,12 +176,15 @@ function startConsumers(scene: Scene): void {
 }
 
 function newConsumer(scene: Scene, plan: ConstructorParameters<typeof RawConsumer>[0], ports: ProcessPorts, keep: boolean): RawConsumer {
-  const observers = {
+  return new RawConsumer(plan, ports, scene.random.stream(`consumer ${plan.name}`), observersOf(scene), keep);
+}
+
+function observersOf(scene: Scene) {
+  return {
     history: (topic: string, partition: number) => scene.history(topic, partition),
     count: (what: string) => scene.world.coverage.count(what),
     broken: (rule: string, what: string) => scene.world.broken(rule, what),
   };
-  return new RawConsumer(plan, ports, scene.random.stream(`consumer ${plan.name}`), observers, keep);
 }
 
 /** One more reader, from the beginning to the end of every partition, and everybody else's progress. */
@@ -212,7 +217,7 @@ async function readEverything(scene: Scene, name: string): Promise<void> {
   }
 }
 
-function hasReached(consumer: RawConsumer, ends: ReadonlyMap<string, bigint>, keys?: ReadonlyMap<string, bigint>): boolean {
+function hasReached(consumer: Reading, ends: ReadonlyMap<string, bigint>, keys?: ReadonlyMap<string, bigint>): boolean {
   const progress = consumer.progress();
   const wanted = keys === undefined ? [...ends.keys()] : [...keys.keys()];
   return wanted.every((key) => (progress.get(key) ?? -1n) >= (ends.get(key) ?? 0n));

@@ -1,6 +1,4 @@
-import type { RawConsumer } from '../clients/raw-consumer.ts';
-import { keyOf } from '../clients/routes.ts';
-import { SentBatches } from '../clients/sent-batches.ts';
+import { keyOf, type PartitionKey } from '../clients/routes.ts';
 import { brokerAddress, brokerProgram, controllerProgram, DATA_DIRECTORY, type Deployment, embeddedProgram, METADATA_DIRECTORY } from '../cluster.ts';
 import { decodeFile } from '../../../services/broker/src/log/checkpoint-file.ts';
 import { PartitionHistory } from '../history.ts';
@@ -13,17 +11,22 @@ import { topics } from './topics.ts';
 /** A program that cannot start so many times in a row has no way back. */
 const FAILED_STARTS_MAX = 400;
 
+/** Whoever reads, as far as the end of a run is concerned. */
+export interface Reading {
+  /** Next offsets by partition. */
+  progress(): ReadonlyMap<PartitionKey, bigint>;
+}
+
 /** One machine with controller and broker, and another with the clients: what the faults act on and the judge looks at. */
 export class Scene {
   readonly world: World;
   readonly server: Machine;
   readonly clients: Machine;
   readonly deployment: Deployment;
-  readonly sent = new SentBatches();
   readonly invariants: BrokerInvariants;
   readonly random: SeededRandom;
   readonly bootstrap: string;
-  readonly consumers: RawConsumer[] = [];
+  readonly consumers: Reading[] = [];
   readonly #histories = new Map<string, PartitionHistory>();
   readonly #programs = new Map<string, SimulatedProcess>();
   /** Programs whose end is not followed by a new start. */
@@ -43,15 +46,16 @@ export class Scene {
     for (const path of [DATA_DIRECTORY, METADATA_DIRECTORY]) this.server.disk.provision(path);
     this.clients = world.machine('c');
     this.bootstrap = brokerAddress('b');
-    this.invariants = new BrokerInvariants(world, this.server, this.sent);
+    this.invariants = new BrokerInvariants(world, this.server);
   }
 
   history(topic: string, partition: number): PartitionHistory {
     const name = keyOf(topic, partition);
     let history = this.#histories.get(name);
     if (history === undefined) {
-      const flushPolicy = topics.find((each) => each.name === topic)?.flushPolicy ?? 'commit';
-      history = new PartitionHistory({ name, flushPolicy }, (rule, what) => this.world.broken(rule, what));
+      const plan = topics.find((each) => each.name === topic);
+      const hasRetention = Object.keys(plan?.configs ?? {}).some((key) => key.startsWith('retention.'));
+      history = new PartitionHistory({ name, flushPolicy: plan?.flushPolicy ?? 'commit', hasRetention }, (rule, what) => this.world.broken(rule, what));
       this.#histories.set(name, history);
     }
     return history;

@@ -5,7 +5,7 @@ import { PartitionHistory, type ReadRecord, type SentRecord } from '../history.t
 /** A history, told by `story`; the rules that it finds broken. */
 function broken(story: (history: PartitionHistory) => void, flushPolicy: 'commit' | 'async' = 'commit'): string[] {
   const rules: string[] = [];
-  story(new PartitionHistory({ name: 't-0', flushPolicy }, (rule) => rules.push(rule)));
+  story(new PartitionHistory({ name: 't-0', flushPolicy, hasRetention: false }, (rule) => rules.push(rule)));
   return rules;
 }
 

@@ -13,22 +13,6 @@ export interface SentBatch {
   readonly bytes: Uint8Array;
 }
 
-/** Every batch in flight anywhere in the world by its correlation id, which is unique in a run: what a broker answers can then be checked. */
-export class SentBatches {
-  readonly #batches = new Map<number, SentBatch>();
-  #next = 1;
-
-  register(batch: SentBatch): number {
-    const id = this.#next++;
-    this.#batches.set(id, batch);
-    return id;
-  }
-
-  of(correlationId: number): SentBatch | undefined {
-    return this.#batches.get(correlationId);
-  }
-}
-
 export interface BatchPlan {
   readonly topic: string;
   readonly partition: number;
