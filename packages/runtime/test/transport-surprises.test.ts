@@ -7,8 +7,9 @@ import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { limits } from '@tributary/model';
 import type { Codec, StreamMethod, UnaryMethod } from '@tributary/ports';
-import { grpcTransport } from '../src/index.ts';
+import { crashExitCode, grpcTransport } from '../src/index.ts';
 import { keepAlive } from '../src/transport/session.ts';
+import { Program } from './programs.ts';
 
 const texts: Codec<string> = { encode: (text) => Buffer.from(text), decode: (bytes) => Buffer.from(bytes).toString() };
 const ask: UnaryMethod<string, string> = { kind: 'unary', path: '/test.Service/Ask', request: texts, response: texts };
@@ -192,6 +193,44 @@ describe('a server that meets', () => {
     session.destroy();
     assert.ok(error instanceof Error && 'error' in error);
     assert.equal(error.error, 'INVALID_REQUEST');
+  });
+});
+
+describe('a call', () => {
+  it('whose handler has returned is over, even when the client never ends it', async () => {
+    const server = await grpcTransport.serve('127.0.0.1:0', (handlers) => handlers.stream(talk, async () => undefined));
+    const session = http2.connect(`http://${server.address}`);
+    const request = session.request({ ':method': 'POST', ':path': talk.path, 'content-type': 'application/grpc' });
+    request.resume();
+    const closed = once(request, 'close');
+    request.write(Buffer.from([0, 0, 0, 0, 0]));
+    await Promise.race([closed, sleep(5_000, undefined, { ref: false }).then(() => assert.fail('still open'))]);
+    assert.equal(request.rstCode, http2.constants.NGHTTP2_NO_ERROR);
+    session.close();
+    await server[Symbol.asyncDispose]();
+  });
+
+  it('whose client sent a deadline is ended by it at the server, whatever became of the client', async () => {
+    await using server = await grpcTransport.serve('127.0.0.1:0', (handlers) =>
+      handlers.unary(ask, () => new Promise(() => undefined)),
+    );
+    const session = http2.connect(`http://${server.address}`);
+    const headers = { ':method': 'POST', ':path': ask.path, 'content-type': 'application/grpc', 'grpc-timeout': '50m' };
+    const request = session.request(headers);
+    request.end(Buffer.from([0, 0, 0, 0, 0]));
+    const [answer]: http2.IncomingHttpHeaders[] = await once(request, 'response');
+    session.destroy();
+    assert.equal(answer?.['grpc-status'], '4');
+  });
+
+  it('whose handler breaks an invariant ends the process: what it would say next cannot be trusted', async () => {
+    await using program = new Program('broken-handler');
+    const { code, errors } = await program.ended();
+    assert.equal(code, crashExitCode);
+    assert.match(
+      errors,
+      /^broker: an invariant broke, this is a bug: AssertionFailure: the high watermark never goes back/,
+    );
   });
 });
 

@@ -146,7 +146,7 @@ function writeOnThread(descriptor: number, chunks: readonly Uint8Array[], positi
 }
 
 /** What remains to be written after the kernel took `bytes`. */
-function afterBytes(chunks: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {
+export function afterBytes(chunks: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {
   let skip = bytes;
   let index = 0;
   for (const chunk of chunks) {
