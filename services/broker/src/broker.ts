@@ -56,6 +56,8 @@ export async function createBroker(config: BrokerConfig, ports: BrokerPorts, sig
     checkVersion(image);
     const me = nodeId(config.nodeId);
     await directory.bind(clusterOf(image), me);
+    // Before a folder is put aside because this metadata does not know it: older metadata knows less (M6).
+    directory.noteRevision(image.revision);
     const replicas = new Replicas(me, directory, ports, image);
     const suspects = await replicas.recover();
     return new Broker({ config, ports, directory, replicas, suspects, observer, stack: stack.move() });
