@@ -148,8 +148,11 @@ class ProduceSession {
     if (this.unansweredBytes <= below || signal.aborted) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#waiting = { below, resolve };
-    signal.addEventListener('abort', () => resolve(), { once: true });
+    const over = (): void => resolve();
+    signal.addEventListener('abort', over, { once: true });
     await promise;
+    // A stream may wait a million times in its life.
+    signal.removeEventListener('abort', over);
     this.#waiting = undefined;
   }
 }
