@@ -108,16 +108,12 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
 
   /** Sends what the queue has and may send. */
   #drain(queue: PartitionQueue, now: number): void {
-    // First: it may find that the topic was made anew, or is gone.
-    const route = this.#route(queue);
-    if (route === undefined) return;
-    for (;;) {
+    while (this.#mayMove(queue, now)) {
+      const route = this.#route(queue);
+      if (route === undefined) return;
+      // Asked again: the route may have shown that the topic was made anew.
       const step = queue.next(now);
-      if (step.kind === 'nothing') {
-        if (queue.retryAt > now) this.#alarm.at(queue.retryAt);
-        return;
-      }
-      if (step.kind === 'send' && step.batch === queue.open && !this.#due(step.batch, now)) return;
+      if (step.kind === 'nothing') return;
       if (step.kind === 'needs-identity') {
         if (!this.#renew(queue)) return;
         continue;
@@ -127,6 +123,16 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
       if (step.batch === queue.open) this.seal(queue);
       this.#send(queue, step.batch, stream, route, now);
     }
+  }
+
+  /** Cheap, because most queues of a producer have nothing to do at most times. */
+  #mayMove(queue: PartitionQueue, now: number): boolean {
+    const step = queue.next(now);
+    if (step.kind === 'nothing') {
+      if (queue.retryAt > now) this.#alarm.at(queue.retryAt);
+      return false;
+    }
+    return step.kind !== 'send' || step.batch !== queue.open || this.#due(step.batch, now);
   }
 
   #due(batch: ProducerBatch, now: number): boolean {
