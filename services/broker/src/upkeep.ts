@@ -1,7 +1,8 @@
 /** What a broker does on its own time: checkpoints, retention, deadlines, and the flushing of `async` logs. */
-import { limits, millis } from '@tributary/model';
+import { limits, millis, TributaryError } from '@tributary/model';
 import type { Clock, Logger } from '@tributary/ports';
 import type { DataDirectory } from './log/data-directory.ts';
+import type { Partition } from './partition/partition.ts';
 import type { Replicas } from './replicas.ts';
 
 interface UpkeepConfig {
@@ -15,8 +16,14 @@ interface UpkeepPorts {
 }
 
 /** Runs until the signal aborts; then resolves. */
-export async function upkeep(replicas: Replicas, directory: DataDirectory, config: UpkeepConfig, ports: UpkeepPorts, signal: AbortSignal): Promise<void> {
-  const { clock, logger } = ports;
+export async function upkeep(
+  replicas: Pick<Replicas, 'open'>,
+  directory: Pick<DataDirectory, 'checkpoint'>,
+  config: UpkeepConfig,
+  ports: UpkeepPorts,
+  signal: AbortSignal,
+): Promise<void> {
+  const { clock } = ports;
   await Promise.all([
     every(clock, limits.parkedTickMs, signal, async () => {
       for (const { partition } of replicas.open()) partition.tick(millis(clock.monotonicMs()));
@@ -26,12 +33,22 @@ export async function upkeep(replicas: Replicas, directory: DataDirectory, confi
       await directory.checkpoint();
     }),
     every(clock, config.retentionCheckMs, signal, async () => {
-      for (const { partition } of replicas.open()) {
-        const segments = await partition.log.enforceRetention(clock.wallMs());
-        if (segments > 0) logger.info('retention', { partition: partition.state.name, segments, logStart: partition.startOffset.toString() });
-      }
+      for (const { partition } of replicas.open()) await retain(partition, ports);
     }),
   ]);
+}
+
+/** A disk that is too full for the new log start to be written down is no reason to end a broker that others still read from. */
+async function retain(partition: Partition, { clock, logger }: UpkeepPorts): Promise<void> {
+  const { name } = partition.state;
+  try {
+    const segments = await partition.log.enforceRetention(clock.wallMs());
+    if (segments > 0)
+      logger.info('retention', { partition: name, segments, logStart: partition.startOffset.toString() });
+  } catch (thrown) {
+    if (!(thrown instanceof TributaryError) || thrown.error !== 'KAFKA_STORAGE_ERROR') throw thrown;
+    logger.warn('retention-put-off', { partition: name, why: thrown.message });
+  }
 }
 
 async function every(clock: Clock, intervalMs: number, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
