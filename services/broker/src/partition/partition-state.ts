@@ -154,6 +154,8 @@ export class PartitionState {
     this.#staged = end;
     this.#written = end;
     if (this.#flushed > end) this.#flushed = end;
+    // R8 would else wait for offsets that nobody may ever write.
+    if (this.role.kind === 'leading' && this.role.startOffset > end) this.role = { ...this.role, startOffset: end };
     this.#uncommitted = this.#uncommitted.filter((batch) => batch.lastOffset < end);
   }
 

@@ -99,7 +99,11 @@ export class Partition {
 
   async lead(epoch: LeaderEpoch, isr: readonly NodeId[], minIsr: number): Promise<void> {
     const { role } = this.state;
-    if (role.kind === 'waiting' || role.epoch !== epoch) await this.log.beginEpoch(epoch, this.state.staged);
+    if (role.kind === 'waiting' || role.epoch !== epoch) {
+      // Or batches of the old epoch would follow the beginning of the new one while that is written down (R2).
+      this.wait(`leader epoch ${epoch} begins`);
+      await this.log.beginEpoch(epoch, this.state.staged);
+    }
     this.state.lead(epoch, isr, minIsr);
     this.#commit();
     this.#wakeReaders();

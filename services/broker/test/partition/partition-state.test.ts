@@ -95,3 +95,12 @@ test('after a restart the high watermark is the checkpointed one until the new e
   state.advanceHighWatermark();
   assert.equal(state.highWatermark, 10n);
 });
+
+test('R8: an epoch that began in what a full disk then refused begins where the log ends', () => {
+  const state = leading();
+  state.applyAppend(header({ at: 0n, count: 3 }));
+  state.lead(leaderEpoch(4), [nodeId(1)], 1);
+  assert.equal(state.role.kind === 'leading' && state.role.startOffset, 3n);
+  state.applyCut(offset(0n));
+  assert.equal(state.role.kind === 'leading' && state.role.startOffset, 0n);
+});

@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { leaderEpoch, millis, nodeId, offset, topicConfig } from '@tributary/model';
+import type { Clock } from '@tributary/ports';
+import type { PartitionLog } from '../../src/log/partition-log.ts';
+import { Partition, type ProduceOutcome } from '../../src/partition/partition.ts';
+import { ProducerState } from '../../src/partition/producer-state.ts';
+import { batch } from './batches.ts';
+
+const clock: Clock = { monotonicMs: () => 0, wallMs: () => 1_000, sleep: () => new Promise(() => undefined) };
+
+/** A log whose writes and epochs end when the test says so. */
+class HeldLog {
+  readonly startOffset = offset(0n);
+  readonly endOffset = offset(0n);
+  readonly highWatermark = offset(0n);
+  readonly began: { readonly epoch: number; readonly start: bigint; readonly done: () => void }[] = [];
+  readonly written: bigint[] = [];
+
+  beginEpoch(epoch: number, start: bigint): Promise<void> {
+    return new Promise((done) => this.began.push({ epoch, start, done }));
+  }
+
+  async append(batches: readonly { readonly baseOffset: bigint }[]): Promise<void> {
+    for (const { baseOffset } of batches) this.written.push(baseOffset);
+  }
+
+  sync(): Promise<bigint> {
+    return new Promise(() => undefined);
+  }
+
+  noteHighWatermark(): void {}
+}
+
+test('R2: while a newer epoch is written down no batch of the older one is taken, and who waits is told to look again', async () => {
+  const log = new HeldLog();
+  const partition = new Partition(
+    nodeId(1),
+    't-0',
+    topicConfig({}),
+    log as unknown as PartitionLog,
+    new ProducerState(),
+    clock,
+  );
+  const first = partition.lead(leaderEpoch(1), [nodeId(1)], 1);
+  log.began[0]?.done();
+  await first;
+  const outcomes: ProduceOutcome[] = [];
+  const produce = (): number =>
+    partition.produce(batch({}), 1, 'all', millis(9_000), (outcome) => outcomes.push(outcome));
+  assert.equal(produce(), 1);
+  const second = partition.lead(leaderEpoch(2), [nodeId(1)], 1);
+  assert.deepEqual([log.began[1]?.epoch, log.began[1]?.start], [2, 1n]);
+  assert.equal(produce(), 0);
+  assert.deepEqual(
+    outcomes.map((outcome) => (outcome.kind === 'failed' ? outcome.error.error : outcome.kind)),
+    ['NOT_LEADER_OR_FOLLOWER', 'NOT_LEADER_OR_FOLLOWER'],
+  );
+  log.began[1]?.done();
+  await second;
+  assert.deepEqual(log.written, [0n]);
+});
