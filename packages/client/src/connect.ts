@@ -29,8 +29,8 @@ export interface ConnectOptions {
  */
 export class Tributary implements AsyncDisposable {
   readonly #routing: Routing;
-  /** What was made and is still to be closed. */
-  readonly #made: AsyncDisposable[] = [];
+  /** What was made and is not closed, in that order. */
+  readonly #made = new Set<AsyncDisposable>();
   /** Topics and the cluster. */
   readonly admin: Admin;
   #closing: Promise<void> | undefined;
@@ -48,12 +48,16 @@ export class Tributary implements AsyncDisposable {
 
   /** @throws TributaryError INVALID_CONFIG naming the bad option. */
   producer<K = Uint8Array | string, V = Uint8Array | string>(options: ProducerOptions<K, V> = {}): Producer<K, V> {
-    return this.#keep(new Producer<K, V>(this.#openRouting(), options));
+    const producer = new Producer<K, V>(this.#openRouting(), options, () => this.#made.delete(producer));
+    this.#made.add(producer);
+    return producer;
   }
 
   /** @throws TributaryError INVALID_CONFIG naming the bad option. */
   consumer<K = Uint8Array, V = Uint8Array>(options: ConsumerOptions<K, V> = {}): Consumer<K, V> {
-    return this.#keep(new Consumer<K, V>(this.#openRouting(), options));
+    const consumer = new Consumer<K, V>(this.#openRouting(), options, () => this.#made.delete(consumer));
+    this.#made.add(consumer);
+    return consumer;
   }
 
   /** Closes every producer, flushed, and every consumer, then the connections. @throws as `Producer.close`; closed it is in any case. */
@@ -75,11 +79,6 @@ export class Tributary implements AsyncDisposable {
   #openRouting(): Routing {
     if (this.#closing !== undefined) throw closedError();
     return this.#routing;
-  }
-
-  #keep<T extends AsyncDisposable>(made: T): T {
-    this.#made.push(made);
-    return made;
   }
 }
 

@@ -67,6 +67,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
   readonly #keyDeserializer: Deserializer<K>;
   readonly #valueDeserializer: Deserializer<V>;
   readonly #fetcher: Fetcher<K, V>;
+  readonly #onClosed: () => void;
   #fetches: readonly PartitionFetch<K, V>[] = [];
   #interests: readonly Disposable[] = [];
   /** Whose turn it is to hand out records. */
@@ -80,7 +81,8 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
   #closed = false;
 
   /** Use `cluster.consumer`. @throws TributaryError INVALID_CONFIG. */
-  constructor(routing: Routing, options: ConsumerOptions<K, V>) {
+  constructor(routing: Routing, options: ConsumerOptions<K, V>, onClosed: () => void) {
+    this.#onClosed = onClosed;
     this.#routing = routing;
     this.#settings = consumerSettings(options);
     this.#keyDeserializer = options.keyDeserializer ?? (serializers.bytes as Deserializer<unknown> as Deserializer<K>);
@@ -275,6 +277,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
     for (const interest of this.#interests) interest[Symbol.dispose]();
     this.#fetches = [];
     this.#current = undefined;
+    this.#onClosed();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

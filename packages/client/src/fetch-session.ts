@@ -143,7 +143,9 @@ export class FetchSession<K, V> {
       }
       this.abandon(new TributaryError('NETWORK_EXCEPTION', `${this.address} ended the stream.`));
     } catch (thrown) {
-      this.abandon(TributaryError.from(thrown));
+      // A stream breaks with a TributaryError; anything else is a bug here, not to be taken for a broken connection.
+      if (!(thrown instanceof TributaryError)) throw thrown;
+      this.abandon(thrown);
     }
   }
 

@@ -54,14 +54,16 @@ export class Producer<K = Uint8Array | string, V = Uint8Array | string> implemen
   readonly #accumulator: Accumulator;
   readonly #room = new Bell();
   readonly #unsentMost: number;
+  readonly #onClosed: () => void;
   #flushes = 0;
   #closing: Promise<void> | undefined;
   #timestamp = 0;
   #timestampUses = 0;
 
   /** Use `cluster.producer`. @throws TributaryError INVALID_CONFIG. */
-  constructor(routing: Routing, options: ProducerOptions<K, V>) {
+  constructor(routing: Routing, options: ProducerOptions<K, V>, onClosed: () => void) {
     const settings = producerSettings(options);
+    this.#onClosed = onClosed;
     this.#routing = routing;
     this.#settings = settings;
     this.#keySerializer = options.keySerializer ?? (textOrBytes as Serializer<unknown>);
@@ -185,6 +187,7 @@ export class Producer<K = Uint8Array | string, V = Uint8Array | string> implemen
       this.#accumulator[Symbol.dispose]();
       await this.#sender[Symbol.asyncDispose]();
       this.#room.ring();
+      this.#onClosed();
     }
     this.#outstanding.report();
   }
