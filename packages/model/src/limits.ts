@@ -15,6 +15,8 @@ export const limits = {
   streamQueue: 1024 * 1024,
   /** Tail of all logs of a broker kept in memory for hot reads. */
   tailCache: 32 * 1024 * 1024,
+  /** Buffers of reads from a broker's files kept for the next ones: as many chunks as eight consumers have on their way. */
+  readBuffers: 8 * 1024 * 1024,
   /** How often recovery points, high watermarks and log starts are written, ms: bounds what a start after a crash reads again. */
   checkpointMs: 5_000,
   /** Index files of all logs of a broker kept in memory; the least recently searched go first. */

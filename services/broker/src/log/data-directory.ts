@@ -15,6 +15,7 @@ import {
   TributaryError,
 } from '@tributary/model';
 import { FileError, type FileSystem, type Host, type Random } from '@tributary/ports';
+import { batchHeaderBytes } from '@tributary/record';
 import { emptyCheckpoint, encodeLine } from './checkpoint-file.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { Disk, type DiskOptions } from './disk.ts';
@@ -25,6 +26,7 @@ import { decodeMeta, encodeMeta, type Meta } from './meta.ts';
 import { Mutex } from './mutex.ts';
 import { deletedSuffix, folderName, isLeftover, parseFolderName } from './names.ts';
 import { PartitionLog } from './partition-log.ts';
+import { ReadBuffers } from './read-buffers.ts';
 import { TailCache } from './tail-cache.ts';
 
 export interface DataDirectoryOptions extends DiskOptions {
@@ -52,6 +54,7 @@ export class DataDirectory implements AsyncDisposable {
   readonly #lock: AsyncDisposable;
   readonly #checkpoints: Checkpoints;
   readonly #tails = new TailCache(limits.tailCache);
+  readonly #reads = new ReadBuffers(limits.fetchChunk + batchHeaderBytes, limits.readBuffers);
   readonly #indexes = new IndexCache(limits.indexCache);
   readonly #logs = new Map<string, PartitionLog>();
   readonly #unopened: Set<string>;
@@ -244,6 +247,7 @@ export class DataDirectory implements AsyncDisposable {
       indexes: this.#indexes,
       folder: `${this.root}/${name}`,
       tail: this.#tails,
+      reads: this.#reads,
       checkpoint: () => this.#checkpoints.get(name),
       remember: (checkpoint) => this.#checkpoints.set(name, checkpoint),
       persist: () => this.#checkpoints.persist(),

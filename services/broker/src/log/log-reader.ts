@@ -1,5 +1,5 @@
 /**
- * Reading from the files of a log: one read of up to limits.fetchChunk into a buffer of its own. Where a reader stopped is remembered with the
+ * Reading from the files of a log: one read of up to limits.fetchChunk into a buffer that is its own until it is released. Where a reader stopped is remembered with the
  * batch that begins there, so that the next read needs no search and fetches no half batch at its end.
  */
 import { limits, type Offset, TributaryError } from '@tributary/model';
@@ -14,6 +14,7 @@ import {
   sizeOfBatch,
 } from '@tributary/record';
 import type { LogSlice } from './log-types.ts';
+import type { ReadBuffers } from './read-buffers.ts';
 import type { Segment } from './segment.ts';
 import type { SegmentList } from './segment-list.ts';
 
@@ -40,11 +41,13 @@ const end: LogSlice = { kind: 'end' };
 
 export class LogReader {
   readonly #segments: SegmentList;
+  readonly #buffers: ReadBuffers;
   /** By the offset where a reader goes on; the oldest first. */
   readonly #places = new Map<Offset, Place>();
 
-  constructor(segments: SegmentList) {
+  constructor(segments: SegmentList, buffers: ReadBuffers) {
     this.#segments = segments;
+    this.#buffers = buffers;
   }
 
   /** Positions have changed. */
@@ -82,7 +85,8 @@ export class LogReader {
     const known = ahead && this.#refused(place, ahead, wanted);
     if (known !== undefined) return known;
     const length = Math.min(lengthFor(ahead, wanted.target), segment.bytes - position);
-    const bytes = await segment.use((file) => readExactly(file, segment.path, position, length));
+    const bytes = this.#buffers.take(length);
+    await segment.use((file) => readExactly(file, segment.path, position, bytes));
     const walk = walkBatches(bytes, segment.path, position, wanted);
     const next: Place = { segment, position: position + walk.stop, ahead: walk.ahead };
     if (walk.stop > walk.start) {
@@ -90,8 +94,10 @@ export class LogReader {
       const refused = walk.first && this.#refused(first, walk.first, wanted);
       if (refused !== undefined) return refused;
       this.#remember(walk.next, next);
-      return { kind: 'records', records: [bytes.subarray(walk.start, walk.stop)], next: walk.next };
+      const records = [bytes.subarray(walk.start, walk.stop)];
+      return { kind: 'records', records, next: walk.next, release: () => this.#buffers.give(bytes) };
     }
+    this.#buffers.give(bytes);
     if (walk.ahead === undefined && walk.stop === 0)
       throw corrupt(segment.path, position, `only ${length} bytes are there`);
     if (walk.ahead !== undefined && walk.ahead.size > segment.bytes - next.position) {
@@ -127,11 +133,9 @@ function lengthFor(ahead: Ahead | undefined, target: number): number {
   return Math.max(1, Math.floor(target / ahead.size)) * ahead.size + batchHeaderBytes;
 }
 
-async function readExactly(file: File, path: string, position: number, length: number): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafeSlow(length);
-  const got = await file.read(bytes, position);
-  if (got < length) throw corrupt(path, position + got, 'the file ends here');
-  return bytes;
+async function readExactly(file: File, path: string, position: number, into: Buffer): Promise<void> {
+  const got = await file.read(into, position);
+  if (got < into.length) throw corrupt(path, position + got, 'the file ends here');
 }
 
 /** What was found in one buffer: bytes [start, stop) are whole batches that are wanted, `first` the first of them. */

@@ -14,8 +14,15 @@ export interface LogBatch {
 }
 
 export type LogSlice =
-  /** Whole batches: one per element from memory, several in one element from a file. Reading goes on at `next`. */
-  | { readonly kind: 'records'; readonly records: readonly Uint8Array[]; readonly next: Offset }
+  | {
+      readonly kind: 'records';
+      /** Whole batches: one per element from memory, several in one element from a file. */
+      readonly records: readonly Uint8Array[];
+      /** Reading goes on here. */
+      readonly next: Offset;
+      /** To be called once, when nobody reads `records` any more: their memory is used again. Not calling it is safe. */
+      readonly release?: () => void;
+    }
   /** The next batch has so many bytes, more than allowed. */
   | { readonly kind: 'too-large'; readonly size: number }
   /** Nothing below the bound yet. */

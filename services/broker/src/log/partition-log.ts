@@ -69,7 +69,7 @@ export class PartitionLog {
     this.#config = config;
     this.#segments = new SegmentList(segments);
     this.#epochs = epochs;
-    this.#reader = new LogReader(this.#segments);
+    this.#reader = new LogReader(this.#segments, home.reads);
     this.#tail = home.tail.tail();
     const first = segments[0]?.base ?? end;
     this.#start = checkpoint.logStart > first ? checkpoint.logStart : first;

@@ -14,6 +14,7 @@ import {
 } from '@tributary/model';
 import type { Clock } from '@tributary/ports';
 import { type BatchHeader, readBatchHeader, stampBaseOffset, stampLeaderEpoch, stampLogAppendTime } from '@tributary/record';
+import type { LogSlice } from '../log/log-types.ts';
 import type { LogBatch, PartitionLog } from '../log/partition-log.ts';
 import { type Parked, ParkedAnswers } from './parked.ts';
 import { type Acks, PartitionState } from './partition-state.ts';
@@ -29,12 +30,7 @@ export type ProduceOutcome =
     }
   | { readonly kind: 'failed'; readonly error: TributaryError };
 
-export type Slice =
-  | { readonly kind: 'records'; readonly records: readonly Uint8Array[]; readonly next: Offset }
-  /** The next batch has so many bytes, more than allowed. */
-  | { readonly kind: 'too-large'; readonly size: number }
-  /** Nothing readable yet. */
-  | { readonly kind: 'end' };
+export type Slice = LogSlice;
 
 interface Waiting {
   readonly baseOffset: Offset;

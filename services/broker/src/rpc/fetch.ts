@@ -7,7 +7,14 @@
  */
 import { limits, type Offset, offset, TributaryError } from '@tributary/model';
 import type { CallContext, Stream } from '@tributary/ports';
-import type { ErrorCode, FetchCredit, FetchedPartition, FetchPosition, FetchRequest, FetchResponse } from '@tributary/wire';
+import type {
+  ErrorCode,
+  FetchCredit,
+  FetchedPartition,
+  FetchPosition,
+  FetchRequest,
+  FetchResponse,
+} from '@tributary/wire';
 import type { Partition, Slice } from '../partition/partition.ts';
 import type { Replicas } from '../replicas.ts';
 import { checkCluster } from './context.ts';
@@ -59,6 +66,10 @@ class FetchSession {
   readonly #readers = new Map<string, Reader>();
   /** Readers that may have something to send, in turn. */
   readonly #queue: Reader[] = [];
+  /** Memory that the network may still be reading, in the order of sending; `end` counts as #handedOver does. */
+  readonly #onTheWay: { readonly end: number; readonly release: () => void }[] = [];
+  /** Bytes of answers with records that were given to the stream. */
+  #handedOver = 0;
   #pumping = false;
   #closed = false;
 
@@ -139,6 +150,7 @@ class FetchSession {
       if (this.#stream.queuedBytes >= limits.streamQueue) await this.#stream.writable();
       reader.queued = false;
       if (reader.closed || this.#closed) continue;
+      this.#releaseTaken();
       try {
         // A cached slice comes without waiting: the hot path stays in one tick.
         const pending = this.#slice(reader);
@@ -146,7 +158,10 @@ class FetchSession {
       } catch (thrown) {
         if (reader.closed) continue;
         this.#drop(`${reader.topicId}/${reader.index}`);
-        this.#refuse({ topicId: reader.topicId, partition: reader.index, generation: reader.generation }, TributaryError.from(thrown));
+        this.#refuse(
+          { topicId: reader.topicId, partition: reader.index, generation: reader.generation },
+          TributaryError.from(thrown),
+        );
       }
     }
     this.#pumping = false;
@@ -168,7 +183,7 @@ class FetchSession {
           this.#observer.fetched(records.length);
           answers.push(this.#answer(reader, records, 0));
         }
-        this.#stream.send({ throttleMs: 0, partitions: answers });
+        this.#send(answers, slice.release);
         this.#wake(reader);
         return;
       }
@@ -179,6 +194,22 @@ class FetchSession {
         return;
       case 'end':
         return;
+    }
+  }
+
+  /** What came from a file leaves from where it was read: its memory is free again once the network has taken it. */
+  #send(answers: FetchedPartition[], release: (() => void) | undefined): void {
+    const queuedBefore = this.#stream.queuedBytes;
+    this.#stream.send({ throttleMs: 0, partitions: answers });
+    this.#handedOver += this.#stream.queuedBytes - queuedBefore;
+    if (release !== undefined) this.#onTheWay.push({ end: this.#handedOver, release });
+  }
+
+  #releaseTaken(): void {
+    const taken = this.#handedOver - this.#stream.queuedBytes;
+    for (let next = this.#onTheWay[0]; next !== undefined && next.end <= taken; next = this.#onTheWay[0]) {
+      next.release();
+      this.#onTheWay.shift();
     }
   }
 
