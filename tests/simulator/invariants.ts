@@ -43,7 +43,7 @@ export class BrokerInvariants {
     this.#world = world;
     this.#machine = machine;
     world.network.onAsked = (call, bytes) => this.#reached(call, bytes);
-    world.network.onAnswered = (call, message) => this.#answered(call, message.unload());
+    world.network.onAnswered = (call, message) => this.#answered(call, message.bytes());
   }
 
   topicCreated(topic: KnownTopic): void {

@@ -169,13 +169,13 @@ export class Call {
   #atServer(frame: Frame): void {
     switch (frame.kind) {
       case 'call':
-        this.#serveUnary(frame.message.unload(), frame.deadlineMicros);
+        this.#serveUnary(frame.message.bytes(), frame.deadlineMicros);
         return;
       case 'open':
         this.#serveStream();
         return;
       case 'message':
-        this.#arrivedMessage(frame.message.unload());
+        this.#arrivedMessage(frame.message.bytes());
         return;
       case 'end':
         this.#serverStream?.ended(false);

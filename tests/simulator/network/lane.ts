@@ -106,6 +106,7 @@ export class Lane {
       taken += 1;
       this.#unread += sizeOf(frame);
       this.#queuedBytes -= sizeOf(frame);
+      if (frame.kind === 'call' || frame.kind === 'message') frame.message.depart();
       this.#underWay.push(frame);
       this.#planArrival();
     }

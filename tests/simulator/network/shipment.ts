@@ -5,13 +5,13 @@ import type { Codec } from '@tributary/ports';
 const POISON = 0xdb;
 
 /**
- * The bytes of one message on their way. They become the receiver's own copy only on arrival: until then they lie where the sender has them,
- * as in a socket that has not yet taken them, so that a sender that changes them too early is found out. Where a codec gives no pieces, its
- * buffer is copied at once and then spoilt: nobody may go on living on it.
+ * The bytes of one message. Until the network takes them (until they no longer count as queued) they lie where the sender has them, so that a
+ * sender that changes them too early is found out; then they are the network's own, and the receiver's in the end. Where a codec gives no
+ * pieces, its buffer is copied at once and then spoilt: nobody may go on living on it.
  */
 export class Shipment {
   readonly size: number;
-  readonly #pieces: readonly Uint8Array[];
+  #pieces: readonly Uint8Array[];
 
   private constructor(pieces: readonly Uint8Array[]) {
     this.#pieces = pieces;
@@ -27,8 +27,13 @@ export class Shipment {
     return shipment;
   }
 
+  /** The network takes them: the sender may use its memory again. */
+  depart(): void {
+    this.#pieces = [this.bytes()];
+  }
+
   /** As they are now; the caller's own. */
-  unload(): Uint8Array {
+  bytes(): Uint8Array {
     const bytes = new Uint8Array(this.size);
     let at = 0;
     for (const piece of this.#pieces) {

@@ -126,7 +126,7 @@ export class SimulatedPeer implements Peer {
   #deliver<Out, In>(end: StreamEnd<Out, In>, frame: Frame, finish: () => void): void {
     switch (frame.kind) {
       case 'message':
-        end.arrived(frame.message.unload());
+        end.arrived(frame.message.bytes());
         return;
       case 'end':
         // The handler has returned: the call is over in both directions.
@@ -156,7 +156,7 @@ function answer<Request, Response>(
     return;
   }
   try {
-    resolve(method.response.decode(frame.kind === 'message' ? frame.message.unload() : new Uint8Array(0)));
+    resolve(method.response.decode(frame.kind === 'message' ? frame.message.bytes() : new Uint8Array(0)));
   } catch (thrown) {
     reject(thrown);
   }

@@ -93,6 +93,30 @@ describe('the simulated network', () => {
     });
   });
 
+  test('memory that a codec sends from is read until it no longer counts as queued, and not later', async () => {
+    const inPieces: StreamMethod<Uint8Array, Uint8Array> = {
+      ...carry,
+      request: { ...raw, pieces: (message) => [message.subarray(0, 1), message.subarray(1)] },
+    };
+    for (const tooEarly of [true, false]) {
+      await online(1, async ({ network, scheduler, client, server }) => {
+        const got: Uint8Array[] = [];
+        await network.transport(server).serve('s:1', (handlers) => {
+          handlers.stream(inPieces, async (stream) => {
+            for await (const bytes of stream) got.push(bytes);
+          });
+        });
+        const stream = network.transport(client).connect('s:1').stream(inPieces, never);
+        const mine = Uint8Array.of(1, 2, 3);
+        stream.send(mine);
+        if (!tooEarly) while (stream.queuedBytes > 0) await scheduler.pause(1);
+        mine.fill(9);
+        await scheduler.pause(100_000);
+        assert.deepEqual([...(got[0] ?? [])], tooEarly ? [9, 9, 9] : [1, 2, 3]);
+      });
+    }
+  });
+
   test("carries the server's error as its number and sentence", async () => {
     await online(1, async ({ network, client, server }) => {
       await network.transport(server).serve('s:1', (handlers) => {
