@@ -27,6 +27,8 @@ export interface PartitionCheckpoint {
   readonly recoveryPoint: Offset;
   readonly highWatermark: Offset;
   readonly logStart: Offset;
+  /** The checkpoints were damaged: the log begins where its files do. */
+  readonly isStartLost: boolean;
   readonly epochs: readonly EpochStart[];
   readonly damaged: readonly DamagedRange[];
   readonly suspect: boolean;
@@ -43,6 +45,7 @@ export const emptyCheckpoint: PartitionCheckpoint = {
   recoveryPoint: offset(0n),
   highWatermark: offset(0n),
   logStart: offset(0n),
+  isStartLost: false,
   epochs: [],
   damaged: [],
   suspect: false,
@@ -59,6 +62,7 @@ interface Line {
   readonly rp: string;
   readonly hw: string;
   readonly start?: string;
+  readonly lost?: true;
   readonly epochs?: readonly (readonly [number, string])[];
   readonly damaged?: readonly (readonly [string, string])[];
   readonly suspect?: true;
@@ -70,12 +74,24 @@ interface Line {
 
 /** One line, newline included. */
 export function encodeLine(folder: string, checkpoint: PartitionCheckpoint): string {
-  const { recoveryPoint, highWatermark, logStart, epochs, damaged, suspect, possibleLoss, rewrite, lossy, closed } =
-    checkpoint;
+  const {
+    recoveryPoint,
+    highWatermark,
+    logStart,
+    isStartLost,
+    epochs,
+    damaged,
+    suspect,
+    possibleLoss,
+    rewrite,
+    lossy,
+    closed,
+  } = checkpoint;
   const line: Line = {
     rp: recoveryPoint.toString(),
     hw: highWatermark.toString(),
     ...(logStart > 0n && { start: logStart.toString() }),
+    ...(isStartLost && { lost: isStartLost }),
     ...(epochs.length > 0 && { epochs: epochs.map(({ epoch, start }) => [epoch, start.toString()] as const) }),
     ...(damaged.length > 0 && { damaged: damaged.map(({ from, to }) => [from.toString(), to.toString()] as const) }),
     ...(suspect && { suspect }),
@@ -121,6 +137,7 @@ function decodeLine(line: Line): PartitionCheckpoint {
     recoveryPoint: at(line.rp),
     highWatermark: at(line.hw),
     logStart: at(line.start ?? '0'),
+    isStartLost: line.lost === true,
     epochs: (line.epochs ?? []).map(([number, start]) => ({ epoch: epoch(number), start: at(start) })),
     damaged: (line.damaged ?? []).map(([from, to]) => ({ from: at(from), to: at(to) })),
     suspect: line.suspect === true,

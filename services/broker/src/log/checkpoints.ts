@@ -20,15 +20,14 @@ export class Checkpoints {
     this.#disk = disk;
   }
 
-  /** A damaged or absent file is as if it were empty: every log is then scanned from its beginning. @returns also whether it was damaged. */
-  static async load(disk: Disk): Promise<{ readonly checkpoints: Checkpoints; readonly damaged: boolean }> {
+  /** A damaged or absent file is as if it were empty: every log is then scanned from its beginning. @returns also whether it was whole. */
+  static async load(disk: Disk): Promise<{ readonly checkpoints: Checkpoints; readonly isWhole: boolean }> {
     const checkpoints = new Checkpoints(disk);
     const bytes = await disk.readWhole(`${disk.root}/${fileName}`);
-    if (bytes === undefined) return { checkpoints, damaged: false };
-    const decoded = decodeFile(bytes);
-    if (decoded === undefined) return { checkpoints, damaged: true };
+    const decoded = bytes === undefined ? undefined : decodeFile(bytes);
+    if (decoded === undefined) return { checkpoints, isWhole: false };
     for (const [folder, checkpoint] of decoded) checkpoints.set(folder, checkpoint);
-    return { checkpoints, damaged: false };
+    return { checkpoints, isWhole: true };
   }
 
   /** In the order of names. */

@@ -20,12 +20,10 @@ export async function copyRange(
       const bytes = Buffer.allocUnsafeSlow(Math.min(limits.scanChunk, to - at));
       const got = await source.read(bytes, at);
       if (got === 0) break;
-      await target.append([bytes.subarray(0, got)]);
+      await disk.append(target, path, [bytes.subarray(0, got)]);
       at += got;
     }
     await disk.sync(target, path);
-  } catch (thrown) {
-    await disk.refuseOrFail(path, thrown);
   } finally {
     await target.close();
   }

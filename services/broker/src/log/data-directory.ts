@@ -60,6 +60,7 @@ export class DataDirectory implements AsyncDisposable {
   readonly #unopened: Set<string>;
   /** The last stop vouches for how the logs were closed. */
   readonly #areLogsClosed: boolean;
+  readonly #areCheckpointsWhole: boolean;
   /** The machine went down while the directory was in use. */
   readonly #isCacheLost: boolean;
   readonly #metaWrites = new Mutex();
@@ -78,6 +79,7 @@ export class DataDirectory implements AsyncDisposable {
     this.#checkpoints = opened.checkpoints;
     this.#unopened = new Set(opened.folders);
     this.#areLogsClosed = opened.areLogsClosed;
+    this.#areCheckpointsWhole = opened.areCheckpointsWhole;
     this.#isCacheLost = opened.isCacheLost;
   }
 
@@ -109,7 +111,7 @@ export class DataDirectory implements AsyncDisposable {
     if (lossy) this.#disk.logger.warn('the machine went down while the broker ran', { path: this.root });
     if (this.lastStop !== 'clean') await this.#syncAncestors();
     if (!this.#areLogsClosed || failedSync !== undefined) this.#distrustLogs(failedSync !== undefined, lossy);
-    if (lossy || failedSync !== undefined) await this.#checkpoints.persist();
+    if (this.lastStop === 'first' || lossy || failedSync !== undefined) await this.#checkpoints.persist();
     await this.#writeMeta({
       ...this.#meta,
       bootId: this.#host.bootId,
@@ -140,8 +142,10 @@ export class DataDirectory implements AsyncDisposable {
 
   /** Only a clean stop vouches for how the logs were closed. */
   #distrustLogs(rewrite: boolean, lossy: boolean): void {
-    for (const folder of new Set([...this.#checkpoints.folders(), ...(rewrite || lossy ? this.#unopened : [])])) {
-      const checkpoint = this.#checkpoints.get(folder) ?? emptyCheckpoint;
+    const isStartLost = !this.#areCheckpointsWhole;
+    const others = rewrite || lossy || isStartLost ? this.#unopened : [];
+    for (const folder of new Set([...this.#checkpoints.folders(), ...others])) {
+      const checkpoint = this.#checkpoints.get(folder) ?? { ...emptyCheckpoint, isStartLost };
       this.#checkpoints.set(folder, {
         ...checkpoint,
         closed: undefined,
@@ -247,6 +251,7 @@ export class DataDirectory implements AsyncDisposable {
       indexes: this.#indexes,
       folder: `${this.root}/${name}`,
       tail: this.#tails,
+      isChronicled: this.#areCheckpointsWhole,
       reads: this.#reads,
       checkpoint: () => this.#checkpoints.get(name),
       remember: (checkpoint) => this.#checkpoints.set(name, checkpoint),
@@ -368,6 +373,7 @@ interface Opened {
   readonly meta: Meta;
   readonly lastStop: LastStop;
   readonly areLogsClosed: boolean;
+  readonly areCheckpointsWhole: boolean;
   readonly isCacheLost: boolean;
   readonly checkpoints: Checkpoints;
   readonly folders: readonly string[];
@@ -392,36 +398,36 @@ async function openMeta(disk: Disk, options: DataDirectoryOptions): Promise<Open
   const names = await disk.files.list(disk.root);
   const folders = names.filter((name) => parseFolderName(name) !== undefined);
   const bytes = await disk.readWhole(`${disk.root}/${metaName}`);
-  if (bytes === undefined && (folders.length > 0 || names.includes('checkpoints'))) {
+  if (bytes === undefined && folders.length > 0) {
     throw new TributaryError(
       'KAFKA_STORAGE_ERROR',
       `${disk.root} holds logs but no ${metaName}, so nobody can say whose they are: restore the file, or give the broker an empty directory.`,
     );
   }
-  const { checkpoints, damaged } = await Checkpoints.load(disk);
-  if (damaged)
-    disk.logger.error('checkpoints are damaged: every log is scanned from its beginning', {
-      path: `${disk.root}/checkpoints`,
-    });
+  const { checkpoints, isWhole } = await Checkpoints.load(disk);
   if (bytes === undefined) {
     return {
       meta: freshMeta(options),
       lastStop: 'first',
       areLogsClosed: true,
+      areCheckpointsWhole: true,
       isCacheLost: false,
       checkpoints,
       folders,
     };
   }
+  const path = `${disk.root}/checkpoints`;
+  if (!isWhole) disk.logger.error('checkpoints are damaged: every log is scanned from its beginning', { path });
   const meta = decodeMeta(bytes, `${disk.root}/${metaName}`);
   const isMarked = names.includes(failedSyncName) && meta.failedSync === undefined;
   const isCacheLost = !meta.cleanShutdown && meta.bootId !== options.host.bootId;
-  const areLogsClosed = meta.cleanShutdown && !damaged;
+  const areLogsClosed = meta.cleanShutdown && isWhole;
   return {
     meta: isMarked ? { ...meta, failedSync: { path: disk.root, why: 'not known' } } : meta,
     // A lossy stop stays one until the controller has heard of it.
     lastStop: isCacheLost || meta.lossy ? 'lossy' : areLogsClosed ? 'clean' : 'unclean',
     areLogsClosed,
+    areCheckpointsWhole: isWhole,
     isCacheLost,
     checkpoints,
     folders,

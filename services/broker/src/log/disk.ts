@@ -86,11 +86,11 @@ export class Disk {
       await this.#writeAndRename(directory, name, bytes);
     } catch (thrown) {
       if (!isFull(thrown) || !(await this.#giveUpReserve()))
-        return await this.refuseOrFail(`${directory}/${name}`, thrown);
+        return await this.#refuseOrFail(`${directory}/${name}`, thrown);
       try {
         await this.#writeAndRename(directory, name, bytes);
       } catch (again) {
-        return await this.refuseOrFail(`${directory}/${name}`, again);
+        return await this.#refuseOrFail(`${directory}/${name}`, again);
       }
     }
   }
@@ -117,8 +117,17 @@ export class Disk {
     await file.close();
   }
 
+  /** @throws FileError `full` or `not-writable`. */
+  async append(file: File, path: string, chunks: readonly Uint8Array[]): Promise<void> {
+    try {
+      await file.append(chunks);
+    } catch (thrown) {
+      await this.#refuseOrFail(path, thrown);
+    }
+  }
+
   /** What has no room, or no right to be written, is for the caller to say; anything else means that the disk fails. */
-  async refuseOrFail(path: string, thrown: unknown): Promise<never> {
+  async #refuseOrFail(path: string, thrown: unknown): Promise<never> {
     if (thrown instanceof FileError && (thrown.reason === 'full' || thrown.reason === 'not-writable')) throw thrown;
     return await this.fail(path, thrown);
   }

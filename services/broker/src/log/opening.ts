@@ -24,7 +24,7 @@ export async function openFiles(home: LogHome, options: OpeningOptions): Promise
   const snapshots = new ProducerSnapshots(home.disk, home.folder, names);
   const checkpoint = home.checkpoint();
   if (checkpoint === undefined && bases.length === 0) return { ...(await create(home)), snapshots };
-  const known = checkpoint ?? emptyCheckpoint;
+  const known = begun(checkpoint ?? { ...emptyCheckpoint, isStartLost: !home.isChronicled }, bases);
   const reopened = await reopen(home, bases, known);
   if (reopened !== undefined) return { ...reopened, snapshots };
   const recovered = await recoverLog(
@@ -42,6 +42,11 @@ export async function openFiles(home: LogHome, options: OpeningOptions): Promise
   // Before anything is appended: a snapshot that came back would not fit what then lies below it.
   if (await snapshots.dropAbove(recovered.end)) await home.disk.syncDirectory(home.folder);
   return { ...recovered, snapshots };
+}
+
+function begun(checkpoint: PartitionCheckpoint, bases: readonly Offset[]): PartitionCheckpoint {
+  if (!checkpoint.isStartLost) return checkpoint;
+  return { ...checkpoint, logStart: bases[0] ?? checkpoint.logStart, isStartLost: false };
 }
 
 /** Removes what a crash left behind. @returns the bases of the segments. */

@@ -6,14 +6,15 @@ import { assert, type LeaderEpoch, type Offset, type TopicConfig, TributaryError
 import { FileError } from '@tributary/ports';
 import type { PartitionCheckpoint } from './checkpoint-file.ts';
 import { findEnd } from './cut-position.ts';
+import { joinRanges, refuseDamaged } from './damage.ts';
 import type { Disk } from './disk.ts';
 import type { EpochHistory } from './epochs.ts';
 import { countRemovable } from './expired-segments.ts';
 import { Flusher } from './flusher.ts';
+import { removeLater } from './late-removal.ts';
 import type { LogHome } from './log-home.ts';
 import { LogReader } from './log-reader.ts';
 import type {
-  DamagedRange,
   FoundRecord,
   LogBatch,
   LogHealth,
@@ -26,7 +27,6 @@ import { type WrittenPart, writeBatches } from './log-writer.ts';
 import { Mutex } from './mutex.ts';
 import { type OpenedLog, openFiles } from './opening.ts';
 import { ProducerReplay } from './producer-replay.ts';
-import { joinRanges } from './recovery-plan.ts';
 import type { RetentionRule } from './retention.ts';
 import { Segment } from './segment.ts';
 import { SegmentList } from './segment-list.ts';
@@ -71,8 +71,7 @@ export class PartitionLog {
     this.#epochs = epochs;
     this.#reader = new LogReader(this.#segments, home.reads);
     this.#tail = home.tail.tail();
-    const first = segments[0]?.base ?? end;
-    this.#start = checkpoint.logStart > first ? checkpoint.logStart : first;
+    this.#start = checkpoint.logStart;
     this.#end = end;
     this.#highWatermark = checkpoint.highWatermark;
     this.#recoveryPoint = checkpoint.recoveryPoint;
@@ -200,7 +199,9 @@ export class PartitionLog {
 
   /** One piece of work after the other, before the log is cut or closed. */
   #run(work: () => Promise<void>): void {
-    this.#background = this.#background.then(work);
+    this.#background = this.#background
+      .then(work)
+      .catch((thrown: unknown) => this.#disk.fail(this.#home.folder, thrown));
   }
 
   /**
@@ -217,9 +218,7 @@ export class PartitionLog {
    */
   read(from: Offset, target: number, most: number, upTo: Offset): LogSlice | Promise<LogSlice> {
     if (from < this.#start || from > this.#end) throw this.#outOfRange(from);
-    const damaged =
-      this.#health.damaged.length === 0 ? undefined : this.#health.damaged.find((range) => isIn(range, from));
-    if (damaged !== undefined) throw lost(this.#home.folder, damaged);
+    if (this.#health.damaged.length > 0) refuseDamaged(this.#home.folder, this.#health.damaged, from);
     if (from >= upTo) return nothing;
     return this.#tail.read(from, target, most, upTo) ?? this.#readFile(from, target, most, upTo);
   }
@@ -280,16 +279,12 @@ export class PartitionLog {
     const segment = this.#segments.at(index);
     assert(segment !== undefined, 'every offset has a segment');
     const { position, end } = await findEnd(segment, offset);
+    await this.#rememberCut(end);
     this.#epochs.cutEnd(end);
-    // A crash on the way must not find a recovery point or a high watermark beyond the end.
-    const isRemembered = end < this.#recoveryPoint || end < this.#highWatermark;
     this.#end = end;
     this.#flusher.cut(end);
-    if (this.#recoveryPoint > end) this.#recoveryPoint = end;
-    if (this.#highWatermark > end) this.#highWatermark = end;
     this.#tail.truncate(end);
     this.#reader.forget();
-    if (isRemembered) await this.#persistCheckpoint();
     for (const gone of this.#segments.keepFirst(index + 1).toReversed()) {
       this.#flusher.forget(gone);
       await gone.remove();
@@ -298,6 +293,21 @@ export class PartitionLog {
     // Names first: a removed segment that came back would follow a gap.
     await this.#disk.syncDirectory(this.#home.folder);
     await this.#shorten(segment, position, end);
+  }
+
+  /** A crash on the way must not find a recovery point or a high watermark beyond the end. @throws TributaryError; nothing has changed then. */
+  async #rememberCut(end: Offset): Promise<void> {
+    const [recoveryPoint, highWatermark] = [this.#recoveryPoint, this.#highWatermark];
+    if (recoveryPoint <= end && highWatermark <= end) return;
+    if (recoveryPoint > end) this.#recoveryPoint = end;
+    if (highWatermark > end) this.#highWatermark = end;
+    try {
+      await this.#persistCheckpoint();
+    } catch (thrown) {
+      this.#recoveryPoint = recoveryPoint;
+      this.#highWatermark = highWatermark;
+      throw thrown;
+    }
   }
 
   async #shorten(segment: Segment, position: number, end: Offset): Promise<void> {
@@ -361,10 +371,16 @@ export class PartitionLog {
 
   /** The new start is on the disk before a file goes: afterwards nobody could tell retention from loss. */
   async #moveStart(start: Offset): Promise<number> {
+    const before = this.#start;
     this.#start = start;
+    try {
+      await this.#persistCheckpoint();
+    } catch (thrown) {
+      this.#start = before;
+      throw thrown;
+    }
     this.#epochs.cutStart(start);
     this.#health = { ...this.#health, damaged: joinRanges(this.#health.damaged, start) };
-    await this.#persistCheckpoint();
     const gone = this.#segments.dropFirst(this.#segments.indexOf(start));
     const files: string[] = [];
     await this.#flusher.exclusively(async () => {
@@ -374,19 +390,8 @@ export class PartitionLog {
         await segment.release();
       }
     });
-    if (files.length > 0) this.#removeLater(files);
+    removeLater(this.#disk, files, this.#config.fileDeleteDelayMs, this.#closing.signal);
     return gone.length;
-  }
-
-  /** After the delay, for those who still read; what a stop leaves is removed at the next start. */
-  #removeLater(files: readonly string[]): void {
-    const remove = async (): Promise<void> => {
-      await this.#disk.clock.sleep(this.#config.fileDeleteDelayMs, this.#closing.signal);
-      for (const file of files) await this.#disk.files.remove(file);
-    };
-    remove().catch((thrown: unknown) => {
-      if (!this.#closing.signal.aborted) this.#disk.logger.warn('files not removed', { files, why: String(thrown) });
-    });
   }
 
   /** The controller has taken the replica out of ISR and ELR: the mark has done its work (L3). */
@@ -401,6 +406,7 @@ export class PartitionLog {
       recoveryPoint: this.#recoveryPoint,
       highWatermark: this.#highWatermark < bound ? this.#highWatermark : bound,
       logStart: this.#start,
+      isStartLost: false,
       epochs: this.#epochs.entries,
       ...this.#health,
       rewrite: false,
@@ -476,13 +482,4 @@ export class PartitionLog {
       await segment.release();
     }
   }
-}
-
-const isIn = (range: DamagedRange, offset: Offset): boolean => range.from <= offset && offset < range.to;
-
-function lost(folder: string, range: DamagedRange): TributaryError {
-  return new TributaryError(
-    'CORRUPT_MESSAGE',
-    `${folder}: offsets ${range.from} to ${range.to - 1n} are lost, the disk was damaged; reading goes on at ${range.to}.`,
-  );
 }

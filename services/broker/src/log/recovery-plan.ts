@@ -4,6 +4,7 @@
  * batches; this decides which of them stay, what is lost and what has to be said about it.
  */
 import { type Offset, offset } from '@tributary/model';
+import { isDamaged } from './damage.ts';
 import type { DamagedRange, ReplicaRole } from './log-types.ts';
 
 /** Whole batches one behind the other in one file. */
@@ -54,7 +55,7 @@ export function planRecovery({ runs, start }: Survey, known: KnownState): Plan {
   let cut = false;
   for (const run of runs) {
     const gap: DamagedRange = { from: end, to: run.begins };
-    if (run.begins !== end && !isKnown(gap, known.damaged)) {
+    if (run.begins !== end && !isDamaged(gap, known.damaged)) {
       // Only a sole replica serves what lies behind damage, and only below the HW: others have it, or nobody was promised it.
       cut = known.role === 'member' || end >= floor;
       if (cut) break;
@@ -76,20 +77,4 @@ export function planRecovery({ runs, start }: Survey, known: KnownState): Plan {
     possibleLoss: lost || known.mayLose,
     suspect: known.role === 'member' && lost,
   };
-}
-
-function isKnown(gap: DamagedRange, damaged: readonly DamagedRange[]): boolean {
-  return gap.to > gap.from && damaged.some(({ from, to }) => from <= gap.from && to >= gap.to);
-}
-
-/** Sorted, those that touch joined, what lies below the log's start left out. */
-export function joinRanges(ranges: readonly DamagedRange[], start: Offset): readonly DamagedRange[] {
-  const joined: DamagedRange[] = [];
-  for (const range of ranges.filter(({ to }) => to > start).sort((a, b) => (a.from < b.from ? -1 : 1))) {
-    const last = joined.at(-1);
-    if (last !== undefined && range.from <= last.to) {
-      joined[joined.length - 1] = { from: last.from, to: range.to > last.to ? range.to : last.to };
-    } else joined.push(range);
-  }
-  return joined;
 }

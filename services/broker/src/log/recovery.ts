@@ -7,17 +7,19 @@
  * which the next scan cuts there.
  */
 import { limits, type Offset, offset, type TopicConfig, TributaryError } from '@tributary/model';
+import type { File } from '@tributary/ports';
 import { baseOffsetOf, maxTimestampOf } from '@tributary/record';
 import type { PartitionCheckpoint } from './checkpoint-file.ts';
+import { isDamaged, joinRanges } from './damage.ts';
 import type { Disk } from './disk.ts';
 import { EpochHistory } from './epochs.ts';
 import { copyRange, keepCopies } from './cut-copies.ts';
 import type { RecoveryReport, ReplicaRole } from './log-types.ts';
 import { fileName, temporarySuffix } from './names.ts';
-import { joinRanges, type Plan, planRecovery, type Run } from './recovery-plan.ts';
+import { type Plan, planRecovery, type Run } from './recovery-plan.ts';
 import { scanFile } from './scan.ts';
 import { Segment, type SegmentPlace } from './segment.ts';
-import { type SurveyedLog, type SurveyedSegment, surveyLog } from './survey.ts';
+import { type SurveyedLog, type SurveyedSegment, type SurveyOptions, surveyLog } from './survey.ts';
 
 export interface RecoveryOptions {
   readonly role: ReplicaRole;
@@ -68,11 +70,7 @@ class Recovery {
     for (let round = 0; round < limits.recoveryRounds; round++) {
       const first = bases[0];
       if (first === undefined) return await this.#startEmpty();
-      const survey = await surveyLog(this.#place, bases, {
-        recoveryPoint: this.#checkpoint.recoveryPoint > first ? this.#checkpoint.recoveryPoint : first,
-        config: this.#options.config,
-        splitAtRecoveryPoint: this.#checkpoint.rewrite,
-      });
+      const survey = await surveyLog(this.#place, bases, this.#surveyOptions(first));
       this.#scannedBytes += survey.bytesRead;
       const plan = this.#plan(survey);
       if (survey.read.every((surveyed) => !this.#needsRepair(surveyed, plan)) && !this.#checkpoint.rewrite) {
@@ -84,6 +82,18 @@ class Recovery {
       'KAFKA_STORAGE_ERROR',
       `${this.#place.folder}: after ${limits.recoveryRounds} repairs the log still changes while it is read.`,
     );
+  }
+
+  /** @param first base of the first segment. Above the log start something is missing before it: then all is read, for all may have to go. */
+  #surveyOptions(first: Offset): SurveyOptions {
+    const { recoveryPoint, logStart, damaged, rewrite } = this.#checkpoint;
+    const isMissing = first > logStart && !isDamaged({ from: logStart, to: first }, damaged);
+    return {
+      recoveryPoint: recoveryPoint > first && !isMissing ? recoveryPoint : first,
+      start: isMissing ? logStart : undefined,
+      config: this.#options.config,
+      splitAtRecoveryPoint: rewrite,
+    };
   }
 
   /** L6: what an `async` partition had not flushed is gone with the page cache, whoever it was promised to. */
@@ -203,28 +213,14 @@ class Recovery {
     const target = await this.#disk.files.open(path, 'append');
     try {
       await surveyed?.segment.use(async (source) => {
-        let at = run.from;
-        while (at < run.to) {
-          const pieces: Buffer[] = [];
-          let bytes = 0;
-          const ended = await scanFile(
-            source,
-            { from: at, to: run.to, check: true },
-            (buffer, start, _position, size) => {
-              if (bytes > 0 && bytes + size > limits.scanChunk) return false;
-              pieces.push(Buffer.from(buffer.subarray(start, start + size)));
-              bytes += size;
-              return true;
-            },
-          );
-          if (bytes === 0) break;
-          await target.append(pieces);
-          at = ended.position;
+        for (let at = run.from; at < run.to; ) {
+          const { pieces, end } = await wholeBatches(source, at, run.to);
+          if (pieces.length === 0) return;
+          await this.#disk.append(target, path, pieces);
+          at = end;
         }
       });
       await this.#disk.sync(target, path);
-    } catch (thrown) {
-      await this.#disk.refuseOrFail(path, thrown);
     } finally {
       await target.close();
     }
@@ -326,6 +322,23 @@ class Recovery {
   #pathOf(base: Offset): string {
     return `${this.#place.folder}/${fileName(base, 'log')}`;
   }
+}
+
+/** About limits.scanChunk of sound batches from `from` on, copied. */
+async function wholeBatches(
+  source: File,
+  from: number,
+  to: number,
+): Promise<{ readonly pieces: Buffer[]; readonly end: number }> {
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  const { position } = await scanFile(source, { from, to, check: true }, (buffer, at, _position, size) => {
+    if (bytes > 0 && bytes + size > limits.scanChunk) return false;
+    pieces.push(Buffer.from(buffer.subarray(at, at + size)));
+    bytes += size;
+    return true;
+  });
+  return { pieces, end: position };
 }
 
 /** L2: what was only written may be in the page cache alone. */

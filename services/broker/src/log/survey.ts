@@ -8,6 +8,8 @@ import { findNextBatch, scanFile } from './scan.ts';
 import { Segment, type SegmentPlace } from './segment.ts';
 
 export interface SurveyOptions {
+  /** Where the first segment should begin; undefined: where it does. */
+  readonly start: Offset | undefined;
   readonly recoveryPoint: Offset;
   readonly config: TopicConfig;
   /** What lies past the recovery point is to be a run of its own, for it gets a new file (L2). */
@@ -80,6 +82,7 @@ class Surveyor {
 
   constructor(options: SurveyOptions) {
     this.#options = options;
+    this.#start = options.start;
   }
 
   result(trusted: readonly Segment[]): SurveyedLog {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type LeaderEpoch, leaderEpoch, limits, type Offset, offset, TributaryError } from '@tributary/model';
+import { type LeaderEpoch, leaderEpoch, type Offset, offset, TributaryError } from '@tributary/model';
 import { FileError } from '@tributary/ports';
 import { counting } from './counting-files.ts';
 import type { LogSlice } from '../../src/log/log-types.ts';
@@ -428,6 +428,36 @@ describe('cutting', () => {
   });
 });
 
+describe('what cannot be written down', () => {
+  test('is not done: neither a cut nor a new log start', async () => {
+    await onSimulatedDisk('not written down', async ({ disk }) => {
+      const counted = counting(disk.mount());
+      const broker = await start(counted.files, { config: small });
+      for (const one of batches(0, 60)) await broker.append(one);
+      await broker.log.sync();
+      broker.log.noteHighWatermark(at(50));
+      await broker.directory.checkpoint();
+      counted.before = (call, path) => {
+        if (call === 'append' && path.includes('checkpoints')) throw new FileError('full', `${path}: no space`);
+      };
+      for (let attempt = 0; attempt < 2; attempt++) {
+        await assert.rejects(broker.log.truncateTo(at(30)), /the disk is full/);
+        await assert.rejects(broker.log.advanceStart(at(40)), /the disk is full/);
+        assert.deepEqual([broker.log.startOffset, broker.log.endOffset, broker.log.highWatermark], [0n, 60n, 50n]);
+        assert.deepEqual(bases(await readAll(broker.log)), range(0, 60));
+      }
+      counted.before = () => {};
+      await broker.log.advanceStart(at(40));
+      await broker.append(...batches(60, 62));
+      await broker.log.truncateTo(at(55));
+      assert.deepEqual(bases(await readAll(broker.log)), range(40, 55));
+      disk.crash('process');
+      const again = await start(disk.mount(), { config: small });
+      assert.deepEqual(bases(await readAll(again.log)), range(40, 55));
+    });
+  });
+});
+
 describe('leader epochs', () => {
   test('are on the disk when beginEpoch returns, and say where each ended', async () => {
     await onSimulatedDisk('epochs', async ({ disk }) => {
@@ -459,26 +489,6 @@ describe('leader epochs', () => {
       assert.deepEqual(again.log.endOffsetFor(epoch(1)), { epoch: 1, end: 20n });
       assert.deepEqual(again.log.endOffsetFor(epoch(2)), { epoch: 2, end: 80n });
       assert.equal(again.log.latestEpoch, 5);
-    });
-  });
-});
-
-describe('producer snapshots', () => {
-  test('are taken as segments close; few stay; a start after a kill replays only what follows the newest', async () => {
-    await onSimulatedDisk('snapshots', async ({ disk }) => {
-      const broker = await start(disk.mount(), { config: small });
-      for (const one of batches(0, 200)) {
-        await broker.append(one);
-        if (Number(one.baseOffset) % 10 === 0) await broker.log.sync();
-      }
-      await broker.log.sync();
-      await broker.directory.checkpoint();
-      const snapshots = (await disk.mount().list(`data/${folder}`)).filter((name) => name.endsWith('.snapshot'));
-      assert.ok(snapshots.length >= 2 && snapshots.length <= limits.snapshotsKept + 1, snapshots.join(' '));
-      disk.crash('process');
-      const again = await start(disk.mount(), { config: small });
-      assert.deepEqual(again.replay.seen, range(0, 200).map(String));
-      assert.ok(again.replay.replayed < 60, `${again.replay.replayed} batches replayed`);
     });
   });
 });

@@ -1,0 +1,31 @@
+// pure
+/** Ranges of offsets that the disk has lost (L3). */
+import { type Offset, TributaryError } from '@tributary/model';
+import type { DamagedRange } from './log-types.ts';
+
+/** Whether all of the gap is known to be lost. */
+export function isDamaged(gap: DamagedRange, damaged: readonly DamagedRange[]): boolean {
+  return gap.to > gap.from && damaged.some(({ from, to }) => from <= gap.from && to >= gap.to);
+}
+
+/** Sorted, those that touch joined, what lies below the log's start left out. */
+export function joinRanges(ranges: readonly DamagedRange[], start: Offset): readonly DamagedRange[] {
+  const joined: DamagedRange[] = [];
+  for (const range of ranges.filter(({ to }) => to > start).sort((a, b) => (a.from < b.from ? -1 : 1))) {
+    const last = joined.at(-1);
+    if (last !== undefined && range.from <= last.to) {
+      joined[joined.length - 1] = { from: last.from, to: range.to > last.to ? range.to : last.to };
+    } else joined.push(range);
+  }
+  return joined;
+}
+
+/** @param name of the log, for the sentence. @throws TributaryError CORRUPT_MESSAGE naming the range that `offset` lies in. */
+export function refuseDamaged(name: string, damaged: readonly DamagedRange[], offset: Offset): void {
+  const range = damaged.find(({ from, to }) => from <= offset && offset < to);
+  if (range === undefined) return;
+  throw new TributaryError(
+    'CORRUPT_MESSAGE',
+    `${name}: offsets ${range.from} to ${range.to - 1n} are lost, the disk was damaged; reading goes on at ${range.to}.`,
+  );
+}

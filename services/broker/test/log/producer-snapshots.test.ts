@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { limits } from '@tributary/model';
+import { batches, config, folder, range, start } from './harness.ts';
+import { onSimulatedDisk } from './on-disk.ts';
+
+const small = config({ 'segment.bytes': '2000', 'index.interval.bytes': '200' });
+
+describe('producer snapshots', () => {
+  test('are taken as segments close; few stay; a start after a kill replays only what follows the newest', async () => {
+    await onSimulatedDisk('snapshots', async ({ disk, scheduler }) => {
+      const broker = await start(disk.mount(), { config: small });
+      for (const one of batches(0, 200)) {
+        await broker.append(one);
+        if (Number(one.baseOffset) % 10 === 0) await broker.log.sync();
+      }
+      await broker.log.sync();
+      await broker.directory.checkpoint();
+      // They are written in the background.
+      await scheduler.pause(1_000_000);
+      const snapshots = (await disk.mount().list(`data/${folder}`)).filter((name) => name.endsWith('.snapshot'));
+      assert.ok(snapshots.length >= 2 && snapshots.length <= limits.snapshotsKept + 1, snapshots.join(' '));
+      disk.crash('process');
+      const again = await start(disk.mount(), { config: small });
+      assert.deepEqual(again.replay.seen, range(0, 200).map(String));
+      assert.ok(again.replay.replayed < 60, `${again.replay.replayed} batches replayed`);
+    });
+  });
+});
