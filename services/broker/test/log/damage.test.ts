@@ -168,6 +168,32 @@ describe('a sole replica whose log is damaged', () => {
     });
   });
 
+  test('misses its first file: below the HW the range is named, above it nothing that followed is kept', async () => {
+    for (const highWatermark of [0, 60]) {
+      await onSimulatedDisk(`first gone ${highWatermark}`, async (bench) => {
+        const files = await killed(bench, { config: segmented, count: 60, highWatermark });
+        await files.remove(logFile(0));
+        const second = Number.parseInt(
+          (await files.list(`data/${folder}`)).find((name) => name.endsWith('.log')) ?? '',
+          10,
+        );
+        for (const stop of ['found', 'known']) {
+          const broker = await start(bench.disk.mount(), { config: segmented });
+          assert.equal(broker.log.startOffset, 0n, stop);
+          assert.equal(broker.log.health.possibleLoss, true);
+          if (highWatermark === 0) {
+            assert.equal(broker.log.endOffset, 0n);
+          } else {
+            assert.deepEqual(broker.log.health.damaged, [{ from: 0n, to: BigInt(second) }]);
+            assert.equal((await refusal(broker, 0)).error, 'CORRUPT_MESSAGE');
+            assert.deepEqual(bases(await readAll(broker.log, BigInt(second), 60n)), range(second, 60));
+          }
+          bench.disk.crash('process');
+        }
+      });
+    }
+  });
+
   test('that lost a whole segment in the middle knows it', async () => {
     await onSimulatedDisk('segment gone', async (bench) => {
       const files = await killed(bench, { config: segmented, count: 60, highWatermark: 60 });
