@@ -338,7 +338,7 @@ export class PartitionFetch<K, V> {
     let after = this.#cursor === undefined ? this.#next : undefined;
     for (const [index, bytes] of this.#chunks.entries()) {
       const scanner = new BatchScanner(bytes);
-      while (scanner.next()) {
+      while (isBatchNext(scanner)) {
         // The current batch is the last one before what has not been looked at.
         if (index === 0 && this.#scanner !== undefined && scanner.at < this.#scanner.at) continue;
         after = nextOffsetOf(bytes, scanner.at);
@@ -365,5 +365,14 @@ export class PartitionFetch<K, V> {
       'CORRUPT_MESSAGE',
       `${this.#label()} after offset ${this.position ?? this.#next}: ${what}. Seek beyond it to go on.`,
     );
+  }
+}
+
+/** What is no batch ends the walk here; whoever comes to hand it out says so, at its place. */
+function isBatchNext(scanner: BatchScanner): boolean {
+  try {
+    return scanner.next();
+  } catch {
+    return false;
   }
 }

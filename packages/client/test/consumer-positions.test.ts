@@ -264,3 +264,23 @@ test('a partition assigned anew at another offset gets nothing that was on its w
   await consumer.assign([{ topic: 't', partition: 0, offset: 0n }]);
   assert.deepEqual(await take(consumer, 200), numbers(0, 200));
 });
+
+test('what is no batch is told of by poll, at its place, also when the connection breaks before anybody has looked at it', async () => {
+  await using w = await world();
+  const [partition] = w.cluster.createTopic('t', 1).partitions;
+  fill(w, partition, 50);
+  const consumer = textConsumer(w);
+  await consumer.assign([{ topic: 't', partition: 0, offset: 0n }]);
+  const damaged = partition?.batches[2];
+  assert.ok(damaged);
+  // The magic byte: the batches behind it cannot be found.
+  damaged[16] = 9;
+  await w.pass(20);
+  w.network.breakStreams();
+  await w.pass(500);
+  assert.deepEqual(await take(consumer, 20), numbers(0, 20));
+  await assert.rejects(consumer.poll({ timeoutMs: 1_000 }), (thrown) => {
+    failsWith('CORRUPT_MESSAGE', /magic byte is 9/)(thrown);
+    return true;
+  });
+});
