@@ -122,6 +122,21 @@ describe('a client that meets', () => {
   });
 });
 
+describe('an answer that is cut off within a message', () => {
+  it('is an error, though the server says that all went well', async () => {
+    const server = http2.createServer();
+    server.on('stream', (stream) => {
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+      stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+      stream.end(Buffer.from([0, 0, 0, 0, 9, 1, 2]));
+    });
+    const { error, message } = await callError(await listening(server));
+    server.close();
+    assert.equal(error, 'NETWORK_EXCEPTION');
+    assert.match(message, /within a message/);
+  });
+});
+
 describe('a server that meets', () => {
   it('clients that speak nonsense goes on serving the others', async () => {
     await using server = await grpcTransport.serve('127.0.0.1:0', (handlers) =>
