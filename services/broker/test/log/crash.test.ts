@@ -161,7 +161,7 @@ describe('a log that crashes', () => {
           seed,
           how,
           at: seed % 3 === 0 ? 0 : 60 + ((seed * 37) % 250),
-          fullAt: 20 + ((seed * 53) % 200),
+          fullAt: 40 + ((seed * 53) % 200),
           fullFor: 40,
         });
         refusals += coverage.of('disk: full');
