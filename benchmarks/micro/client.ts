@@ -20,6 +20,7 @@ import {
   type ProduceRequest,
   type ProduceResponse,
 } from '@tributary/wire';
+import { Collection, publish } from '../report.ts';
 
 const MiB = 1024 * 1024;
 
@@ -315,28 +316,15 @@ const { values } = parseArgs({
 });
 
 if (values.child === undefined) {
-  const results = values.only.split(',').map((name) => {
-    const samples = Array.from({ length: Number(values.repeats) }, () => {
-      const output = execFileSync(
-        process.execPath,
-        [fileURLToPath(import.meta.url), '--child', name, '--seconds', values.seconds],
-        { encoding: 'utf8' },
-      );
-      return JSON.parse(output) as Sample;
-    });
-    const rates = samples.map(({ records, ms }) => records / ms / 1000).toSorted((a, b) => a - b);
-    const throughput = samples.map(({ bytes, ms }) => bytes / MiB / (ms / 1000)).toSorted((a, b) => a - b);
-    const middle = Math.floor(rates.length / 2);
-    return {
-      case: name,
-      million_records_per_s: round(rates[middle]),
-      mib_per_s: round(throughput[middle]),
-      lowest: round(throughput[0]),
-      highest: round(throughput.at(-1)),
-    };
-  });
-  if (values.output === 'json') console.log(JSON.stringify(results, undefined, 2));
-  else console.table(results);
+  const collection = new Collection();
+  for (const name of values.only.split(',')) {
+    for (let repeat = 0; repeat < Number(values.repeats); repeat++) {
+      const args = [fileURLToPath(import.meta.url), '--child', name, '--seconds', values.seconds];
+      const { records, bytes, ms } = JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' })) as Sample;
+      collection.add(name, { 'M records/s': records / ms / 1000, 'MiB/s': bytes / MiB / (ms / 1000) });
+    }
+  }
+  publish({ benchmark: 'micro/client', rows: collection.rows }, values.output);
 } else {
   const run = cases[values.child];
   if (run === undefined) throw new RangeError(`unknown case ${values.child}; known: ${Object.keys(cases).join(', ')}`);
@@ -344,8 +332,4 @@ if (values.child === undefined) {
   await run(1);
   console.log(JSON.stringify(await run(Number(values.seconds))));
   process.exit(0);
-}
-
-function round(value: number | undefined): number {
-  return Math.round((value ?? 0) * 100) / 100;
 }

@@ -19,6 +19,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs, promisify } from 'node:util';
+import { publish, type Row, spread } from '../report.ts';
 
 const [KiB, MiB] = [1024, 1024 * 1024];
 const WARMUP_ROUNDS = 3;
@@ -31,7 +32,6 @@ type Variant = { name: string; journal: boolean; threads: number; layout: Layout
 type Kind = 'calls' | 'rounds' | 'streams';
 type Case = { kind: Kind; variant: Variant; partitions: number; batchBytes: number; count: number };
 type Result = { ms: number[]; facts: Record<string, number> }; // latencies; numbers whose names end in their units
-type Spread = readonly number[]; // median, lowest and highest of the repeats
 
 const VARIANTS: readonly Variant[] = [
   ...[1, 4, 16, 64].map((k) => ({ name: `segments x${k}`, journal: false, threads: k, layout: 'grow' as const })),
@@ -239,23 +239,25 @@ function runCase(parent: string, test: Case): Result {
   return JSON.parse(execFileSync(process.execPath, args, { env, encoding: 'utf8', maxBuffer: 64 * MiB }));
 }
 
-function summarize({ test, results }: { test: Case; results: readonly Result[] }) {
+function summarize({ test, results }: { test: Case; results: readonly Result[] }): Row {
+  const { kind, partitions, batchBytes, variant } = test;
+  const name = kind === 'calls' ? kind : `${kind} ${partitions} x ${batchBytes / KiB} KiB, ${variant.name}`;
   const all = results.flatMap((result) => result.ms);
-  const spread = (values: readonly number[]): Spread => [0.5, 0, 1].map((q) => quantile(values, q));
-  const medians = spread(results.map((result) => quantile(result.ms, 0.5)));
-  const fact = (name: string): Spread => spread(results.map((result) => result.facts[name] ?? Number.NaN));
-  const facts = Object.fromEntries(Object.keys(results[0]?.facts ?? {}).map((name) => [name, fact(name)]));
-  return { test, min: quantile(all, 0), medians, p99: quantile(all, 0.99), max: quantile(all, 1), facts };
-}
-
-function print({ test, medians, facts, ...ms }: ReturnType<typeof summarize>): void {
-  const show = (value: number): string => value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2);
-  const range = ([median = 0, low = 0, high = 0]: Spread): string => `${show(median)} [${show(low)}-${show(high)}]`;
-  const details = Object.entries(facts).map(([name, value]) => `${name} ${range(value)}`);
-  if (test.kind === 'calls') return console.log(details.join('\n'));
-  const size = `${String(test.partitions).padStart(4)} x ${String(test.batchBytes / KiB).padStart(3)} KiB`;
-  const latency = `ms: min ${show(ms.min)} median ${range(medians)} p99 ${show(ms.p99)} max ${show(ms.max)}`;
-  console.log(test.kind.padEnd(7), size, test.variant.name.padEnd(19), latency.padEnd(64), details.join('  '));
+  const times =
+    all.length === 0
+      ? {}
+      : {
+          'least ms': spread([quantile(all, 0)]),
+          'median ms': spread(results.map((result) => quantile(result.ms, 0.5))),
+          'p99 ms': spread([quantile(all, 0.99)]),
+          'most ms': spread([quantile(all, 1)]),
+        };
+  const titles = Object.keys(results[0]?.facts ?? {});
+  const facts = titles.map((title) => [
+    title.replaceAll('_', ' '),
+    spread(results.map((result) => result.facts[title] ?? Number.NaN)),
+  ]);
+  return { name, figures: { ...times, ...Object.fromEntries(facts) } };
 }
 
 function describeDevice(dir: string): string {
@@ -266,16 +268,15 @@ function describeDevice(dir: string): string {
   return `${id} ${mounts.find((line) => line.split(' ')[2] === id)?.split(' - ')[1] ?? ''}`.trim();
 }
 
-function runAll(dir: string, kinds: readonly string[], repeats: number, json: boolean): void {
-  const machine = { device: describeDevice(dir), node: process.version, cores: navigator.hardwareConcurrency, repeats };
+function runAll(dir: string, kinds: readonly string[], repeats: number, output: string): void {
+  const device = describeDevice(dir);
   const tests = CASES.filter(({ kind }) => kinds.includes(kind));
   const runs = tests.map((test) => ({ test, results: new Array<Result>() }));
   for (let repeat = 0; repeat < repeats; repeat++) {
     for (const run of repeat % 2 === 0 ? runs : runs.toReversed()) run.results.push(runCase(dir, run.test));
   }
-  const report = { benchmark: 'commit', machine, rows: runs.map(summarize) };
-  console.log(json ? JSON.stringify(report, null, 2) : machine);
-  if (!json) report.rows.forEach(print);
+  const notes = [`device: ${device}, ${repeats} repeats`];
+  publish({ benchmark: 'micro/commit', rows: runs.map(summarize), notes }, output);
 }
 
 const { values: flags } = parseArgs({
@@ -295,5 +296,5 @@ if (flags.case !== '') {
   const made = fs.mkdirSync(flags['data-dir'], { recursive: true });
   if (made !== undefined) process.once('exit', () => fs.rmSync(made, { recursive: true }));
   using root = fs.mkdtempDisposableSync(path.join(flags['data-dir'], 'commit-'));
-  runAll(root.path, flags.only.split(','), Number(flags.repeats), flags.output === 'json');
+  runAll(root.path, flags.only.split(','), Number(flags.repeats), flags.output);
 }

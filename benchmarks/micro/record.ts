@@ -3,7 +3,7 @@
  *
  *     node benchmarks/micro/record.ts [--output json] [--seconds 1]
  *
- * Each row is the median of its rounds; records/s and MiB/s count uncompressed values.
+ * Figures are medians of rounds with their range; records/s and MiB/s count uncompressed values.
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -16,20 +16,13 @@ import {
   decodeBatch,
   decompress,
 } from '@tributary/record';
+import { publish, type Row, spread } from '../report.ts';
 
 const { values: flags } = parseArgs({
   options: { output: { type: 'string', default: 'table' }, seconds: { type: 'string', default: '1' } },
 });
 const rounds = 5;
 const roundMs = (Number(flags.seconds) * 1000) / rounds;
-
-interface Row {
-  readonly name: string;
-  readonly recordsPerSecond: number;
-  readonly mibPerSecond: number;
-  /** Compressed size as a share of the original. */
-  readonly ratio?: number;
-}
 
 /** Swallows results so that the compiler cannot drop the work. */
 let sink = 0;
@@ -51,13 +44,12 @@ async function measure(name: string, records: number, bytes: number, run: () => 
     // The first round warms the compiler up.
     if (round >= 0) speeds.push((runs / elapsed) * 1000);
   }
-  const median = speeds.sort((a, b) => a - b)[rounds >> 1] ?? 0;
-  return {
-    name,
-    recordsPerSecond: median * records,
-    mibPerSecond: (median * bytes) / 2 ** 20,
-    ...(ratio === undefined ? {} : { ratio }),
+  const figures = {
+    'M records/s': spread(speeds.map((speed) => (speed * records) / 1e6)),
+    'MiB/s': spread(speeds.map((speed) => (speed * bytes) / 2 ** 20)),
+    ...(ratio === undefined ? {} : { 'compressed to': spread([ratio]) }),
   };
+  return { name, figures };
 }
 
 /** Text that compresses about as log lines do. */
@@ -163,17 +155,5 @@ for (const valueBytes of [100, 1024]) {
   }
 }
 
-if (flags.output === 'json') {
-  console.log(JSON.stringify({ benchmark: 'micro/record', node: process.version, batchBytes, rows }));
-} else {
-  console.log(
-    `${'record format, one core'.padEnd(42)} ${'M records/s'.padStart(12)} ${'MiB/s'.padStart(9)} ${'ratio'.padStart(7)}`,
-  );
-  for (const row of rows) {
-    const ratio = row.ratio === undefined ? '' : row.ratio.toFixed(3);
-    console.log(
-      `${row.name.padEnd(42)} ${(row.recordsPerSecond / 1e6).toFixed(2).padStart(12)} ${row.mibPerSecond.toFixed(0).padStart(9)} ${ratio.padStart(7)}`,
-    );
-  }
-}
+publish({ benchmark: `micro/record, batches of ${batchBytes / 1024} KiB`, rows }, flags.output);
 if (sink === 1) process.exitCode = 0;

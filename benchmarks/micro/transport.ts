@@ -5,7 +5,7 @@
  *
  * Several transports take turns, each in fresh processes. Latencies are of one call at a time; `CPU s` is what both processes burn per GiB, or
  * per million messages. Messages are those of Produce and Fetch, through the codecs that they have in production; nothing is done with their
- * records. This is the evidence for docs/adr/0002.
+ * records. This is the evidence for docs/adr/0003.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
