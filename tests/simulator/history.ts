@@ -165,7 +165,7 @@ export class PartitionHistory {
   handedOut(name: string, records: readonly ReadRecord[]): void {
     const reader = this.#reader(name);
     for (const record of records) {
-      const isBehind = reader.next !== undefined && record.offset < reader.next;
+      const isBehind = reader.next !== undefined && record.offset < reader.next && !this.#isRotten;
       const isGap = reader.next !== undefined && record.offset > reader.next && record.offset > this.#logStart && !this.#mayHaveGaps(reader.next, record.offset);
       if (isBehind || isGap) this.#fail('E1', `${name} was handed offset ${record.offset} where ${reader.next} comes next`);
       reader.next = record.offset + 1n;
