@@ -125,7 +125,7 @@ describe('a client that meets', () => {
 describe('an answer that is cut off within a message', () => {
   it('is an error, though the server says that all went well', async () => {
     const server = http2.createServer();
-    server.on('stream', (stream) => {
+    server.on('stream', (stream: http2.ServerHttp2Stream) => {
       stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
       stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
       stream.end(Buffer.from([0, 0, 0, 0, 9, 1, 2]));
