@@ -25,7 +25,6 @@ import {
   ProtobufWriter,
   stringSize,
   uint32Size,
-  uint64Size,
 } from './protobuf-writer.ts';
 
 /** Smaller messages come from Node's shared pool; a larger one has memory of its own, which goes back as soon as it is sent. */
@@ -315,7 +314,7 @@ function fetchedPartitionSize(partition: FetchedPartition): number {
     bytesSize(partition.records) +
     int32Size(partition.leaderId) +
     int32Size(partition.leaderEpoch) +
-    uint64Size(partition.creditNeeded);
+    int64Size(partition.creditNeeded);
   for (const range of partition.aborted) size += lengthDelimitedSize(abortedRangeSize(range));
   return size;
 }

@@ -9,7 +9,7 @@ const tagSize = 1;
 /** Above this a string goes through the native encoder. */
 const shortString = 64;
 
-export function varintSize(value: number): number {
+function varintSize(value: number): number {
   if (value < 0x80) return 1;
   if (value < 0x4000) return 2;
   if (value < 0x200000) return 3;
@@ -27,6 +27,7 @@ export function int32Size(value: number): number {
   return tagSize + (value < 0 ? 10 : varintSize(value));
 }
 
+/** Of a signed or an unsigned one. */
 export function int64Size(value: bigint): number {
   if (value === 0n) return 0;
   if (value < 0n) return tagSize + 10;
@@ -34,8 +35,6 @@ export function int64Size(value: bigint): number {
   for (let limit = 0x80n; value >= limit; limit <<= 7n) size++;
   return tagSize + size;
 }
-
-export const uint64Size = int64Size;
 
 export function stringSize(value: string): number {
   if (value === '') return 0;

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http2';
-import { Metadata, type StatusObject, status as statuses } from '@grpc/grpc-js';
+import { Metadata, type StatusObject, type status as statuses } from '@grpc/grpc-js';
 import { TributaryError } from '@tributary/model';
 import { errorFromTrailers, errorTrailers } from '../transport/status.ts';
 
