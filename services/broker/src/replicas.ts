@@ -47,6 +47,9 @@ export class Replicas {
   /** The controller has let the current registration in: only then an epoch in the image is newer than it (R6). */
   #admitted = false;
   #stopping = false;
+  #isFollowing = false;
+  /** Those that the disk had no room for: the others go on, and `retry` takes these up again. */
+  readonly #putOff = new Set<Replica>();
   readonly clusterId: ClusterId;
 
   constructor(me: NodeId, directory: DataDirectory, ports: ReplicasPorts, image: ClusterImage) {
@@ -64,12 +67,21 @@ export class Replicas {
     if (found !== undefined) return found;
     const known = this.#image.topic(topicId(topic));
     if (known === undefined || known.phase === 'deleting') {
-      throw new TributaryError('UNKNOWN_TOPIC_ID', `No topic has the id "${topic.slice(0, 40)}" here: it was deleted, or is not yet known; refresh the metadata.`);
+      throw new TributaryError(
+        'UNKNOWN_TOPIC_ID',
+        `No topic has the id "${topic.slice(0, 40)}" here: it was deleted, or is not yet known; refresh the metadata.`,
+      );
     }
     if (index < 0 || index >= known.partitions) {
-      throw new TributaryError('UNKNOWN_TOPIC_OR_PARTITION', `Topic ${known.name} has ${known.partitions} partitions; there is no partition ${index}.`);
+      throw new TributaryError(
+        'UNKNOWN_TOPIC_OR_PARTITION',
+        `Topic ${known.name} has ${known.partitions} partitions; there is no partition ${index}.`,
+      );
     }
-    throw new TributaryError('NOT_LEADER_OR_FOLLOWER', `Broker ${this.#me} holds no open replica of ${known.name}-${index}: refresh the metadata.`);
+    throw new TributaryError(
+      'NOT_LEADER_OR_FOLLOWER',
+      `Broker ${this.#me} holds no open replica of ${known.name}-${index}: refresh the metadata.`,
+    );
   }
 
   leaderOf(topic: string, index: number): LeaderHint | undefined {
@@ -111,6 +123,7 @@ export class Replicas {
   /** Follows the image. @param names those that may have changed. */
   async follow(image: ClusterImage, admitted: boolean, names: Iterable<PartitionName>): Promise<void> {
     this.#image = image;
+    this.#isFollowing = true;
     const all = admitted !== this.#admitted;
     this.#admitted = admitted;
     const changed = all ? [...this.#everyName()] : [...names];
@@ -123,12 +136,16 @@ export class Replicas {
   }
 
   #holds(info: Stored<PartitionInfo> | undefined): boolean {
-    return info?.replicas.some((replica) => replica.nodeId === this.#me && replica.directoryId === this.#directory.directoryId) ?? false;
+    return (
+      info?.replicas.some(
+        (replica) => replica.nodeId === this.#me && replica.directoryId === this.#directory.directoryId,
+      ) ?? false
+    );
   }
 
   #change(name: PartitionName): Promise<void> {
     const replica = this.#replica(name);
-    const next = replica.turn.then(() => this.#settle(replica));
+    const next = replica.turn.then(() => this.#settleOrPutOff(replica));
     replica.turn = next;
     return next;
   }
@@ -141,10 +158,34 @@ export class Replicas {
     }
     let replica = byIndex.get(name.partition);
     if (replica === undefined) {
-      replica = { name: { topicId: name.topicId, partition: name.partition }, partition: undefined, turn: Promise.resolve() };
+      replica = {
+        name: { topicId: name.topicId, partition: name.partition },
+        partition: undefined,
+        turn: Promise.resolve(),
+      };
       byIndex.set(name.partition, replica);
     }
     return replica;
+  }
+
+  /** Takes up again what the disk had no room for. */
+  async retry(): Promise<void> {
+    await inParallel([...this.#putOff], ({ name }) => this.#change(name));
+  }
+
+  async #settleOrPutOff(replica: Replica): Promise<void> {
+    try {
+      await this.#settle(replica);
+      this.#putOff.delete(replica);
+    } catch (thrown) {
+      // Before it serves anything, a broker that cannot open what it holds does not start.
+      const isForLater =
+        this.#isFollowing && thrown instanceof TributaryError && thrown.error === 'KAFKA_STORAGE_ERROR';
+      if (!isForLater) throw thrown;
+      if (!this.#putOff.has(replica))
+        this.#ports.logger.warn('replica-put-off', { ...replica.name, why: thrown.message });
+      this.#putOff.add(replica);
+    }
   }
 
   /** Brings one replica to what the newest image wants of it. */
@@ -179,18 +220,23 @@ export class Replicas {
     const role = info.replicas.length === 1 ? 'sole' : 'member';
     const log = await this.#directory.openLog(info.topicId, info.partition, { config, role, replay: producers });
     const { how, scannedBytes, cutBytes } = log.recovery;
-    if (how !== 'clean' && how !== 'created') this.#ports.logger.info('log-recovered', { partition: label, how, scannedBytes, cutBytes });
-    if (log.health.possibleLoss) this.#ports.logger.warn('possible-loss', { partition: label, damaged: log.health.damaged });
+    if (how !== 'clean' && how !== 'created')
+      this.#ports.logger.info('log-recovered', { partition: label, how, scannedBytes, cutBytes });
+    if (log.health.possibleLoss)
+      this.#ports.logger.warn('possible-loss', { partition: label, damaged: log.health.damaged });
     return new Partition(this.#me, label, config, log, producers, this.#ports.clock);
   }
 
   async #remove(replica: Replica): Promise<void> {
     const { name, partition } = replica;
+    const deleted = this.#image.topic(name.topicId)?.phase === 'deleting';
     if (partition !== undefined) {
       replica.partition = undefined;
       await partition.close();
-      const deleted = this.#image.topic(name.topicId)?.phase === 'deleting';
       await (deleted ? this.#directory.deletePartition(name) : this.#directory.quarantine(name));
+    } else if (deleted && this.#putOff.has(replica)) {
+      // Its folder may be there, half made.
+      await this.#directory.deletePartition(name);
     }
     const byIndex = this.#replicas.get(name.topicId);
     byIndex?.delete(name.partition);
@@ -216,4 +262,3 @@ async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<voi
   };
   await Promise.all(Array.from({ length: Math.min(items.length, limits.partitionsOpenedAtOnce) }, worker));
 }
-

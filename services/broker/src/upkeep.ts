@@ -17,7 +17,7 @@ interface UpkeepPorts {
 
 /** Runs until the signal aborts; then resolves. */
 export async function upkeep(
-  replicas: Pick<Replicas, 'open'>,
+  replicas: Pick<Replicas, 'open' | 'retry'>,
   directory: Pick<DataDirectory, 'checkpoint'>,
   config: UpkeepConfig,
   ports: UpkeepPorts,
@@ -30,6 +30,7 @@ export async function upkeep(
     }),
     every(clock, config.checkpointMs, signal, async () => {
       for (const { partition } of replicas.open()) partition.flushBehind();
+      await replicas.retry();
       await directory.checkpoint();
     }),
     every(clock, config.retentionCheckMs, signal, async () => {

@@ -43,7 +43,7 @@ async function retainOnce(
     }),
   ];
   const logger: Logger = { info: () => undefined, warn: (event) => warned.push(event), error: () => undefined };
-  const replicas = { open } as unknown as Pick<Replicas, 'open'>;
+  const replicas = { open, retry: () => Promise.resolve() } as unknown as Pick<Replicas, 'open' | 'retry'>;
   const directory = { checkpoint: () => Promise.resolve() };
   await upkeep(
     replicas,

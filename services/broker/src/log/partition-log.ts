@@ -52,6 +52,7 @@ export class PartitionLog {
   #highWatermark: Offset;
   #health: LogHealth;
   #recoveryPoint: Offset;
+  #isEpochPersisted = true;
   readonly #flusher: Flusher;
   /** Of appending, and of whatever must not meet it. */
   readonly #writing = new Mutex();
@@ -251,10 +252,13 @@ export class PartitionLog {
     return await newestRecord([...this.#segments.all], this.#start);
   }
 
-  /** Persisted before it resolves. @param start where its first batch will begin. */
+  /** Persisted before it resolves. @param start where its first batch will begin. @throws TributaryError KAFKA_STORAGE_ERROR: to be called again. */
   async beginEpoch(epoch: LeaderEpoch, start: Offset): Promise<void> {
-    if (!this.#epochs.begin(epoch, start)) return;
+    if (this.#epochs.begin(epoch, start)) this.#isEpochPersisted = false;
+    // Also when a call before this one found no room.
+    if (this.#isEpochPersisted) return;
     await this.#persistCheckpoint();
+    this.#isEpochPersisted = true;
   }
 
   /** End of the newest epoch ≤ `epoch`, and that epoch (R2); undefined: nothing is known, or `epoch` is newer than all here. */

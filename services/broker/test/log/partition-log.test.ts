@@ -459,6 +459,23 @@ describe('what cannot be written down', () => {
 });
 
 describe('leader epochs', () => {
+  test('that could not be written down are, by the next call', async () => {
+    await onSimulatedDisk('epoch not written', async ({ disk }) => {
+      const counted = counting(disk.mount());
+      const broker = await start(counted.files);
+      await broker.log.beginEpoch(epoch(3), at(0));
+      counted.before = (call, path) => {
+        if (call === 'append' && path.includes('checkpoints')) throw new FileError('full', `${path}: no space`);
+      };
+      for (let attempt = 0; attempt < 2; attempt++)
+        await assert.rejects(broker.log.beginEpoch(epoch(7), at(0)), /the disk is full/);
+      counted.before = () => {};
+      await broker.log.beginEpoch(epoch(7), at(0));
+      disk.crash('power');
+      assert.equal((await start(disk.mount(), { host: testHost('boot-2') })).log.latestEpoch, 7);
+    });
+  });
+
   test('are on the disk when beginEpoch returns, and say where each ended', async () => {
     await onSimulatedDisk('epochs', async ({ disk }) => {
       const broker = await start(disk.mount());
