@@ -80,6 +80,11 @@ function checkFresh(bytes: Uint8Array, at: number, count: number, lastDelta: num
       `batch at byte ${at}: compression codec ${attributes & attribute.compressionMask} is unknown`,
     );
   }
+  // Else one small batch could take two thousand million offsets, and stop every consumer of the partition.
+  const room = sizeOfBatch(bytes, at) - batchHeaderBytes;
+  if (compressionOf(attributes) === 'none' && count * recordBytesLeast > room) {
+    throw invalid(at, `${count} records do not fit into ${room} bytes`);
+  }
   const base = baseTimestampOf(bytes, at);
   const max = maxTimestampOf(bytes, at);
   if ((attributes & attribute.logAppendTime) !== 0) throw badTimestamp(at, 'a producer may not claim log append time');
@@ -98,6 +103,9 @@ function checkFresh(bytes: Uint8Array, at: number, count: number, lastDelta: num
     throw invalid(at, 'a transactional batch needs a producer id');
   }
 }
+
+/** Length, attributes, both deltas, no key, no value, no headers: a byte each. */
+const recordBytesLeast = 7;
 
 const hex = (value: number): string => `0x${value.toString(16).padStart(8, '0')}`;
 const corrupt = (at: number, what: string): TributaryError =>

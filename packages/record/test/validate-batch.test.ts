@@ -254,3 +254,17 @@ test('control records of other types are told apart, malformed ones are refused'
     assert.throws(() => read(key, value), { name: 'TributaryError', error: 'CORRUPT_MESSAGE' });
   }
 });
+
+test('a batch that claims more records than its bytes can hold is refused; the smallest records there are fit', () => {
+  const claiming = (count: number): Buffer =>
+    altered((bytes) => {
+      bytes.writeInt32BE(count - 1, 23);
+      bytes.writeInt32BE(count, 57);
+    });
+  const most = Math.floor((sample().length - 61) / 7);
+  checkBatch(claiming(most), 0, claiming(most).length, 'producer');
+  for (const count of [most + 1, 1_000_000, 0x7fffffff])
+    refused(claiming(count), 'INVALID_RECORD', /records do not fit into \d+ bytes/);
+  const smallest = encodeBatch(Array.from({ length: 60 }, () => ({ timestamp: 0, value: null })));
+  assert.equal(checkBatch(smallest, 0, smallest.length, 'producer'), 61 + 60 * 7);
+});
