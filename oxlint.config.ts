@@ -157,6 +157,7 @@ export default defineConfig({
     'no-restricted-imports': ['error', { patterns: [deepImport, deepPackageImport] }],
     // Habits
     eqeqeq: 'error',
+    'no-unused-vars': ['error', { ignoreRestSiblings: true, argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
     'no-var': 'error',
     'prefer-const': 'error',
     'no-console': 'error',
@@ -179,6 +180,12 @@ export default defineConfig({
     {
       files: ['packages/cli/src/**', 'scripts/**', 'tests/**', '**/test/**', 'benchmarks/**'],
       rules: { 'no-console': 'off' },
+    },
+    {
+      // Tests and benchmarks look inside: at the simulated world's parts, and at the transport that ours is measured against.
+      files: ['tests/{contract,simulator}/**', 'benchmarks/**'],
+      // A getter of an object made in a class reaches the instance only under another name.
+      rules: { 'no-restricted-imports': 'off', 'typescript/no-this-alias': 'off' },
     },
     {
       // node:test's functions return promises that the runner itself awaits.

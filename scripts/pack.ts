@@ -98,7 +98,9 @@ async function bundle(published: Published, target: string): Promise<string[]> {
   const bundled = readdirSync(target)
     .filter((name) => name.endsWith('.js'))
     .map((name) => readFileSync(path.join(target, name), 'utf8'));
-  const required = external.filter((name) => bundled.some((text) => new RegExp(`require\\d*\\("${name}"\\)`).test(text)));
+  const required = external.filter((name) =>
+    bundled.some((text) => new RegExp(`require\\d*\\("${name}"\\)`).test(text)),
+  );
   return [...names, ...required];
 }
 

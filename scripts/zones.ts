@@ -13,6 +13,8 @@ export const SERVICES = ['broker', 'controller', 'coordinator', 'mirror'];
 const LAYERS = ['model', 'ports', 'record', 'metadata', 'wire'];
 /** Bytes in and out, with no handle on anything outside the process. */
 const NODE_BYTES = ['buffer', 'zlib'];
+/** Native codecs are loaded when the first batch needs them. */
+const NODE_NATIVE = ['module'];
 
 export interface Zone {
   /** What the zone covers; a later zone replaces an earlier one for the files that both cover. */
@@ -29,7 +31,13 @@ export interface Zone {
 export const ZONES: readonly Zone[] = [
   { files: ['packages/model/src/**'], may: [], node: [], grpc: false, ambient: false },
   { files: ['packages/ports/src/**'], may: ['model'], node: [], grpc: false, ambient: false },
-  { files: ['packages/record/src/**'], may: ['model'], node: NODE_BYTES, grpc: false, ambient: false },
+  {
+    files: ['packages/record/src/**'],
+    may: ['model'],
+    node: [...NODE_BYTES, ...NODE_NATIVE],
+    grpc: false,
+    ambient: false,
+  },
   { files: ['packages/wire/src/**'], may: ['model', 'ports'], node: ['buffer'], grpc: false, ambient: false },
   {
     files: ['packages/metadata/src/**'],

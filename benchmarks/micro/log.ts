@@ -13,11 +13,8 @@ import { leaderEpoch, offset, partitionIndex, topicConfig, topicId } from '@trib
 import { type File, FileError, type FileSystem } from '@tributary/ports';
 import { encodeBatch, stampBaseOffset } from '@tributary/record';
 import { nodeClock, nodeFileSystem, nodeRandom } from '@tributary/runtime';
-// oxlint-disable-next-line no-restricted-imports -- a part is measured that the broker does not show
 import { DataDirectory } from '../../services/broker/src/log/data-directory.ts';
-// oxlint-disable-next-line no-restricted-imports -- as above
 import type { LogBatch, LogReplay } from '../../services/broker/src/log/log-types.ts';
-// oxlint-disable-next-line no-restricted-imports -- as above
 import type { PartitionLog } from '../../services/broker/src/log/partition-log.ts';
 import { Collection, publish } from '../report.ts';
 

@@ -2,7 +2,7 @@ import type { Clock } from '@tributary/ports';
 import type { Scheduler } from './scheduler.ts';
 
 /** The wall clock of every run begins here: 2026-01-01T00:00:00Z, a fixed day so that traces repeat. */
-export const WALL_EPOCH_MS = 1_767_225_600_000;
+const WALL_EPOCH_MS = 1_767_225_600_000;
 
 export interface ClockOptions {
   /** How far the wall clock is ahead of true time. */

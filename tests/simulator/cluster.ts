@@ -1,7 +1,13 @@
 /** The parts of Tributary as programs of the world: the same assemblies that `main.ts` and `tributary dev` use, on simulated ports. */
 import { type BrokerConfig, createBroker } from '@tributary/broker';
 import { createController } from '@tributary/controller';
-import { EmbeddedMetadataStore, type ImageSource, type MetadataKeys, metadataKeys, openImageSource } from '@tributary/metadata';
+import {
+  EmbeddedMetadataStore,
+  type ImageSource,
+  type MetadataKeys,
+  metadataKeys,
+  openImageSource,
+} from '@tributary/metadata';
 import { nodeId } from '@tributary/model';
 import type { Handlers, MetadataStore, Service } from '@tributary/ports';
 import type { ProcessMain, ProcessPorts } from './process.ts';
@@ -32,7 +38,12 @@ interface ClusterPorts extends ProcessPorts {
   readonly images: ImageSource;
 }
 
-async function clusterPorts(ports: ProcessPorts, store: MetadataStore, stop: AbortSignal, stack: AsyncDisposableStack): Promise<ClusterPorts> {
+async function clusterPorts(
+  ports: ProcessPorts,
+  store: MetadataStore,
+  stop: AbortSignal,
+  stack: AsyncDisposableStack,
+): Promise<ClusterPorts> {
   const keys = metadataKeys('simulated');
   const images = stack.use(await openImageSource(store, keys, ports.clock, stop));
   return { ...ports, store, keys, images };

@@ -72,6 +72,8 @@ export class SimulatedDisk {
   #operations = 0;
   #syncsToFail = 0;
   #occupied = 0;
+  /** How much longer than usual syncs take. */
+  syncDelayFactor = 1;
   /** For the trace: each operation as it is asked for. */
   onAsked: ((operation: DiskOperation, path: string) => void) | undefined;
   /** Called before each operation takes effect, with its number from 1 on: a place to crash at. */
@@ -150,9 +152,13 @@ export class SimulatedDisk {
    * One bit of a stored file turns over.
    * @param among chooses which files may be hit. @param mayHit chooses which of their bytes. @returns its path.
    */
-  flipBit(among: (path: string) => boolean, mayHit: (bytes: Uint8Array, position: number) => boolean = () => true): string | undefined {
+  flipBit(
+    among: (path: string) => boolean,
+    mayHit: (bytes: Uint8Array, position: number) => boolean = () => true,
+  ): string | undefined {
     const candidates = [...this.#tree.durableFiles()].filter(([path, file]) => among(path) && file.durable.length > 0);
-    const [first, ...others] = candidates;
+    const newest = candidates.filter(([path], i) => folderOf(candidates[i + 1]?.[0] ?? '') !== folderOf(path));
+    const [first, ...others] = this.#random.chance(0.6) ? newest : candidates;
     if (first === undefined) return undefined;
     const [path, file] = this.#random.pick([first, ...others]);
     if (!file.flipBit(this.#random, mayHit)) return undefined;
@@ -211,7 +217,13 @@ export class SimulatedDisk {
   }
 
   /** For {@link Mount}: one operation, which takes effect when its time has come, unless its process ends before. */
-  operate<T>(mount: Mount, operation: DiskOperation, path: string, effect: () => T, interrupted: () => void = () => undefined): Promise<T> {
+  operate<T>(
+    mount: Mount,
+    operation: DiskOperation,
+    path: string,
+    effect: () => T,
+    interrupted: () => void = () => undefined,
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       if (mount.hasEnded) return;
       const inFlight: InFlight = { interrupted };
@@ -220,7 +232,9 @@ export class SimulatedDisk {
       this.onAsked?.(operation, path);
       this.onOperation?.(this.#operations, operation, path);
       if (mount.hasEnded) return;
-      const typical = operation === 'sync' || operation === 'sync directory' ? this.#options.syncMicros : this.#options.callMicros;
+      const { syncMicros, callMicros } = this.#options;
+      const typical =
+        operation === 'sync' || operation === 'sync directory' ? syncMicros * this.syncDelayFactor : callMicros;
       this.#scheduler.after(this.#random.latency(typical), () => {
         if (mount.hasEnded) return;
         mount.inFlight.delete(inFlight);
@@ -459,6 +473,8 @@ class OpenFile implements File {
     assert(this.#mode === 'append', `${this.#path}: ${what} of a file that was opened for reading`);
   }
 }
+
+const folderOf = (path: string): string => path.slice(0, path.lastIndexOf('/') + 1);
 
 function absent(path: string): FileError {
   return new FileError('absent', `${path}: no such file or folder`);

@@ -122,12 +122,14 @@ export class PartitionHistory {
     if (sent === undefined) return this.#fail('judge', `${id} was acknowledged and never sent`);
     if (sent.acks !== 'all') return;
     const other = this.#acknowledgedAt.get(offset);
-    if (other !== undefined && other !== id) this.#fail('L6', `offset ${offset} was acknowledged for ${other}, and then for ${id}`);
+    if (other !== undefined && other !== id)
+      this.#fail('L6', `offset ${offset} was acknowledged for ${other}, and then for ${id}`);
     if (sent.outcome.kind === 'acknowledged' && sent.outcome.offset !== offset) {
       this.#fail('P1', `${id} was acknowledged at ${sent.outcome.offset} and at ${offset}`);
     }
     const read = this.#readAt.get(offset);
-    if (read !== undefined && read !== sent.value) this.#fail('L6', `${id} was acknowledged at ${offset}, where readers saw ${label(read)}`);
+    if (read !== undefined && read !== sent.value)
+      this.#fail('L6', `${id} was acknowledged at ${offset}, where readers saw ${label(read)}`);
     if (sent.outcome.kind !== 'acknowledged') this.#acknowledged += 1;
     sent.outcome = { kind: 'acknowledged', offset };
     this.#acknowledgedAt.set(offset, id);
@@ -145,7 +147,8 @@ export class PartitionHistory {
       this.#fail('R3', `${name} saw the high watermark go back from ${reader.highWatermark} to ${highWatermark}`);
     }
     reader.highWatermark = highWatermark;
-    if (logStart > highWatermark) this.#fail('L4', `log start ${logStart} is above the high watermark ${highWatermark}`);
+    if (logStart > highWatermark)
+      this.#fail('L4', `log start ${logStart} is above the high watermark ${highWatermark}`);
     if (logStart < this.#logStart) this.#fail('L4', `log start went back from ${this.#logStart} to ${logStart}`);
     this.#logStart = logStart;
     for (const record of records) {
@@ -153,7 +156,8 @@ export class PartitionHistory {
         this.#fail('E1', `${name} read offset ${record.offset} where ${reader.next} comes next`);
       }
       reader.next = record.offset + 1n;
-      if (record.offset >= highWatermark) this.#fail('R3', `${name} read offset ${record.offset} at high watermark ${highWatermark}`);
+      if (record.offset >= highWatermark)
+        this.#fail('R3', `${name} read offset ${record.offset} at high watermark ${highWatermark}`);
       this.#readOne(name, record);
     }
   }
@@ -166,8 +170,13 @@ export class PartitionHistory {
     const reader = this.#reader(name);
     for (const record of records) {
       const isBehind = reader.next !== undefined && record.offset < reader.next && !this.#isRotten;
-      const isGap = reader.next !== undefined && record.offset > reader.next && record.offset > this.#logStart && !this.#mayHaveGaps(reader.next, record.offset);
-      if (isBehind || isGap) this.#fail('E1', `${name} was handed offset ${record.offset} where ${reader.next} comes next`);
+      const isGap =
+        reader.next !== undefined &&
+        record.offset > reader.next &&
+        record.offset > this.#logStart &&
+        !this.#mayHaveGaps(reader.next, record.offset);
+      if (isBehind || isGap)
+        this.#fail('E1', `${name} was handed offset ${record.offset} where ${reader.next} comes next`);
       reader.next = record.offset + 1n;
       this.#readOne(name, record);
     }
@@ -199,17 +208,24 @@ export class PartitionHistory {
   restarted(checkpointed: bigint): void {
     if (!this.#isRotten || this.#promise.flushPolicy === 'async') return;
     for (const offset of [...this.#readAt.keys()]) if (offset >= checkpointed) this.#readAt.delete(offset);
-    for (const offset of [...this.#acknowledgedAt.keys()]) if (offset >= checkpointed) this.#acknowledgedAt.delete(offset);
+    for (const offset of [...this.#acknowledgedAt.keys()])
+      if (offset >= checkpointed) this.#acknowledgedAt.delete(offset);
     for (const sent of this.#sent.values()) {
-      if (sent.outcome.kind === 'acknowledged' && sent.outcome.offset >= checkpointed) sent.outcome = { kind: 'unknown' };
+      if (sent.outcome.kind === 'acknowledged' && sent.outcome.offset >= checkpointed)
+        sent.outcome = { kind: 'unknown' };
     }
-    for (const reader of this.#readers.values()) if (reader.highWatermark > checkpointed) reader.highWatermark = checkpointed;
+    for (const reader of this.#readers.values())
+      if (reader.highWatermark > checkpointed) reader.highWatermark = checkpointed;
   }
 
   /** A reader at `next` is told that the log ends at `end`, and not before its start. */
   endedBelow(name: string, next: bigint, end: bigint): void {
     const { highWatermark } = this.#reader(name);
-    if (highWatermark > end) this.#fail('R3', `${name} is at ${next} and had seen the high watermark ${highWatermark}; the log ends at ${end}`);
+    if (highWatermark > end)
+      this.#fail(
+        'R3',
+        `${name} is at ${next} and had seen the high watermark ${highWatermark}; the log ends at ${end}`,
+      );
   }
 
   /** The end of an `async` log may be lost: what was promised about it no longer is. */
@@ -218,7 +234,8 @@ export class PartitionHistory {
     this.#readAt = new Map();
     this.#acknowledgedAt = new Map();
     this.#readers.clear();
-    for (const sent of this.#sent.values()) if (sent.outcome.kind === 'acknowledged') sent.outcome = { kind: 'unknown' };
+    for (const sent of this.#sent.values())
+      if (sent.outcome.kind === 'acknowledged') sent.outcome = { kind: 'unknown' };
   }
 
   /** At the end of a run, healed: everything from the log start to the high watermark, as one reader sees it. */
@@ -227,13 +244,15 @@ export class PartitionHistory {
     const counts = new Map<string, number>();
     // Retention may have gone on while the log was read.
     for (const { offset, value } of log.filter((record) => record.offset >= logStart)) {
-      for (; next < offset; next++) if (!this.#damaged.has(next)) this.#fail('L6', `offsets are not dense: ${next} is missing before ${offset}`);
+      for (; next < offset; next++)
+        if (!this.#damaged.has(next)) this.#fail('L6', `offsets are not dense: ${next} is missing before ${offset}`);
       if (offset < next) this.#fail('L6', `offset ${offset} occurs again after ${next - 1n}`);
       next = offset + 1n;
       counts.set(value, (counts.get(value) ?? 0) + 1);
     }
     while (next < highWatermark && this.#damaged.has(next)) next++;
-    if (next !== highWatermark) this.#fail('convergence', `the log ends at ${next}, its high watermark is ${highWatermark}`);
+    if (next !== highWatermark)
+      this.#fail('convergence', `the log ends at ${next}, its high watermark is ${highWatermark}`);
     this.#judgeAcknowledged(log, logStart);
     this.#judgeCounts(counts);
     this.#judgeOrder(log);
@@ -246,7 +265,10 @@ export class PartitionHistory {
       const found = at.get(sent.outcome.offset);
       if (found === sent.value || (found === undefined && this.#damaged.has(sent.outcome.offset))) continue;
       const there = found === undefined ? 'nothing is there' : `${label(found)} is there`;
-      this.#fail('durability', `${sent.id} was acknowledged with acks=all at offset ${sent.outcome.offset}, and ${there}`);
+      this.#fail(
+        'durability',
+        `${sent.id} was acknowledged with acks=all at offset ${sent.outcome.offset}, and ${there}`,
+      );
     }
   }
 
@@ -255,7 +277,8 @@ export class PartitionHistory {
       const sent = this.#byValue.get(value);
       if (sent === undefined) this.#fail('judge', `${label(value)} was read and never sent`);
       else if (sent.outcome.kind === 'refused') this.#fail('durability', `${sent.id} was refused and is in the log`);
-      else if (count > (sent.idempotent ? 1 : sent.attempts)) this.#fail('P1', `${sent.id} is in the log ${count} times`);
+      else if (count > (sent.idempotent ? 1 : sent.attempts))
+        this.#fail('P1', `${sent.id} is in the log ${count} times`);
     }
   }
 
@@ -274,9 +297,11 @@ export class PartitionHistory {
 
   #readOne(reader: string, { offset, value }: ReadRecord): void {
     const sent = this.#byValue.get(value);
-    if (sent === undefined) return this.#fail('judge', `${reader} read ${label(value)} at ${offset}, which nobody sent`);
+    if (sent === undefined)
+      return this.#fail('judge', `${reader} read ${label(value)} at ${offset}, which nobody sent`);
     const before = this.#readAt.get(offset);
-    if (before !== undefined && before !== value) this.#fail('L6', `offset ${offset} was read as ${label(before)}, and by ${reader} as ${sent.id}`);
+    if (before !== undefined && before !== value)
+      this.#fail('L6', `offset ${offset} was read as ${label(before)}, and by ${reader} as ${sent.id}`);
     this.#readAt.set(offset, value);
     const acknowledged = this.#acknowledgedAt.get(offset);
     if (acknowledged !== undefined && acknowledged !== sent.id) {

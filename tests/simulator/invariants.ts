@@ -82,9 +82,11 @@ export class BrokerInvariants {
 
   #answered(call: Call, bytes: Uint8Array): void {
     if (call.path === methods.produce.path) {
-      for (const result of methods.produce.response.decode(bytes).results) if (result.errorCode === 0) this.#acknowledged(call, result);
+      for (const result of methods.produce.response.decode(bytes).results)
+        if (result.errorCode === 0) this.#acknowledged(call, result);
     } else if (call.path === methods.fetch.path) {
-      for (const partition of methods.fetch.response.decode(bytes).partitions) if (partition.errorCode === 0) this.#fetched(partition);
+      for (const partition of methods.fetch.response.decode(bytes).partitions)
+        if (partition.errorCode === 0) this.#fetched(partition);
     }
   }
 
@@ -106,7 +108,10 @@ export class BrokerInvariants {
     if (found.length === 0) {
       if (this.#isBelowStart(folder, result.baseOffset)) return;
       const where = mustBeDurable ? 'on the platter' : 'in the log';
-      this.#world.broken(mustBeDurable ? 'P5/P2/L2' : 'P5', `${what} is acknowledged at ${result.baseOffset} and is not ${where}`);
+      this.#world.broken(
+        mustBeDurable ? 'P5/P2/L2' : 'P5',
+        `${what} is acknowledged at ${result.baseOffset} and is not ${where}`,
+      );
       return;
     }
     // Without a sequence a retry may be there twice.
@@ -119,8 +124,12 @@ export class BrokerInvariants {
     this.#world.coverage.count('checked: acknowledgement against the disk');
     const before = this.#epochAtStart.get(folder);
     // A duplicate's original may be of an earlier life.
-    if (before === undefined || there.leaderEpoch > before || this.#wasThere.has(`${folder} ${there.baseOffset}`)) return;
-    this.#world.broken('R6', `${what} was appended in leader epoch ${there.leaderEpoch}; before the broker's start there was epoch ${before}`);
+    if (before === undefined || there.leaderEpoch > before || this.#wasThere.has(`${folder} ${there.baseOffset}`))
+      return;
+    this.#world.broken(
+      'R6',
+      `${what} was appended in leader epoch ${there.leaderEpoch}; before the broker's start there was epoch ${before}`,
+    );
   }
 
   #find(folder: string, records: Uint8Array, durable: boolean) {
@@ -132,7 +141,8 @@ export class BrokerInvariants {
       const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
       for (let at = file.indexOf(records); at >= 0; at = file.indexOf(records, at + 1)) {
         const header = at - batchHeaderBytes;
-        if (header >= 0) found.push({ baseOffset: baseOffsetOf(bytes, header), leaderEpoch: leaderEpochOf(bytes, header) });
+        if (header >= 0)
+          found.push({ baseOffset: baseOffsetOf(bytes, header), leaderEpoch: leaderEpochOf(bytes, header) });
       }
     }
     return found;
@@ -150,7 +160,10 @@ export class BrokerInvariants {
       const batch = answer.records.subarray(at, at + size);
       if (!this.#isOnPlatter(folder, batch) && !this.#isBelowStart(folder, baseOffset)) {
         const first = openBatch(batch).records[0]?.valueText()?.split(' ')[0];
-        this.#world.broken('R3/L2', `${topic.name}-${answer.partition}: offset ${baseOffset} (${first}) is served and is not on the platter`);
+        this.#world.broken(
+          'R3/L2',
+          `${topic.name}-${answer.partition}: offset ${baseOffset} (${first}) is served and is not on the platter`,
+        );
         return;
       }
       this.#served.add(key);
@@ -159,7 +172,8 @@ export class BrokerInvariants {
 
   #isOnPlatter(folder: string, batch: Uint8Array): boolean {
     for (const [name, bytes] of this.#machine.disk.durableFilesIn(`${DATA_DIRECTORY}/${folder}`)) {
-      if (name.endsWith('.log') && Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes(batch)) return true;
+      if (name.endsWith('.log') && Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes(batch))
+        return true;
     }
     return false;
   }

@@ -26,7 +26,10 @@ const { values } = parseArgs({
 
 if (values.mutations || values.mutation !== undefined) process.exitCode = runMutations(values.mutation) ? 0 : 1;
 else if (values.seed !== undefined) process.exitCode = (await one(Number(values.seed), values.trace)) ? 0 : 1;
-else process.exitCode = (await many(Number(values.seeds ?? SEEDS_DEFAULT), Number(values.from), values['keep-going'])) ? 0 : 1;
+else
+  process.exitCode = (await many(Number(values.seeds ?? SEEDS_DEFAULT), Number(values.from), values['keep-going']))
+    ? 0
+    : 1;
 
 async function one(seed: number, trace: boolean): Promise<boolean> {
   const begin = performance.now();
@@ -34,7 +37,9 @@ async function one(seed: number, trace: boolean): Promise<boolean> {
     const result = await logAndProduce(seed, trace ? { onLine: (line) => process.stdout.write(`${line}\n`) } : {});
     const { events, crashes, virtualMs, acknowledged, hash } = result;
     const seconds = ((performance.now() - begin) / 1_000).toFixed(2);
-    process.stdout.write(`seed ${seed}: ${events} events, ${crashes} crashes, ${acknowledged} records acknowledged, ${virtualMs} ms of virtual time in ${seconds} s; trace ${hash}\n`);
+    process.stdout.write(
+      `seed ${seed}: ${events} events, ${crashes} crashes, ${acknowledged} records acknowledged, ${virtualMs} ms of virtual time in ${seconds} s; trace ${hash}\n`,
+    );
     return true;
   } catch (thrown) {
     if (!(thrown instanceof RunFailure)) throw thrown;

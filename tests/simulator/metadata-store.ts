@@ -1,5 +1,12 @@
 import { limits } from '@tributary/model';
-import { CompactedError, type CommitResult, type Lease, type MetadataStore, type Transaction, type WatchRevision } from '@tributary/ports';
+import {
+  CompactedError,
+  type CommitResult,
+  type Lease,
+  type MetadataStore,
+  type Transaction,
+  type WatchRevision,
+} from '@tributary/ports';
 import type { Coverage } from './coverage.ts';
 import { Keyspace } from './metadata/keyspace.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -87,7 +94,8 @@ export class SimulatedMetadataStore {
   /** The store as one process sees it. */
   client(user: StoreUser): MetadataStore {
     return {
-      read: (prefix) => this.#call(user, () => ({ revision: this.#keys.revision, entries: this.#keys.entries(prefix) })),
+      read: (prefix) =>
+        this.#call(user, () => ({ revision: this.#keys.revision, entries: this.#keys.entries(prefix) })),
       commit: (transaction) => this.#commit(user, transaction),
       watch: (prefix, fromRevision, signal) => this.#watch(user, prefix, fromRevision, signal),
       lease: (ttlMs, signal) => this.#lease(user, ttlMs, signal),
@@ -165,7 +173,7 @@ export class SimulatedMetadataStore {
   }
 
   /** One call: there, done, and back, each in its time. A process that dies in between may still have it done. */
-  #call<T>(user: StoreUser, serve: () => T, fate: 'done' | 'not done' | undefined = undefined): Promise<T> {
+  #call<T>(user: StoreUser, serve: () => T, fate?: 'done' | 'not done'): Promise<T> {
     return new Promise((resolve, reject) => {
       if (!user.alive) return;
       const unanswered = (): void => {
@@ -186,7 +194,7 @@ export class SimulatedMetadataStore {
         this.#scheduler.after(this.#delay(), () => {
           if (!user.alive) return;
           if (served.ok) resolve(served.value);
-          else reject(served.thrown as Error);
+          else reject(served.thrown);
         });
       });
     });
@@ -194,7 +202,8 @@ export class SimulatedMetadataStore {
 
   #commit(user: StoreUser, transaction: Transaction): Promise<CommitResult> {
     const fate = user.alive ? this.#lossesPlanned.shift() : undefined;
-    if (fate !== undefined) this.#coverage.count(fate === 'done' ? 'metadata: reply of a done commit lost' : 'metadata: commit lost');
+    if (fate !== undefined)
+      this.#coverage.count(fate === 'done' ? 'metadata: reply of a done commit lost' : 'metadata: commit lost');
     const serve = (): CommitResult => {
       const result = this.#keys.commit(transaction, (id) => this.#leases.has(id));
       this.#changed();
@@ -288,7 +297,12 @@ export class SimulatedMetadataStore {
     this.#changed();
   }
 
-  async *#watch(user: StoreUser, prefix: string, fromRevision: bigint, signal: AbortSignal): AsyncGenerator<WatchRevision> {
+  async *#watch(
+    user: StoreUser,
+    prefix: string,
+    fromRevision: bigint,
+    signal: AbortSignal,
+  ): AsyncGenerator<WatchRevision> {
     signal.throwIfAborted();
     const watcher: Watcher = {
       user,
@@ -330,7 +344,9 @@ export class SimulatedMetadataStore {
   #plan(watcher: Watcher): void {
     const isLate = this.#random.chance(this.#options.lateWatchChance);
     if (isLate) this.#coverage.count('metadata: watch late');
-    this.#deliverAfter(watcher, isLate ? this.#random.between(10_000, 2_000_000) : this.#delay(), () => this.#deliver(watcher));
+    this.#deliverAfter(watcher, isLate ? this.#random.between(10_000, 2_000_000) : this.#delay(), () =>
+      this.#deliver(watcher),
+    );
   }
 
   #planProgress(watcher: Watcher): void {
@@ -387,7 +403,12 @@ export class SimulatedMetadataStore {
 }
 
 /** For whoever wants a store without a world around it, such as the contract suite: one user who never dies. */
-export function createSimulatedMetadataStore(scheduler: Scheduler, random: SeededRandom, coverage: Coverage, options: MetadataStoreOptions = {}) {
+export function createSimulatedMetadataStore(
+  scheduler: Scheduler,
+  random: SeededRandom,
+  coverage: Coverage,
+  options: MetadataStoreOptions = {},
+) {
   const world = new SimulatedMetadataStore(scheduler, random, coverage, options);
   return { world, store: world.client({ machine: 'anywhere', alive: true }) };
 }

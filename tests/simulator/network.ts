@@ -95,7 +95,10 @@ export class SimulatedNetwork {
   machineOff(machine: string): void {
     this.#off.add(machine);
     this.#stopListening((listener) => listener.endpoint.machine === machine);
-    this.#giveUpLater((connection) => this.#touches(connection, machine), () => this.#off.has(machine));
+    this.#giveUpLater(
+      (connection) => this.#touches(connection, machine),
+      () => this.#off.has(machine),
+    );
   }
 
   /** It runs again, and answers what belongs to its former life with a reset. */
@@ -113,7 +116,8 @@ export class SimulatedNetwork {
     if (this.#silent.has(`${from}>${to}`)) return;
     this.#coverage.count('network: silence between machines');
     this.#silent.set(`${from}>${to}`, []);
-    const isBetween = (connection: Connection): boolean => this.#touches(connection, from) && this.#touches(connection, to);
+    const isBetween = (connection: Connection): boolean =>
+      this.#touches(connection, from) && this.#touches(connection, to);
     this.#giveUpLater(isBetween, () => this.#silent.has(`${from}>${to}`));
   }
 
@@ -196,7 +200,8 @@ export class SimulatedNetwork {
   async #dispose(listener: Listener): Promise<void> {
     this.#stopListening((other) => other === listener);
     const connections = [...this.#connections].filter((connection) => connection.listener === listener);
-    const callsOn = (): boolean => connections.some((connection) => [...connection.calls].some((call) => call.serverLeaves()));
+    const callsOn = (): boolean =>
+      connections.some((connection) => [...connection.calls].some((call) => call.serverLeaves()));
     const untilMicros = this.#scheduler.nowMicros + limits.closeGraceMs * 1_000;
     while (callsOn() && this.#scheduler.nowMicros < untilMicros) await this.#scheduler.pause(1_000);
     if (!listener.endpoint.alive) return new Promise(() => undefined);
@@ -214,7 +219,10 @@ export class SimulatedNetwork {
     });
     const knock = (): void => {
       if (connection.state !== 'connecting') return;
-      if (this.#stateBetween(client.machine, machineOf(address)) === 'silent' || this.#stateBetween(machineOf(address), client.machine) === 'silent') {
+      if (
+        this.#stateBetween(client.machine, machineOf(address)) === 'silent' ||
+        this.#stateBetween(machineOf(address), client.machine) === 'silent'
+      ) {
         connection.whenChanged(() => this.#scheduler.after(this.#delay(), knock));
         return;
       }

@@ -63,7 +63,8 @@ export class SimulatedProcess {
     const running = async (): Promise<void> => main(ports, this.#stop.signal);
     running().then(
       () => this.end({ how: 'finished' }),
-      (thrown: unknown) => this.end({ how: 'failed', reason: thrown instanceof Error ? thrown.message : String(thrown), thrown }),
+      (thrown: unknown) =>
+        this.end({ how: 'failed', reason: thrown instanceof Error ? thrown.message : String(thrown), thrown }),
     );
   }
 

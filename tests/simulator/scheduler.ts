@@ -107,7 +107,8 @@ export class Scheduler {
   #step(): void {
     let next = this.#pop();
     while (next !== undefined && next.action === undefined) next = this.#pop();
-    if (next?.action === undefined) throw new Error(`deadlock at ${this.#nowMicros} µs: the story waits, and nothing is left that could happen`);
+    if (next?.action === undefined)
+      throw new Error(`deadlock at ${this.#nowMicros} µs: the story waits, and nothing is left that could happen`);
     this.#events += 1;
     if (this.#events > EVENTS_MAX) throw new Error(`no end after ${EVENTS_MAX} events`);
     this.#nowMicros = next.atMicros;

@@ -11,7 +11,9 @@ export interface SeedFailure {
 }
 
 /** What a worker says after each seed. */
-export type SeedReport = { readonly kind: 'done'; readonly result: RunResult } | { readonly kind: 'failed'; readonly failure: SeedFailure };
+export type SeedReport =
+  | { readonly kind: 'done'; readonly result: RunResult }
+  | { readonly kind: 'failed'; readonly failure: SeedFailure };
 
 export interface SeedsPlan {
   readonly from: number;
@@ -34,7 +36,8 @@ export async function runSeeds(plan: SeedsPlan): Promise<SeedsOutcome> {
   const failures: SeedFailure[] = [];
   let next = plan.from;
   const end = plan.from + plan.count;
-  const take = (): number | undefined => (next < end && !(plan.stopAtFailure && failures.length > 0) ? next++ : undefined);
+  const take = (): number | undefined =>
+    next < end && !(plan.stopAtFailure && failures.length > 0) ? next++ : undefined;
   const workers = Array.from({ length: Math.min(availableParallelism(), plan.count) }, () =>
     runWorker(take, (report) => {
       if (report.kind === 'failed') {
@@ -78,6 +81,7 @@ export function report({ results, failures, coverage, seconds }: SeedsOutcome): 
       `${results.reduce((sum, each) => sum + each.acknowledged, 0)} records acknowledged; ${seconds.toFixed(1)} s, ${Math.round(events / seconds)} events/s`,
   );
   for (const name of coverage.missing()) lines.push(`never happened: ${name}`);
-  for (const { seed, what } of failures) lines.push('', `seed ${seed} broke a rule. ${what}`, `see it again: npm run simulate -- --seed ${seed}`);
+  for (const { seed, what } of failures)
+    lines.push('', `seed ${seed} broke a rule. ${what}`, `see it again: npm run simulate -- --seed ${seed}`);
   return `${lines.join('\n')}\n`;
 }

@@ -22,7 +22,11 @@ describe('log, produce and fetch under every fault', () => {
     const outcome = await runSeeds({ from: 1, count: SEEDS, stopAtFailure: true });
     context.diagnostic(report(outcome).trimEnd().split('\n').at(-1) ?? '');
     const [failure] = outcome.failures;
-    assert.equal(failure, undefined, `seed ${failure?.seed}: ${failure?.what}\nsee it again: npm run simulate -- --seed ${failure?.seed}`);
+    assert.equal(
+      failure,
+      undefined,
+      `seed ${failure?.seed}: ${failure?.what}\nsee it again: npm run simulate -- --seed ${failure?.seed}`,
+    );
     for (const { seed, events, crashes } of outcome.results) {
       assert.ok(events >= EVENTS_MIN, `seed ${seed} has only ${events} events`);
       assert.ok(crashes >= CRASHES_MIN, `seed ${seed} has only ${crashes} crashes`);

@@ -10,7 +10,7 @@ import { SeededRandom } from './seeded-random.ts';
 import { Trace } from './trace.ts';
 
 /** A rule of PROTOCOL, or of the judge, that a run broke. */
-export class BrokenRule extends Error {
+class BrokenRule extends Error {
   override readonly name = 'BrokenRule';
   readonly rule: string;
 
@@ -47,9 +47,16 @@ export class World {
     this.trace = new Trace(() => this.scheduler.nowMicros);
     this.trace.onLine = options.onLine;
     this.network = new SimulatedNetwork(this.scheduler, this.random.stream('network'), this.coverage, options.network);
-    this.metadata = new SimulatedMetadataStore(this.scheduler, this.random.stream('metadata'), this.coverage, options.metadata);
-    this.network.onDelivered = (from, to, path, kind, bytes) => this.trace.add('network', `${from} > ${to} ${path.slice(path.lastIndexOf('/') + 1)} ${kind} ${bytes}`);
-    this.network.onDefect = (thrown) => this.broken('assertion', thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown));
+    this.metadata = new SimulatedMetadataStore(
+      this.scheduler,
+      this.random.stream('metadata'),
+      this.coverage,
+      options.metadata,
+    );
+    this.network.onDelivered = (from, to, path, kind, bytes) =>
+      this.trace.add('network', `${from} > ${to} ${path.slice(path.lastIndexOf('/') + 1)} ${kind} ${bytes}`);
+    this.network.onDefect = (thrown) =>
+      this.broken('assertion', thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown));
   }
 
   machine(name: string, disk: DiskOptions = {}): Machine {
@@ -87,7 +94,10 @@ export class Machine {
     this.disk = new SimulatedDisk(world.scheduler, random.stream('disk'), world.coverage, disk);
     this.disk.onAsked = (operation, path) => world.trace.add(name, `${operation} ${path}`);
     const clockRandom = random.stream('clock');
-    this.clock = new MachineClock(world.scheduler, { wallAheadMs: clockRandom.between(-200, 200), rate: 1 + (clockRandom.fraction() - 0.5) / 10_000 });
+    this.clock = new MachineClock(world.scheduler, {
+      wallAheadMs: clockRandom.between(-200, 200),
+      rate: 1 + (clockRandom.fraction() - 0.5) / 10_000,
+    });
   }
 
   get isOn(): boolean {
@@ -157,12 +167,14 @@ export class Machine {
   }
 
   #logger(process: SimulatedProcess, who: string): Logger {
-    const log = (level: string) => (event: string, fields: Readonly<Record<string, unknown>> = {}) => {
-      if (!process.alive) return;
-      this.#world.trace.add(who, `${level} ${event} ${JSON.stringify(fields, plain)}`);
-      this.#world.coverage.count(`log: ${event}`);
-      process.onLog?.(event, fields);
-    };
+    const log =
+      (level: string) =>
+      (event: string, fields: Readonly<Record<string, unknown>> = {}) => {
+        if (!process.alive) return;
+        this.#world.trace.add(who, `${level} ${event} ${JSON.stringify(fields, plain)}`);
+        this.#world.coverage.count(`log: ${event}`);
+        process.onLog?.(event, fields);
+      };
     return { info: log('info'), warn: log('warn'), error: log('error') };
   }
 }

@@ -183,7 +183,7 @@ const plants: Plant[] = [
   // Ways round a package's exports
   plant(
     'no relative path into another package',
-    'tests/contract/a1.ts',
+    'tests/end-to-end/a1.ts',
     "import { x } from '../../packages/record/src/crc32c.ts';\nexport const y = x;",
     restrictedImport,
   ),

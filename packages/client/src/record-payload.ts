@@ -19,7 +19,7 @@ export function serialized<T>(what: 'key' | 'value', serializer: Serializer<T>, 
 }
 
 /** Of its UTF-8, if text. */
-export function byteLength(payload: Payload): number {
+function byteLength(payload: Payload): number {
   if (payload === null) return 0;
   return typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length;
 }

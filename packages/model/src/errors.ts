@@ -31,9 +31,24 @@ interface ErrorKind {
   readonly refreshMetadata: boolean;
 }
 
-const final = (code: number, status: GrpcStatus): ErrorKind => ({ code, status, retriable: false, refreshMetadata: false });
-const retriable = (code: number, status: GrpcStatus): ErrorKind => ({ code, status, retriable: true, refreshMetadata: false });
-const stale = (code: number, status: GrpcStatus): ErrorKind => ({ code, status, retriable: true, refreshMetadata: true });
+const final = (code: number, status: GrpcStatus): ErrorKind => ({
+  code,
+  status,
+  retriable: false,
+  refreshMetadata: false,
+});
+const retriable = (code: number, status: GrpcStatus): ErrorKind => ({
+  code,
+  status,
+  retriable: true,
+  refreshMetadata: false,
+});
+const stale = (code: number, status: GrpcStatus): ErrorKind => ({
+  code,
+  status,
+  retriable: true,
+  refreshMetadata: true,
+});
 
 export const errorTable = {
   UNKNOWN_SERVER_ERROR: final(-1, 'INTERNAL'),
@@ -84,7 +99,9 @@ export const errorTable = {
 
 export type ErrorName = keyof typeof errorTable;
 
-const byCode = new Map<number, ErrorName>(Object.entries(errorTable).map(([name, kind]) => [kind.code, name as ErrorName]));
+const byCode = new Map<number, ErrorName>(
+  Object.entries(errorTable).map(([name, kind]) => [kind.code, name as ErrorName]),
+);
 
 /** The name of an error number; an unknown one is UNKNOWN_SERVER_ERROR. */
 export function errorName(code: number): ErrorName {

@@ -33,20 +33,43 @@ const integer = (least: number, most: number = Number.MAX_SAFE_INTEGER) => ({
   allowed: most === Number.MAX_SAFE_INTEGER ? `a whole number ≥ ${least}` : `a whole number from ${least} to ${most}`,
   valid: (value: string): boolean => /^-?\d{1,16}$/.test(value) && Number(value) >= least && Number(value) <= most,
 });
-const oneOf = (...values: readonly string[]) => ({ allowed: values.join(' or '), valid: (value: string): boolean => values.includes(value) });
+const oneOf = (...values: readonly string[]) => ({
+  allowed: values.join(' or '),
+  valid: (value: string): boolean => values.includes(value),
+});
 
 /** Kafka's names, defaults and meanings; `flush.policy` is Tributary's own. */
 export const topicConfigKeys = {
   'cleanup.policy': { default: 'delete', doc: 'What retention does with old segments.', ...oneOf('delete') },
-  'flush.policy': { default: 'commit', doc: 'commit: acknowledged after fdatasync; async: after the write, as Kafka.', ...oneOf('commit', 'async') },
+  'flush.policy': {
+    default: 'commit',
+    doc: 'commit: acknowledged after fdatasync; async: after the write, as Kafka.',
+    ...oneOf('commit', 'async'),
+  },
   'retention.ms': { default: '604800000', doc: 'A record stays at least this long; -1: for ever.', ...integer(-1) },
   'retention.bytes': { default: '-1', doc: 'At least so many bytes of a partition stay; -1: all.', ...integer(-1) },
   'segment.bytes': { default: '1073741824', doc: 'A segment is closed at this size.', ...integer(1024, 2_147_483_647) },
   'segment.ms': { default: '604800000', doc: 'A segment is closed at this age of its first record.', ...integer(1) },
-  'index.interval.bytes': { default: '4096', doc: 'One index entry for each so many bytes of log.', ...integer(0, 1 << 30) },
-  'max.message.bytes': { default: String(limits.batchBytesDefault), doc: 'Largest batch, header included.', ...integer(0, limits.batchBytesMax) },
-  'message.timestamp.type': { default: 'CreateTime', doc: "The producer's time, or the time of appending.", ...oneOf('CreateTime', 'LogAppendTime') },
-  'message.timestamp.after.max.ms': { default: '3600000', doc: 'How far ahead of the broker a timestamp may be.', ...integer(0) },
+  'index.interval.bytes': {
+    default: '4096',
+    doc: 'One index entry for each so many bytes of log.',
+    ...integer(0, 1 << 30),
+  },
+  'max.message.bytes': {
+    default: String(limits.batchBytesDefault),
+    doc: 'Largest batch, header included.',
+    ...integer(0, limits.batchBytesMax),
+  },
+  'message.timestamp.type': {
+    default: 'CreateTime',
+    doc: "The producer's time, or the time of appending.",
+    ...oneOf('CreateTime', 'LogAppendTime'),
+  },
+  'message.timestamp.after.max.ms': {
+    default: '3600000',
+    doc: 'How far ahead of the broker a timestamp may be.',
+    ...integer(0),
+  },
   'min.insync.replicas': { default: '1', doc: 'acks=all needs so many in-sync replicas.', ...integer(1) },
   'file.delete.delay.ms': { default: '60000', doc: 'Delay before the files of a removed segment go.', ...integer(0) },
 } as const satisfies Record<string, ConfigKey>;
@@ -64,10 +87,17 @@ export function isTopicConfigKey(key: string): key is TopicConfigKey {
 export function checkTopicConfigs(configs: Readonly<Record<string, string>>): void {
   for (const [key, value] of Object.entries(configs)) {
     if (!isTopicConfigKey(key)) {
-      throw new TributaryError('INVALID_CONFIG', `Unknown topic config "${key}"; the nearest known one is "${nearest(key, Object.keys(topicConfigKeys))}".`);
+      throw new TributaryError(
+        'INVALID_CONFIG',
+        `Unknown topic config "${key}"; the nearest known one is "${nearest(key, Object.keys(topicConfigKeys))}".`,
+      );
     }
     const known: ConfigKey = topicConfigKeys[key];
-    if (!known.valid(value)) throw new TributaryError('INVALID_CONFIG', `Bad value "${value}" for topic config ${key}: allowed is ${known.allowed}.`);
+    if (!known.valid(value))
+      throw new TributaryError(
+        'INVALID_CONFIG',
+        `Bad value "${value}" for topic config ${key}: allowed is ${known.allowed}.`,
+      );
   }
 }
 
@@ -98,7 +128,8 @@ export function checkTopicName(name: string): void {
   };
   if (name === '') refuse('it is empty');
   if (name === '.' || name === '..') refuse('"." and ".." are not allowed');
-  if (name.length > limits.topicNameLength) refuse(`it has ${name.length} characters, at most ${limits.topicNameLength} are allowed`);
+  if (name.length > limits.topicNameLength)
+    refuse(`it has ${name.length} characters, at most ${limits.topicNameLength} are allowed`);
   if (!/^[a-zA-Z0-9._-]+$/.test(name)) refuse('only letters, digits, ".", "_" and "-" are allowed');
 }
 

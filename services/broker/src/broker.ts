@@ -1,6 +1,13 @@
 /** A broker: its data directory, its replicas, its place in the cluster, and what it serves. */
 import { nodeId, TributaryError } from '@tributary/model';
-import { type ClusterImage, confirmRemoval, type ImageChange, type ImageSource, type MetadataKeys, type PartitionName } from '@tributary/metadata';
+import {
+  type ClusterImage,
+  confirmRemoval,
+  type ImageChange,
+  type ImageSource,
+  type MetadataKeys,
+  type PartitionName,
+} from '@tributary/metadata';
 import type { Clock, FileSystem, Host, Logger, MetadataStore, Random, Service, Transport } from '@tributary/ports';
 import { methods } from '@tributary/wire';
 import { DataDirectory } from './log/data-directory.ts';
@@ -69,7 +76,8 @@ export async function createBroker(config: BrokerConfig, ports: BrokerPorts, sig
 
 function clusterOf(image: ClusterImage) {
   const id = image.cluster?.clusterId;
-  if (id === undefined) throw new TributaryError('BROKER_NOT_AVAILABLE', 'The cluster has no id yet: is a controller running?');
+  if (id === undefined)
+    throw new TributaryError('BROKER_NOT_AVAILABLE', 'The cluster has no id yet: is a controller running?');
   return id;
 }
 
@@ -99,14 +107,27 @@ export class Broker implements AsyncDisposable {
     this.#parts = parts;
     this.#controller = new ControllerClient(ports.images, ports.transport);
     const producerIds = new ProducerIds(() => this.#allocateProducerIds());
-    this.service = brokerService({ replicas, source: ports.images, controller: this.#controller, producerIds, clock: ports.clock, observer });
+    this.service = brokerService({
+      replicas,
+      source: ports.images,
+      controller: this.#controller,
+      producerIds,
+      clock: ports.clock,
+      observer,
+    });
     this.#admitted.promise.catch(() => {});
   }
 
   /** Registers under `address`, where `service` is already served, and resolves once the controller has let it in and its partitions are led. */
   async start(address: string): Promise<void> {
     const { config, ports, directory, replicas, suspects } = this.#parts;
-    const where = { nodeId: nodeId(config.nodeId), address, host: config.host, rack: config.rack, sessionTimeoutMs: config.sessionTimeoutMs };
+    const where = {
+      nodeId: nodeId(config.nodeId),
+      address,
+      host: config.host,
+      rack: config.rack,
+      sessionTimeoutMs: config.sessionTimeoutMs,
+    };
     const registration = new Registration(where, directory, ports);
     this.#registration = registration;
     const { signal } = this.#stopping;
@@ -156,14 +177,18 @@ export class Broker implements AsyncDisposable {
     for (const id of image.unsettledTopics) {
       const topic = image.topic(id);
       if (topic?.phase !== 'deleting' || replicas.has(id) || image.removalsOf(id).has(nodeId(config.nodeId))) continue;
-      const mine = topic.removingReplicas.find((replica) => replica.nodeId === config.nodeId && replica.directoryId === directory.directoryId);
-      if (mine !== undefined) await confirmRemoval(ports.store, ports.keys, topic, mine, ports.clock, this.#stopping.signal);
+      const mine = topic.removingReplicas.find(
+        (replica) => replica.nodeId === config.nodeId && replica.directoryId === directory.directoryId,
+      );
+      if (mine !== undefined)
+        await confirmRemoval(ports.store, ports.keys, topic, mine, ports.clock, this.#stopping.signal);
     }
   }
 
   async #allocateProducerIds() {
     const epoch = this.#registration?.epoch;
-    if (epoch === undefined) throw new TributaryError('BROKER_NOT_AVAILABLE', 'This broker is not registered yet; try again.');
+    if (epoch === undefined)
+      throw new TributaryError('BROKER_NOT_AVAILABLE', 'This broker is not registered yet; try again.');
     const request = { context: noContext, brokerId: this.#parts.config.nodeId, brokerEpoch: epoch };
     const { firstId, count } = await this.#controller.call(methods.allocateProducerIds, request, this.#stopping.signal);
     return { first: firstId, count };
@@ -176,7 +201,8 @@ export class Broker implements AsyncDisposable {
 
   readiness(): Readiness {
     const image = this.#parts.ports.images.current;
-    if (this.#registration?.admitted(image) !== true) return { ready: false, reason: 'the controller has not yet admitted this broker' };
+    if (this.#registration?.admitted(image) !== true)
+      return { ready: false, reason: 'the controller has not yet admitted this broker' };
     return { ready: true };
   }
 

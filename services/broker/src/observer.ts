@@ -1,4 +1,3 @@
-// pure
 /** Facts that the shell reports as they happen; metrics.ts counts them. */
 import type { TributaryError } from '@tributary/model';
 import type { FetchObserver } from './rpc/fetch.ts';

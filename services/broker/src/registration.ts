@@ -2,8 +2,21 @@
  * A broker's place in the cluster (R6): registered under a lease, then admitted by the controller. When the lease is lost it registers anew;
  * existing leaderships go on until the image says otherwise (no metadata store, no election: leaders keep serving).
  */
-import { type BrokerEpoch, incarnationId, type IncarnationId, type NodeId, randomId, TributaryError } from '@tributary/model';
-import { type ClusterImage, isAdmitted, type MetadataKeys, type PartitionName, registerBroker } from '@tributary/metadata';
+import {
+  type BrokerEpoch,
+  incarnationId,
+  type IncarnationId,
+  type NodeId,
+  randomId,
+  TributaryError,
+} from '@tributary/model';
+import {
+  type ClusterImage,
+  isAdmitted,
+  type MetadataKeys,
+  type PartitionName,
+  registerBroker,
+} from '@tributary/metadata';
 import type { Clock, Logger, MetadataStore, Random } from '@tributary/ports';
 import type { DataDirectory } from './log/data-directory.ts';
 
@@ -114,7 +127,9 @@ function until(...signals: readonly AbortSignal[]): Promise<void> {
 export function checkVersion(image: ClusterImage): void {
   const version = image.cluster?.version ?? versions.max;
   if (version < versions.min || version > versions.max) {
-    throw new TributaryError('UNSUPPORTED_VERSION', `The cluster is at version ${version}; this broker speaks ${versions.min} to ${versions.max}: use another release.`);
+    throw new TributaryError(
+      'UNSUPPORTED_VERSION',
+      `The cluster is at version ${version}; this broker speaks ${versions.min} to ${versions.max}: use another release.`,
+    );
   }
 }
-

@@ -27,9 +27,17 @@ export function brokerService({ replicas, source, controller, producerIds, clock
     handlers.unary(methods.listOffsets, listOffsetsHandler(replicas));
     handlers.unary(methods.getMetadata, getMetadataHandler(source, clock));
     handlers.unary(methods.initProducerId, initProducerIdHandler(producerIds));
-    handlers.unary(methods.createTopic, (request, context) => controller.forward(methods.createTopic, request, context.signal));
-    handlers.unary(methods.deleteTopic, (request, context) => controller.forward(methods.deleteTopic, request, context.signal));
-    handlers.unary(methods.listTopics, (request, context) => controller.forward(methods.listTopics, request, context.signal));
-    handlers.unary(methods.describeTopic, (request, context) => controller.forward(methods.describeTopic, request, context.signal));
+    handlers.unary(methods.createTopic, (request, context) =>
+      controller.forward(methods.createTopic, request, context.signal),
+    );
+    handlers.unary(methods.deleteTopic, (request, context) =>
+      controller.forward(methods.deleteTopic, request, context.signal),
+    );
+    handlers.unary(methods.listTopics, (request, context) =>
+      controller.forward(methods.listTopics, request, context.signal),
+    );
+    handlers.unary(methods.describeTopic, (request, context) =>
+      controller.forward(methods.describeTopic, request, context.signal),
+    );
   };
 }

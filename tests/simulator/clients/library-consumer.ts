@@ -35,7 +35,9 @@ export class LibraryConsumer {
     const { name, bootstrap, topics, windowBytes } = this.#plan;
     await using cluster = await connected(name, bootstrap, this.#ports, stop);
     const consumer = cluster.consumer({ autoOffsetReset: 'earliest', maxPartitionFetchBytes: windowBytes });
-    await untilDone(this.#ports, stop, () => consumer.assign(topics.map((topic) => ({ topic, offset: 'beginning' as const }))));
+    await untilDone(this.#ports, stop, () =>
+      consumer.assign(topics.map((topic) => ({ topic, offset: 'beginning' as const }))),
+    );
     for (const { topic, partition } of consumer.assignment) this.#next.set(keyOf(topic, partition), 0n);
     while (!stop.aborted) {
       try {

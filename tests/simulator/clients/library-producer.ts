@@ -58,7 +58,14 @@ export class LibraryProducer {
     const order = this.#orders[partition] ?? 0;
     this.#orders[partition] = order + 1;
     const id = `${name}.library/${partition}#${order}`;
-    const record: SentRecord = { id, producer: name, order, value: `${id} ${'y'.repeat(this.#random.below(300))}`, acks, idempotent };
+    const record: SentRecord = {
+      id,
+      producer: name,
+      order,
+      value: `${id} ${'y'.repeat(this.#random.below(300))}`,
+      acks,
+      idempotent,
+    };
     const history = this.#observers.history(topic, partition);
     history.sending(record);
     // What it retries by itself may double records only where it does not promise otherwise.
@@ -76,7 +83,11 @@ export class LibraryProducer {
   #failed(error: TributaryError): void {
     this.#observers.count(`library: delivery failed with ${error.error}`);
     if (error.retriable) return;
-    if (['OUT_OF_ORDER_SEQUENCE_NUMBER', 'UNKNOWN_PRODUCER_ID'].includes(error.error) && this.#observers.mayForget(this.#plan.topic)) return;
+    if (
+      ['OUT_OF_ORDER_SEQUENCE_NUMBER', 'UNKNOWN_PRODUCER_ID'].includes(error.error) &&
+      this.#observers.mayForget(this.#plan.topic)
+    )
+      return;
     this.#observers.broken('judge', `${this.#plan.name}: delivery failed with ${error.error}: ${error.message}`);
   }
 }

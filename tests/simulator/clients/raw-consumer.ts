@@ -46,7 +46,13 @@ export class RawConsumer {
   /** What it has read, in the order of offsets, where that is asked for. */
   readonly #kept: Map<PartitionKey, ReadRecord[]> | undefined;
 
-  constructor(plan: RawConsumerPlan, ports: ProcessPorts, random: SeededRandom, observers: ConsumerObservers, keep = false) {
+  constructor(
+    plan: RawConsumerPlan,
+    ports: ProcessPorts,
+    random: SeededRandom,
+    observers: ConsumerObservers,
+    keep = false,
+  ) {
     this.#plan = plan;
     this.#ports = ports;
     this.#random = random;
@@ -107,7 +113,17 @@ export class RawConsumer {
   async #position(peer: Peer, key: PartitionKey, route: Route, stop: AbortSignal): Promise<Position> {
     let position = this.#positions.get(key);
     if (position === undefined) {
-      position = { key, route, generation: 0, next: undefined, received: 0, limit: 0, isOpen: false, logStart: 0n, highWatermark: 0n };
+      position = {
+        key,
+        route,
+        generation: 0,
+        next: undefined,
+        received: 0,
+        limit: 0,
+        isOpen: false,
+        logStart: 0n,
+        highWatermark: 0n,
+      };
       this.#positions.set(key, position);
     }
     position.route = route;
@@ -121,7 +137,10 @@ export class RawConsumer {
   /** @throws TributaryError retriable, when the route is old: begin again with metadata. */
   async #listed(peer: Peer, route: Route, spec: OffsetSpec, stop: AbortSignal): Promise<bigint> {
     const { topicId, partition, leaderEpoch } = route;
-    const request = { context: contextOf(this.#plan.name), partitions: [{ topicId, partition, leaderEpoch, spec, timestampMs: 0n }] };
+    const request = {
+      context: contextOf(this.#plan.name),
+      partitions: [{ topicId, partition, leaderEpoch, spec, timestampMs: 0n }],
+    };
     const { partitions } = await peer.unary(methods.listOffsets, request, { deadlineMs: 5_000, signal: stop });
     const [found] = partitions;
     if (found === undefined) throw new TributaryError('INVALID_REQUEST', 'ListOffsets answered nothing');
@@ -141,22 +160,48 @@ export class RawConsumer {
       context,
       rack: '',
       isolationLevel: 1,
-      open: [{ topicId, partition, generation: position.generation, offset: next, lastEpoch: -1, leaderEpoch, creditLimit: BigInt(position.limit) }],
+      open: [
+        {
+          topicId,
+          partition,
+          generation: position.generation,
+          offset: next,
+          lastEpoch: -1,
+          leaderEpoch,
+          creditLimit: BigInt(position.limit),
+        },
+      ],
       credit: [],
       close: [],
     });
   }
 
-  async #answered(peer: Peer, stream: Stream<FetchRequest, FetchResponse>, answer: FetchedPartition, stop: AbortSignal): Promise<void> {
-    const position = [...this.#positions.values()].find(({ route }) => route.topicId === answer.topicId && route.partition === answer.partition);
+  async #answered(
+    peer: Peer,
+    stream: Stream<FetchRequest, FetchResponse>,
+    answer: FetchedPartition,
+    stop: AbortSignal,
+  ): Promise<void> {
+    const position = [...this.#positions.values()].find(
+      ({ route }) => route.topicId === answer.topicId && route.partition === answer.partition,
+    );
     if (position === undefined || answer.generation !== position.generation || !position.isOpen) return;
     if (answer.errorCode !== 0) {
-      await this.#failed(peer, stream, position, TributaryError.fromAnswer(answer.errorCode, answer.errorMessage), stop);
+      await this.#failed(
+        peer,
+        stream,
+        position,
+        TributaryError.fromAnswer(answer.errorCode, answer.errorMessage),
+        stop,
+      );
       return;
     }
     position.received += answer.records.length;
     if (position.received > position.limit) {
-      this.#observers.broken('E1', `${position.key}: ${position.received} bytes were sent within a credit of ${position.limit}`);
+      this.#observers.broken(
+        'E1',
+        `${position.key}: ${position.received} bytes were sent within a credit of ${position.limit}`,
+      );
     }
     if (!this.#read(position, answer)) {
       this.#open(stream, position);
@@ -178,7 +223,8 @@ export class RawConsumer {
     const records: ReadRecord[] = [];
     const batches = batchesOf(answer.records);
     const bad = batches.findIndex((batch) => !isWhole(batch));
-    for (const batch of bad < 0 ? batches : batches.slice(0, bad)) records.push(...recordsOf(batch, position.next ?? 0n));
+    for (const batch of bad < 0 ? batches : batches.slice(0, bad))
+      records.push(...recordsOf(batch, position.next ?? 0n));
     this.#took(position, records, answer);
     if (bad >= 0) this.#skip(position);
     return bad < 0;
@@ -186,7 +232,9 @@ export class RawConsumer {
 
   #took(position: Position, records: readonly ReadRecord[], answer: FetchedPartition): void {
     const { topic, partition } = position.route;
-    this.#observers.history(topic, partition).read(this.#plan.name, records, answer.highWatermark, answer.logStartOffset);
+    this.#observers
+      .history(topic, partition)
+      .read(this.#plan.name, records, answer.highWatermark, answer.logStartOffset);
     const last = records.at(-1);
     if (last === undefined) return;
     position.next = last.offset + 1n;
@@ -208,7 +256,13 @@ export class RawConsumer {
     position.next = next + 1n;
   }
 
-  async #failed(peer: Peer, stream: Stream<FetchRequest, FetchResponse>, position: Position, error: TributaryError, stop: AbortSignal): Promise<void> {
+  async #failed(
+    peer: Peer,
+    stream: Stream<FetchRequest, FetchResponse>,
+    position: Position,
+    error: TributaryError,
+    stop: AbortSignal,
+  ): Promise<void> {
     this.#observers.count(`consumer: fetch refused with ${error.error}`);
     position.isOpen = false;
     const { topic, partition } = position.route;
@@ -225,20 +279,26 @@ export class RawConsumer {
         return;
       }
       case 'CORRUPT_MESSAGE':
-        if (!this.#observers.history(topic, partition).isRotten) this.#observers.broken('L3', `${position.key} at ${position.next}: ${error.message}`);
+        if (!this.#observers.history(topic, partition).isRotten)
+          this.#observers.broken('L3', `${position.key} at ${position.next}: ${error.message}`);
         this.#observers.history(topic, partition).damagedAt(position.next ?? 0n);
         position.next = (position.next ?? 0n) + 1n;
         this.#open(stream, position);
         return;
       default:
         if (error.retriable) throw error;
-        this.#observers.broken('judge', `${this.#plan.name} at ${position.key} ${position.next} was refused: ${error.error}: ${error.message}`);
+        this.#observers.broken(
+          'judge',
+          `${this.#plan.name} at ${position.key} ${position.next} was refused: ${error.error}: ${error.message}`,
+        );
     }
   }
 
   /** Back to somewhere between the log start and where it is; answers of the older generation are dropped. */
   #seek(stream: Stream<FetchRequest, FetchResponse>): void {
-    const [first, ...others] = [...this.#positions.values()].filter(({ isOpen, next, logStart }) => isOpen && (next ?? 0n) > logStart);
+    const [first, ...others] = [...this.#positions.values()].filter(
+      ({ isOpen, next, logStart }) => isOpen && (next ?? 0n) > logStart,
+    );
     if (first === undefined) return;
     const position = this.#random.pick([first, ...others]);
     const span = Number((position.next ?? 0n) - position.logStart);
@@ -268,7 +328,8 @@ function batchesOf(bytes: Uint8Array): Uint8Array[] {
 function recordsOf(batch: Uint8Array, from: bigint): ReadRecord[] {
   const records: ReadRecord[] = [];
   for (const record of openBatch(batch)) {
-    if (record.offset >= from) records.push({ offset: record.offset, value: Buffer.from(record.value ?? []).toString('latin1') });
+    if (record.offset >= from)
+      records.push({ offset: record.offset, value: Buffer.from(record.value ?? []).toString('latin1') });
   }
   return records;
 }

@@ -86,7 +86,11 @@ export class RawProducer {
       session.stream.cancel();
       if (failure !== undefined) {
         this.#observers.count(`producer: session ended by ${failure.error}`);
-        await this.#ports.clock.sleep(this.#random.between(5, 300), stop);
+        // At once, now and then: what was sent may not be durable yet when it comes again (P2).
+        await this.#ports.clock.sleep(
+          this.#random.chance(0.3) ? this.#random.fraction() : this.#random.between(5, 300),
+          stop,
+        );
       }
     }
   }
@@ -133,9 +137,13 @@ export class RawProducer {
         }
         await session.stream.writable();
         const lane = this.#random.pick([this.#lanes[0] ?? newLane(0), ...this.#lanes.slice(1)]);
-        if (this.#left > 0 && lane.failed === undefined && lane.inFlight.length < limits.batchesInFlight) this.#sendOne(session, lane);
+        if (this.#left > 0 && lane.failed === undefined && lane.inFlight.length < limits.batchesInFlight)
+          this.#sendOne(session, lane);
         // In bursts, so that several batches are in flight at once.
-        await this.#ports.clock.sleep(this.#random.chance(0.7) ? this.#random.fraction() : this.#random.between(1, this.#plan.pauseMsMax), over.signal);
+        await this.#ports.clock.sleep(
+          this.#random.chance(0.7) ? this.#random.fraction() : this.#random.between(1, this.#plan.pauseMsMax),
+          over.signal,
+        );
       }
     } catch (thrown) {
       if (!over.signal.aborted) throw thrown;
@@ -152,7 +160,10 @@ export class RawProducer {
         producer: `${name}.${this.#incarnation}`,
         firstOrder: lane.nextOrder,
         timestampMs: this.#ports.clock.wallMs(),
-        idempotence: this.#producer === undefined ? undefined : { id: this.#producer, epoch: producerEpoch(0), baseSequence: lane.nextSequence },
+        idempotence:
+          this.#producer === undefined
+            ? undefined
+            : { id: this.#producer, epoch: producerEpoch(0), baseSequence: lane.nextSequence },
       },
       this.#random,
     );
@@ -181,7 +192,15 @@ export class RawProducer {
       acks: this.#plan.acks === 'all' ? Acks.ALL : this.#plan.acks === 'leader' ? Acks.LEADER : Acks.NONE,
       timeoutMs: 0,
       transactionalId: '',
-      batches: [{ correlationId, topicId: route.topicId, partition: lane.partition, leaderEpoch: route.leaderEpoch, records: batch.bytes.slice() }],
+      batches: [
+        {
+          correlationId,
+          topicId: route.topicId,
+          partition: lane.partition,
+          leaderEpoch: route.leaderEpoch,
+          records: batch.bytes.slice(),
+        },
+      ],
     });
     session.first = false;
   }
@@ -207,7 +226,10 @@ export class RawProducer {
   #answered(session: Session, result: ProduceResult, over: AbortController): void {
     const out = session.out.get(result.correlationId);
     if (out === undefined) {
-      this.#observers.broken('P5', `${this.#plan.name} got an answer ${result.correlationId} to nothing that it had sent on this stream`);
+      this.#observers.broken(
+        'P5',
+        `${this.#plan.name} got an answer ${result.correlationId} to nothing that it had sent on this stream`,
+      );
       return;
     }
     session.out.delete(result.correlationId);
@@ -226,7 +248,8 @@ export class RawProducer {
     if (at < 0) return;
     lane.inFlight.splice(at, 1);
     const history = this.#observers.history(this.#plan.topic, lane.partition);
-    for (const [i, record] of inFlight.batch.records.entries()) history.acknowledgedAt(record.id, baseOffset + BigInt(i));
+    for (const [i, record] of inFlight.batch.records.entries())
+      history.acknowledgedAt(record.id, baseOffset + BigInt(i));
     this.#observers.count('producer: batch acknowledged');
   }
 
@@ -254,7 +277,10 @@ export class RawProducer {
   #forgotten(lane: Lane, error: TributaryError, over: AbortController): void {
     if (!this.#observers.mayForget(this.#plan.topic)) {
       const head = lane.inFlight[0]?.batch.records[0]?.id;
-      this.#observers.broken('P3', `${this.#plan.topic}-${lane.partition}: ${head} is next in order, and was refused: ${error.message}`);
+      this.#observers.broken(
+        'P3',
+        `${this.#plan.topic}-${lane.partition}: ${head} is next in order, and was refused: ${error.message}`,
+      );
     }
     this.#observers.count('producer: new producer id after a lossy stop');
     this.#producer = undefined;

@@ -23,7 +23,11 @@ export function contextOf(clientId: string): RequestContext {
 const METADATA_DEADLINE_MS = 5_000;
 
 /** Asks one broker who leads what. @throws TributaryError also when one of the topics has no leader yet. */
-export async function findRoutes(bootstrap: Peer, clientId: string, topics: readonly string[]): Promise<Map<PartitionKey, Route>> {
+export async function findRoutes(
+  bootstrap: Peer,
+  clientId: string,
+  topics: readonly string[],
+): Promise<Map<PartitionKey, Route>> {
   const request = { context: contextOf(clientId), topics: [...topics], allTopics: false };
   const answer = await bootstrap.unary(methods.getMetadata, request, { deadlineMs: METADATA_DEADLINE_MS });
   const addresses = new Map(answer.brokers.map(({ nodeId, address }) => [nodeId, address]));
@@ -33,15 +37,26 @@ export async function findRoutes(bootstrap: Peer, clientId: string, topics: read
     for (const { partition, leaderId, leaderEpoch, errorCode, errorMessage } of topic.partitions) {
       if (errorCode !== 0) throw TributaryError.fromAnswer(errorCode, errorMessage);
       const address = addresses.get(leaderId);
-      if (address === undefined) throw new TributaryError('LEADER_NOT_AVAILABLE', `${topic.name}-${partition}: broker ${leaderId} is not up`);
-      routes.set(keyOf(topic.name, partition), { topic: topic.name, topicId: topic.topicId, partition, leaderEpoch, address });
+      if (address === undefined)
+        throw new TributaryError('LEADER_NOT_AVAILABLE', `${topic.name}-${partition}: broker ${leaderId} is not up`);
+      routes.set(keyOf(topic.name, partition), {
+        topic: topic.name,
+        topicId: topic.topicId,
+        partition,
+        leaderEpoch,
+        address,
+      });
     }
   }
   return routes;
 }
 
 /** Repeats `attempt` until it succeeds; only errors that a caller can mend by waiting are waited for. */
-export async function untilDone<T>(ports: { clock: Clock; random: Random }, stop: AbortSignal, attempt: () => Promise<T>): Promise<T> {
+export async function untilDone<T>(
+  ports: { clock: Clock; random: Random },
+  stop: AbortSignal,
+  attempt: () => Promise<T>,
+): Promise<T> {
   for (;;) {
     stop.throwIfAborted();
     try {

@@ -21,7 +21,9 @@ export interface BatchPlan {
   readonly producer: string;
   readonly firstOrder: number;
   readonly timestampMs: number;
-  readonly idempotence: { readonly id: ProducerId; readonly epoch: ProducerEpoch; readonly baseSequence: number } | undefined;
+  readonly idempotence:
+    | { readonly id: ProducerId; readonly epoch: ProducerEpoch; readonly baseSequence: number }
+    | undefined;
 }
 
 const RECORDS_MAX = 4;
@@ -33,12 +35,25 @@ export function makeBatch(plan: BatchPlan, random: SeededRandom): SentBatch {
   const records = Array.from({ length: count }, (_, i): SentRecord => {
     const order = plan.firstOrder + i;
     const id = `${plan.producer}/${plan.partition}#${order}`;
-    const padding = 'x'.repeat(random.chance(0.05) ? random.between(PADDING_MAX, 10 * PADDING_MAX) : random.below(PADDING_MAX));
-    return { id, producer: plan.producer, order, value: `${id} ${padding}`, acks: plan.acks, idempotent: plan.idempotence !== undefined };
+    const padding = 'x'.repeat(
+      random.chance(0.05) ? random.between(PADDING_MAX, 10 * PADDING_MAX) : random.below(PADDING_MAX),
+    );
+    return {
+      id,
+      producer: plan.producer,
+      order,
+      value: `${id} ${padding}`,
+      acks: plan.acks,
+      idempotent: plan.idempotence !== undefined,
+    };
   });
   const compression: Compression = random.chance(0.1) ? random.pick(['gzip', 'snappy', 'lz4', 'zstd']) : 'none';
   const encoded = encodeBatch(
-    records.map(({ value, producer }) => ({ timestamp: plan.timestampMs, key: random.chance(0.5) ? producer : null, value })),
+    records.map(({ value, producer }) => ({
+      timestamp: plan.timestampMs,
+      key: random.chance(0.5) ? producer : null,
+      value,
+    })),
     { compression, ...(plan.idempotence === undefined ? {} : { producer: plan.idempotence }) },
   );
   return { topic: plan.topic, partition: plan.partition, acks: plan.acks, records, bytes: encoded };

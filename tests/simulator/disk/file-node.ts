@@ -46,6 +46,8 @@ export type Survival = 'nothing to lose' | 'kept' | 'lost' | 'torn' | 'torn with
 
 /** The smallest piece that a disk writes whole. */
 const SECTOR = 512;
+/** Bytes. */
+const NEAR_END = 2_000;
 
 /**
  * A file twice: as every process of the machine sees it (`cache`), and as it is on the platter. What lies between is `pending`: the
@@ -158,7 +160,9 @@ export class FileNode {
   /** The medium decays: one bit of what is stored turns over. @returns false when the file is empty. */
   flipBit(random: SeededRandom, mayHit: (bytes: Uint8Array, position: number) => boolean): boolean {
     if (this.#platter.size === 0) return false;
-    const position = random.below(this.#platter.size);
+    // Mostly near the end, where what was written last lies and recovery looks.
+    const span = random.chance(0.6) ? Math.min(NEAR_END, this.#platter.size) : this.#platter.size;
+    const position = this.#platter.size - 1 - random.below(span);
     if (!mayHit(this.#platter.view(), position)) return false;
     const byte = (this.#platter.view()[position] ?? 0) ^ (1 << random.below(8));
     this.#platter.write(position, Uint8Array.of(byte));

@@ -98,7 +98,9 @@ export class Tree {
     const inOrder = random.chance(0.3);
     const lost: EntryChange[] = [];
     for (const change of journal) {
-      const mayStay = inOrder ? lost.length === 0 : !lost.some((gone) => gone.some((step) => change.some((other) => sameName(step, other))));
+      const mayStay = inOrder
+        ? lost.length === 0
+        : !lost.some((gone) => gone.some((step) => change.some((other) => sameName(step, other))));
       if (mayStay && random.chance(keepChance)) settle(change);
       else lost.push(change);
     }

@@ -41,7 +41,10 @@ export class Keyspace {
   }
 
   /** @throws Error for what etcd refuses: too many operations, a key twice, a lease that is gone. */
-  commit(transaction: Transaction, leaseIsAlive: (id: string) => boolean): { readonly succeeded: boolean; readonly revision: bigint } {
+  commit(
+    transaction: Transaction,
+    leaseIsAlive: (id: string) => boolean,
+  ): { readonly succeeded: boolean; readonly revision: bigint } {
     refuseMalformed(transaction, leaseIsAlive);
     for (const { key, createRevision, modRevision } of transaction.compare) {
       const found = this.#keys.get(key);
@@ -75,7 +78,8 @@ export class Keyspace {
   }
 
   compact(revision: bigint): void {
-    if (revision > this.#revision) throw new Error(`revision ${revision} is in the future: the store is at ${this.#revision}`);
+    if (revision > this.#revision)
+      throw new Error(`revision ${revision} is in the future: the store is at ${this.#revision}`);
     if (revision <= this.#compacted) return;
     this.#compacted = revision;
     while ((this.#history[0]?.revision ?? revision + 1n) <= revision) this.#history.shift();
@@ -91,7 +95,9 @@ export class Keyspace {
 function refuseMalformed(transaction: Transaction, leaseIsAlive: (id: string) => boolean): void {
   const operations = transaction.put.length + transaction.delete.length;
   if (operations > limits.transactionOperations || transaction.compare.length > limits.transactionOperations) {
-    throw new Error(`a transaction of ${operations} operations and ${transaction.compare.length} comparisons is too large (M3)`);
+    throw new Error(
+      `a transaction of ${operations} operations and ${transaction.compare.length} comparisons is too large (M3)`,
+    );
   }
   const named = [...transaction.put.map(({ key }) => key), ...transaction.delete];
   if (new Set(named).size !== named.length) throw new Error('a transaction names a key twice');

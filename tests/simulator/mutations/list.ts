@@ -11,4 +11,77 @@ export interface Mutation {
   readonly replace: string;
 }
 
-export const mutations: readonly Mutation[] = [];
+export const mutations: readonly Mutation[] = [
+  {
+    name: 'answer a duplicate before its original is durable',
+    rule: 'P2',
+    file: 'services/broker/src/partition/partition.ts',
+    find: 'this.#park(decision.lastOffset, acks, deadline, { baseOffset: decision.baseOffset, logAppendTimeMs, answer });',
+    replace:
+      "this.#park(decision.lastOffset, 'leader', deadline, { baseOffset: decision.baseOffset, logAppendTimeMs, answer });",
+  },
+  {
+    name: 'report page cache as flushed after recovery',
+    rule: 'L2',
+    file: 'services/broker/src/log/recovery.ts',
+    find: '      await syncLog(this.#disk, segment);',
+    replace: '      if (segment === undefined) await syncLog(this.#disk, segment);',
+  },
+  {
+    name: 'cut below the checkpointed high watermark silently',
+    rule: 'L3',
+    file: 'services/broker/src/log/recovery-plan.ts',
+    find: 'const floor = known.mayLose ? offset(0n) : known.highWatermark;',
+    replace: 'const floor = offset(0n);',
+  },
+  {
+    name: 'retry a failed sync',
+    rule: 'L2',
+    file: 'services/broker/src/log/disk.ts',
+    find: `        await file.sync();
+      } catch (thrown) {
+        return await this.fail(path, thrown);
+      }`,
+    replace: `        await file.sync();
+      } catch {
+        await file.sync();
+      }`,
+  },
+  {
+    name: 'trust the cache after a failed sync',
+    rule: 'L2',
+    file: 'services/broker/src/log/data-directory.ts',
+    find: 'rewrite: checkpoint.rewrite || rewrite,',
+    replace: 'rewrite: checkpoint.rewrite,',
+  },
+  {
+    name: 'reuse an offset after a restart',
+    rule: 'L6',
+    file: 'services/broker/src/log/recovery.ts',
+    find: `      segments,
+      end: plan.end,`,
+    replace: `      segments,
+      end: plan.kept.at(-1)?.begins ?? plan.end,`,
+  },
+  {
+    name: 'lead on in the old epoch after a restart',
+    rule: 'R6',
+    file: 'services/broker/src/replicas.ts',
+    find: 'if (info.leader === this.#me && this.#admitted) {',
+    replace: 'if (info.leader === this.#me) {',
+  },
+  {
+    name: 'move the high watermark over what is only written',
+    rule: 'R3',
+    file: 'services/broker/src/partition/partition-state.ts',
+    find: "return this.config.flushPolicy === 'commit' ? this.#flushed : this.#written;",
+    replace: 'return this.#written;',
+  },
+  {
+    name: 'leave the name of a new segment unsynced',
+    rule: 'L2',
+    file: 'services/broker/src/log/flusher.ts',
+    find: 'syncs.push(this.#disk.syncDirectory(this.#folder), this.#disk.syncDirectory(this.#disk.root));',
+    replace: '',
+  },
+];

@@ -14,12 +14,15 @@ const root = path.resolve(import.meta.dirname, '../../..');
 /** Plants each bug in a copy of the tree and looks for it. @param only one of them by name. @returns whether all were found. */
 export function runMutations(only: string | undefined): boolean {
   const chosen = mutations.filter(({ name }) => only === undefined || name === only);
-  if (chosen.length === 0) throw new Error(`no mutation is called ${only}; there are: ${mutations.map(({ name }) => name).join(', ')}`);
+  if (chosen.length === 0)
+    throw new Error(`no mutation is called ${only}; there are: ${mutations.map(({ name }) => name).join(', ')}`);
   let found = 0;
   for (const mutation of chosen) {
     const outcome = tryOne(mutation);
     if (outcome !== undefined) found += 1;
-    process.stdout.write(`${outcome === undefined ? 'NOT FOUND' : 'found    '} ${mutation.name} (${mutation.rule})${outcome === undefined ? '' : `: ${outcome}`}\n`);
+    process.stdout.write(
+      `${outcome === undefined ? 'NOT FOUND' : 'found    '} ${mutation.name} (${mutation.rule})${outcome === undefined ? '' : `: ${outcome}`}\n`,
+    );
   }
   process.stdout.write(`${found} of ${chosen.length} planted bugs found within ${SEEDS_MAX} seeds\n`);
   return found === chosen.length;
@@ -33,7 +36,11 @@ export function tryOne(mutation: Mutation): string | undefined {
     linkModules(tree);
     plant(tree, mutation);
     const args = ['tests/simulator/main.ts', '--seeds', String(SEEDS_MAX)];
-    const { stdout, stderr } = spawnSync(process.execPath, args, { cwd: tree, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 });
+    const { stdout, stderr } = spawnSync(process.execPath, args, {
+      cwd: tree,
+      encoding: 'utf8',
+      maxBuffer: 64 * 1024 * 1024,
+    });
     const told = /^seed (\d+) broke a rule\. (.*)$/m.exec(stdout);
     if (told === null && !stdout.includes('seeds held')) throw new Error(`the simulator did not run:\n${stderr}`);
     return told === null ? undefined : `seed ${told[1]}: ${told[2]?.slice(0, 200)}`;
@@ -46,8 +53,12 @@ function plant(tree: string, { name, file, find, replace }: Mutation): void {
   const target = path.join(tree, file);
   const text = readFileSync(target, 'utf8');
   const times = text.split(find).length - 1;
-  if (times !== 1) throw new Error(`mutation "${name}": its text occurs ${times} times in ${file}; it must occur exactly once`);
-  writeFileSync(target, text.replace(find, () => replace));
+  if (times !== 1)
+    throw new Error(`mutation "${name}": its text occurs ${times} times in ${file}; it must occur exactly once`);
+  writeFileSync(
+    target,
+    text.replace(find, () => replace),
+  );
 }
 
 /** Packages of others as they are; the workspace's own as they are in the copy. */
@@ -55,7 +66,8 @@ function linkModules(tree: string): void {
   const modules = path.join(root, 'node_modules');
   mkdirSync(path.join(tree, 'node_modules', '@tributary'), { recursive: true });
   for (const name of readdirSync(modules)) {
-    if (name !== '@tributary' && name !== '.cache') symlinkSync(path.join(modules, name), path.join(tree, 'node_modules', name));
+    if (name !== '@tributary' && name !== '.cache')
+      symlinkSync(path.join(modules, name), path.join(tree, 'node_modules', name));
   }
   for (const group of ['packages', 'services']) {
     for (const name of readdirSync(path.join(tree, group))) {

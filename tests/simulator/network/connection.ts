@@ -66,7 +66,8 @@ export class Connection {
   refused(why: string): void {
     if (this.state !== 'connecting') return;
     this.state = 'broken';
-    for (const call of [...this.calls]) call.failClient(new TributaryError('NETWORK_EXCEPTION', `${this.address}: ${why}`));
+    for (const call of [...this.calls])
+      call.failClient(new TributaryError('NETWORK_EXCEPTION', `${this.address}: ${why}`));
     this.changed();
   }
 
@@ -80,7 +81,8 @@ export class Connection {
     const requestsArrive = this.#around.random.chance(0.5);
     for (const call of [...this.calls]) call.cut(requestsArrive);
     this.#around.after(clientAfterMicros, () => {
-      for (const call of [...this.calls]) call.failClient(new TributaryError('NETWORK_EXCEPTION', `${this.address}: ${why}`));
+      for (const call of [...this.calls])
+        call.failClient(new TributaryError('NETWORK_EXCEPTION', `${this.address}: ${why}`));
     });
     this.#around.after(serverAfterMicros, () => {
       for (const call of [...this.calls]) call.failServer(why);
@@ -130,7 +132,8 @@ export class Call {
   /** The connection is gone. @param requestsArrive what is under way to the server still arrives. */
   cut(requestsArrive: boolean): void {
     const asked = this.up.messageIsUnderWay;
-    if (!this.#clientIsOver && (this.down.messageIsUnderWay || (requestsArrive && asked))) this.#around.count('network: reply lost');
+    if (!this.#clientIsOver && (this.down.messageIsUnderWay || (requestsArrive && asked)))
+      this.#around.count('network: reply lost');
     if (!requestsArrive && asked) this.#around.count('network: request lost');
     this.up.cut(!requestsArrive);
     this.down.cut(true);
@@ -144,7 +147,9 @@ export class Call {
   }
 
   failServer(why: string): void {
-    this.#finishServer(new TributaryError('NETWORK_EXCEPTION', `the connection from ${this.#connection.client.machine} is gone: ${why}`));
+    this.#finishServer(
+      new TributaryError('NETWORK_EXCEPTION', `the connection from ${this.#connection.client.machine} is gone: ${why}`),
+    );
     if (this.#clientIsOver) this.#connection.calls.delete(this);
   }
 
@@ -155,7 +160,11 @@ export class Call {
   #arrived(direction: Direction, frame: Frame): void {
     if (this.#around.loses(direction, this.path, frame)) {
       this.#around.count(direction === 'up' ? 'network: request lost' : 'network: reply lost');
-      this.#connection.break('connection reset by the network', 1 + this.#around.random.below(500), 1 + this.#around.random.below(500));
+      this.#connection.break(
+        'connection reset by the network',
+        1 + this.#around.random.below(500),
+        1 + this.#around.random.below(500),
+      );
       return;
     }
     this.#around.delivered(this.#connection, direction, this.path, frame);
@@ -204,7 +213,9 @@ export class Call {
       return;
     }
     const past = new TributaryError('REQUEST_TIMED_OUT', `${this.path}: the caller's deadline has passed`);
-    const deadline = this.#around.after(Math.max(1, deadlineMicros - this.#around.nowMicros), () => this.#finishServer(past));
+    const deadline = this.#around.after(Math.max(1, deadlineMicros - this.#around.nowMicros), () =>
+      this.#finishServer(past),
+    );
     const answer = async (): Promise<unknown> => served.handler(served.method.request.decode(bytes), this.#context());
     answer().then(
       (response) => {
@@ -278,6 +289,7 @@ export class Call {
     if (this.#serverIsOver) return;
     this.#serverIsOver = true;
     if (this.#clientIsOver) this.#connection.calls.delete(this);
-    if (this.#serverAlive()) this.#serverGone.abort(new TributaryError('NETWORK_EXCEPTION', `${this.path}: the call is over`));
+    if (this.#serverAlive())
+      this.#serverGone.abort(new TributaryError('NETWORK_EXCEPTION', `${this.path}: the call is over`));
   }
 }

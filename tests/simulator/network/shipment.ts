@@ -22,7 +22,10 @@ export class Shipment {
   static of<T>(codec: Codec<T>, message: T): Shipment {
     const shipment = new Shipment(codec.pieces === undefined ? [copied(codec.encode(message))] : codec.pieces(message));
     if (shipment.size > limits.messageBytesMax) {
-      throw new TributaryError('MESSAGE_TOO_LARGE', `A message of ${shipment.size} bytes is larger than the ${limits.messageBytesMax} allowed.`);
+      throw new TributaryError(
+        'MESSAGE_TOO_LARGE',
+        `A message of ${shipment.size} bytes is larger than the ${limits.messageBytesMax} allowed.`,
+      );
     }
     return shipment;
   }

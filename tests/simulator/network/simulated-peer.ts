@@ -55,10 +55,13 @@ export class SimulatedPeer implements Peer {
         taken: () => undefined,
       });
       const deadlineMicros = this.#network.nowMicros + options.deadlineMs * 1_000;
-      const late = new TributaryError('REQUEST_TIMED_OUT', `${this.address} did not answer ${method.path} within ${options.deadlineMs} ms`);
+      const late = new TributaryError(
+        'REQUEST_TIMED_OUT',
+        `${this.address} did not answer ${method.path} within ${options.deadlineMs} ms`,
+      );
       const giveUp = (reason: unknown): void => {
         call.up.send({ kind: 'cancel' });
-        over(() => reject(reason as Error));
+        over(() => reject(reason));
       };
       const deadline = this.#network.after(options.deadlineMs * 1_000, () => this.#client.alive && giveUp(late));
       const abort = (): void => giveUp(this.#refusal(signal));
@@ -111,9 +114,12 @@ export class SimulatedPeer implements Peer {
 
   /** Why no call may begin, or go on. */
   #refusal(signal: AbortSignal | undefined): TributaryError | undefined {
-    if (this.#isClosed) return new TributaryError('NETWORK_EXCEPTION', `the connection to ${this.address} was closed here`);
+    if (this.#isClosed)
+      return new TributaryError('NETWORK_EXCEPTION', `the connection to ${this.address} was closed here`);
     if (signal?.aborted !== true) return undefined;
-    return new TributaryError('NETWORK_EXCEPTION', `the call to ${this.address} was cancelled here`, { cause: signal.reason });
+    return new TributaryError('NETWORK_EXCEPTION', `the call to ${this.address} was cancelled here`, {
+      cause: signal.reason,
+    });
   }
 
   #dialled(): Connection {

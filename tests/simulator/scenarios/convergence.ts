@@ -24,7 +24,10 @@ export async function within(scene: Scene, what: string, isSo: () => boolean, re
   const until = scene.world.scheduler.nowMicros + CONVERGENCE_MS * 1_000;
   while (!isSo()) {
     if (scene.world.scheduler.nowMicros > until) {
-      scene.world.broken('convergence', `healed, and after ${CONVERGENCE_MS} ms it is still not so that ${what}\n${report()}`);
+      scene.world.broken(
+        'convergence',
+        `healed, and after ${CONVERGENCE_MS} ms it is still not so that ${what}\n${report()}`,
+      );
     }
     await scene.world.scheduler.pause(20_000);
   }
@@ -38,7 +41,13 @@ export async function readEverything(scene: Scene, name: string): Promise<void> 
   const program: ProcessMain = async (ports, stop) => {
     const found = await settledEnds(scene, name, ports, stop);
     ends = found;
-    const plan = { name, bootstrap: scene.bootstrap, topics: topics.map((topic) => topic.name), windowBytes: 500_000, seekChance: () => 0 };
+    const plan = {
+      name,
+      bootstrap: scene.bootstrap,
+      topics: topics.map((topic) => topic.name),
+      windowBytes: 500_000,
+      seekChance: () => 0,
+    };
     const own = newConsumer(scene, plan, ports, true);
     reader = own;
     const done = new AbortController();
@@ -53,18 +62,23 @@ export async function readEverything(scene: Scene, name: string): Promise<void> 
     const known = ends;
     return known !== undefined && hasRead && scene.consumers.every((consumer) => hasReached(consumer, known));
   };
-  await within(scene, `${name} and all consumers have read everything`, everybodyIsThere, () => progressOf(ends, [reader, ...scene.consumers]));
+  await within(scene, `${name} and all consumers have read everything`, everybodyIsThere, () =>
+    progressOf(ends, [reader, ...scene.consumers]),
+  );
   for (const { name: topic, partitions } of topics) {
     for (let partition = 0; partition < partitions; partition++) {
       const key = keyOf(topic, partition);
-      scene.history(topic, partition).finish(reader?.kept(key) ?? [], reader?.logStart(key) ?? 0n, ends?.get(key) ?? 0n);
+      scene
+        .history(topic, partition)
+        .finish(reader?.kept(key) ?? [], reader?.logStart(key) ?? 0n, ends?.get(key) ?? 0n);
     }
   }
 }
 
 function progressOf(ends: Ends | undefined, readers: readonly (Reading | undefined)[]): string {
   if (ends === undefined) return 'the high watermarks are not where the logs end';
-  const line = ([key, end]: readonly [string, bigint]): string => `${key} ends at ${end}; ${readers.map((each) => each?.progress().get(key) ?? '-').join(' ')}`;
+  const line = ([key, end]: readonly [string, bigint]): string =>
+    `${key} ends at ${end}; ${readers.map((each) => each?.progress().get(key) ?? '-').join(' ')}`;
   return [...ends].map(line).join('\n');
 }
 
@@ -94,12 +108,19 @@ async function latestOffsets(scene: Scene, name: string, ports: ProcessPorts): P
     topics.map((topic) => topic.name),
   );
   const spec = OffsetSpec.LATEST;
-  const partitions = [...routes.values()].map(({ topicId, partition, leaderEpoch }) => ({ topicId, partition, leaderEpoch, spec, timestampMs: 0n }));
+  const partitions = [...routes.values()].map(({ topicId, partition, leaderEpoch }) => ({
+    topicId,
+    partition,
+    leaderEpoch,
+    spec,
+    timestampMs: 0n,
+  }));
   const answer = await peer.unary(methods.listOffsets, { context: contextOf(name), partitions }, { deadlineMs: 5_000 });
   const ends = new Map<PartitionKey, bigint>();
   for (const [i, key] of [...routes.keys()].entries()) {
     const found = answer.partitions[i];
-    if (found === undefined || found.errorCode !== 0) throw TributaryError.fromAnswer(found?.errorCode ?? -1, found?.errorMessage ?? '');
+    if (found === undefined || found.errorCode !== 0)
+      throw TributaryError.fromAnswer(found?.errorCode ?? -1, found?.errorMessage ?? '');
     ends.set(key, found.offset);
   }
   return ends;
@@ -114,7 +135,8 @@ function amissAt(scene: Scene, ends: Ends): string | undefined {
       const key = keyOf(name, partition);
       const end = logEnd(scene, key, folderOf(topicId, partition));
       const latest = ends.get(key);
-      if (end > 0n && latest !== end) return `${key}: the log ends at ${end}, and the high watermark stays at ${latest}`;
+      if (end > 0n && latest !== end)
+        return `${key}: the log ends at ${end}, and the high watermark stays at ${latest}`;
     }
   }
   return undefined;

@@ -22,8 +22,18 @@ const CRASHES_MIN = 3;
 /** In so many runs, one in seven, a stored bit may turn over. */
 const ROT_CHANCE = 1 / 7;
 
-const crash = (name: string, weight: number, strike: Fault['strike']): Fault => ({ name, weight, isCrash: true, strike });
-const trouble = (name: string, weight: number, strike: Fault['strike']): Fault => ({ name, weight, isCrash: false, strike });
+const crash = (name: string, weight: number, strike: Fault['strike']): Fault => ({
+  name,
+  weight,
+  isCrash: true,
+  strike,
+});
+const trouble = (name: string, weight: number, strike: Fault['strike']): Fault => ({
+  name,
+  weight,
+  isCrash: false,
+  strike,
+});
 
 const ms = (scene: Scene, milliseconds: number): Promise<void> => scene.world.scheduler.pause(milliseconds * 1_000);
 
@@ -58,8 +68,25 @@ const troubles: readonly Fault[] = [
     if (random.chance(0.3)) await ms(scene, random.between(100, 800));
     disk.occupy(0);
   }),
+  trouble('slow disk', 2, async (scene, random) => {
+    const { disk } = scene.server;
+    disk.syncDelayFactor = random.between(20, 400);
+    await ms(scene, random.between(50, 500));
+    // What was sent and is not yet durable is sent again meanwhile (P2).
+    if (random.chance(0.6)) scene.world.network.breakOne();
+    if (random.chance(0.6)) scene.world.network.loseNext({ direction: 'down', path: methods.produce.path });
+    await ms(scene, random.between(50, 500));
+    if (random.chance(0.3)) scene.broker?.kill();
+    disk.syncDelayFactor = 1;
+  }),
   trouble('lost reply', 4, async (scene, random) => {
-    const path = random.pick([methods.produce.path, methods.produce.path, methods.fetch.path, methods.getMetadata.path, methods.initProducerId.path]);
+    const path = random.pick([
+      methods.produce.path,
+      methods.produce.path,
+      methods.fetch.path,
+      methods.getMetadata.path,
+      methods.initProducerId.path,
+    ]);
     scene.world.network.loseNext({ direction: random.chance(0.7) ? 'down' : 'up', path });
   }),
   trouble('connection break', 3, async (scene) => {
@@ -93,9 +120,12 @@ const troubles: readonly Fault[] = [
   trouble('clock jump', 1, async (scene, random) => scene.server.jumpClock(random.between(-600_000, 600_000))),
 ];
 
-const rot = trouble('bit flip', 3, async (scene, random) => {
+const rot = trouble('bit flip', 8, async (scene, random) => {
   scene.diskTrouble = true;
-  const path = scene.server.disk.flipBit((each) => each.startsWith(DATA_DIRECTORY) && each.endsWith('.log'), isUnderCrc);
+  const path = scene.server.disk.flipBit(
+    (each) => each.startsWith(DATA_DIRECTORY) && each.endsWith('.log'),
+    isUnderCrc,
+  );
   const folder = path?.split('/').at(-2);
   const topic = scene.created.find(({ topicId }) => folder?.startsWith(`${topicId}-`) === true);
   if (topic === undefined || folder === undefined) return;
@@ -142,7 +172,12 @@ async function crashAtOperation(scene: Scene, random: SeededRandom): Promise<voi
 export function expectFaults(coverage: Coverage): void {
   coverage.expect(...diskFaults, ...networkFaults, ...metadataFaults, ...worldFaults);
   coverage.expect(...[...crashes, ...troubles, rot].map(({ name }) => `fault: ${name}`));
-  coverage.expect('crash in the middle of: append', 'crash in the middle of: sync', 'crash in the middle of: rename', 'crash in the middle of: sync directory');
+  coverage.expect(
+    'crash in the middle of: append',
+    'crash in the middle of: sync',
+    'crash in the middle of: rename',
+    'crash in the middle of: sync directory',
+  );
 }
 
 /** The faults of a run, in the order and at the moments that its seed chooses. */
@@ -170,6 +205,7 @@ export function heal(scene: Scene): void {
   world.trace.add('world', 'heals');
   server.disk.onOperation = undefined;
   server.disk.occupy(0);
+  server.disk.syncDelayFactor = 1;
   server.disk.healSyncs();
   server.powerOn();
   world.network.forgetLosses();

@@ -59,9 +59,19 @@ export async function logAndProduce(seed: number, options: WorldOptions = {}): P
 export function expectEverything(coverage: Coverage): void {
   expectFaults(coverage);
   coverage.expect('recovery: scanned', 'recovery: rewritten', 'world: process crashed itself');
-  coverage.expect('producer: batches sent again', 'producer: batch acknowledged', 'consumer: seek', 'consumer: fetch refused with OFFSET_OUT_OF_RANGE');
+  coverage.expect(
+    'producer: batches sent again',
+    'producer: batch acknowledged',
+    'consumer: seek',
+    'consumer: fetch refused with OFFSET_OUT_OF_RANGE',
+  );
   coverage.expect('library: record acknowledged', 'library: records read');
-  coverage.expect('checked: acknowledgement against the disk', 'log: retention', 'log: registered', 'log: controller-elected');
+  coverage.expect(
+    'checked: acknowledgement against the disk',
+    'log: retention',
+    'log: registered',
+    'log: controller-elected',
+  );
 }
 
 export class RunFailure extends Error {
@@ -75,7 +85,12 @@ export class RunFailure extends Error {
 }
 
 function withTrace(world: World, thrown: unknown): RunFailure {
-  const what = thrown instanceof Error ? (thrown.name === 'BrokenRule' ? thrown.message : (thrown.stack ?? thrown.message)) : String(thrown);
+  const what =
+    thrown instanceof Error
+      ? thrown.name === 'BrokenRule'
+        ? thrown.message
+        : (thrown.stack ?? thrown.message)
+      : String(thrown);
   return new RunFailure(what, world.trace.tail(60), thrown);
 }
 
@@ -92,12 +107,22 @@ async function tell(scene: Scene): Promise<void> {
   await faults;
   heal(scene);
   scene.isCalm = true;
-  await within(scene, 'the producers are done', () => producing.done, () => producing.report());
+  await within(
+    scene,
+    'the producers are done',
+    () => producing.done,
+    () => producing.report(),
+  );
   await readEverything(scene, 'final');
   if (scene.random.chance(0.4)) {
     // A clean stop and start: nothing may change by it.
     scene.stopServers();
-    await within(scene, 'the servers have stopped', () => !scene.broker?.alive && !scene.controller?.alive, () => '');
+    await within(
+      scene,
+      'the servers have stopped',
+      () => !scene.broker?.alive && !scene.controller?.alive,
+      () => '',
+    );
     scene.restartServers();
     await readEverything(scene, 'again');
   }
@@ -107,7 +132,14 @@ async function tell(scene: Scene): Promise<void> {
 async function createTopics(scene: Scene, ports: ProcessPorts, stop: AbortSignal): Promise<void> {
   await using peer = ports.transport.connect(scene.bootstrap);
   for (const { name, partitions, configs, flushPolicy } of topics) {
-    const request = { context: contextOf('admin'), name, partitions, replicationFactor: 1, configs, validateOnly: false };
+    const request = {
+      context: contextOf('admin'),
+      name,
+      partitions,
+      replicationFactor: 1,
+      configs,
+      validateOnly: false,
+    };
     await untilDone(ports, stop, async () => {
       try {
         await peer.unary(methods.createTopic, request, { deadlineMs: 5_000 });
@@ -120,7 +152,8 @@ async function createTopics(scene: Scene, ports: ProcessPorts, stop: AbortSignal
     });
     const routes = await untilDone(ports, stop, () => findRoutes(peer, 'admin', [name]));
     const [route] = routes.values();
-    if (route === undefined || routes.size !== partitions) throw new Error(`${name} was created with ${routes.size} partitions`);
+    if (route === undefined || routes.size !== partitions)
+      throw new Error(`${name} was created with ${routes.size} partitions`);
     scene.topicCreated({ name, topicId: route.topicId, flushPolicy });
   }
 }
@@ -158,7 +191,9 @@ function startConsumers(scene: Scene): void {
   for (const plan of consumerPlans(scene.bootstrap, scene.random.stream('consumers'), () => scene.isCalm)) {
     runProgram(scene, plan.name, (ports, stop) => {
       const isLibrary = scene.random.stream(`kind of ${plan.name}`).chance(LIBRARY_CHANCE);
-      const consumer = isLibrary ? new LibraryConsumer(plan, ports, observersOf(scene)) : newConsumer(scene, plan, ports, false);
+      const consumer = isLibrary
+        ? new LibraryConsumer(plan, ports, observersOf(scene))
+        : newConsumer(scene, plan, ports, false);
       scene.consumers.push(consumer);
       return consumer.run(stop);
     }).catch((thrown: unknown) => scene.world.scheduler.fail(thrown));

@@ -1,5 +1,13 @@
 import { keyOf, type PartitionKey } from '../clients/routes.ts';
-import { brokerAddress, brokerProgram, controllerProgram, DATA_DIRECTORY, type Deployment, embeddedProgram, METADATA_DIRECTORY } from '../cluster.ts';
+import {
+  brokerAddress,
+  brokerProgram,
+  controllerProgram,
+  DATA_DIRECTORY,
+  type Deployment,
+  embeddedProgram,
+  METADATA_DIRECTORY,
+} from '../cluster.ts';
 import { decodeFile } from '../../../services/broker/src/log/checkpoint-file.ts';
 import { PartitionHistory } from '../history.ts';
 import { BrokerInvariants, folderOf, type KnownTopic } from '../invariants.ts';
@@ -55,7 +63,9 @@ export class Scene {
     if (history === undefined) {
       const plan = topics.find((each) => each.name === topic);
       const hasRetention = Object.keys(plan?.configs ?? {}).some((key) => key.startsWith('retention.'));
-      history = new PartitionHistory({ name, flushPolicy: plan?.flushPolicy ?? 'commit', hasRetention }, (rule, what) => this.world.broken(rule, what));
+      history = new PartitionHistory({ name, flushPolicy: plan?.flushPolicy ?? 'commit', hasRetention }, (rule, what) =>
+        this.world.broken(rule, what),
+      );
       this.#histories.set(name, history);
     }
     return history;
@@ -68,7 +78,10 @@ export class Scene {
   /** An `async` topic may have lost what it knew of a producer. */
   mayForget(topic: string): boolean {
     const plan = topics.find(({ name }) => name === topic);
-    const mayRot = Array.from({ length: plan?.partitions ?? 1 }, (_, partition) => this.history(topic, partition).isRotten);
+    const mayRot = Array.from(
+      { length: plan?.partitions ?? 1 },
+      (_, partition) => this.history(topic, partition).isRotten,
+    );
     return (plan?.flushPolicy === 'async' && this.lossyStops > 0) || mayRot.includes(true);
   }
 
@@ -137,7 +150,8 @@ export class Scene {
         const end = await this.#runOnce(name, program);
         this.#judge(name, end);
         failedStarts = end.how === 'failed' ? failedStarts + 1 : 0;
-        if (failedStarts > FAILED_STARTS_MAX && end.how === 'failed') this.world.broken('convergence', `${name} cannot start: ${end.reason}`);
+        if (failedStarts > FAILED_STARTS_MAX && end.how === 'failed')
+          this.world.broken('convergence', `${name} cannot start: ${end.reason}`);
         await this.world.scheduler.pause(random.between(1_000, 300_000));
       }
     };
@@ -176,11 +190,16 @@ export class Scene {
           // What it had not flushed may be gone with the pages that the disk refused.
           for (const history of this.#histories.values()) if (history.flushPolicy === 'async') history.rotten();
         }
-        if (!this.diskTrouble) this.world.broken('assertion', `${name} crashed itself although nothing was wrong with its disk: ${end.reason}`);
+        if (!this.diskTrouble)
+          this.world.broken(
+            'assertion',
+            `${name} crashed itself although nothing was wrong with its disk: ${end.reason}`,
+          );
         return;
       case 'failed':
         this.world.coverage.count('world: program could not start');
-        if (isBug(end.thrown)) this.world.broken('assertion', `${name}: ${end.thrown instanceof Error ? end.thrown.stack : end.reason}`);
+        if (isBug(end.thrown))
+          this.world.broken('assertion', `${name}: ${end.thrown instanceof Error ? end.thrown.stack : end.reason}`);
     }
   }
 
@@ -199,5 +218,8 @@ export class Scene {
 
 /** Errors that only a mistake in the code can cause. */
 function isBug(thrown: unknown): boolean {
-  return thrown instanceof Error && ['TypeError', 'ReferenceError', 'RangeError', 'SyntaxError', 'AssertionFailure'].includes(thrown.name);
+  return (
+    thrown instanceof Error &&
+    ['TypeError', 'ReferenceError', 'RangeError', 'SyntaxError', 'AssertionFailure'].includes(thrown.name)
+  );
 }

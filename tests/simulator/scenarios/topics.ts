@@ -16,9 +16,19 @@ export const topics: readonly TopicPlan[] = [
     name: 'rolling',
     partitions: 1,
     flushPolicy: 'commit',
-    configs: { 'segment.bytes': '3000', 'retention.bytes': '9000', 'file.delete.delay.ms': '200', 'index.interval.bytes': '512' },
+    configs: {
+      'segment.bytes': '3000',
+      'retention.bytes': '9000',
+      'file.delete.delay.ms': '200',
+      'index.interval.bytes': '512',
+    },
   },
-  { name: 'logs', partitions: 1, flushPolicy: 'commit', configs: { 'segment.bytes': '8000', 'retention.ms': '4000', 'segment.ms': '1000' } },
+  {
+    name: 'logs',
+    partitions: 1,
+    flushPolicy: 'commit',
+    configs: { 'segment.bytes': '8000', 'retention.ms': '4000', 'segment.ms': '1000' },
+  },
   {
     name: 'metrics',
     partitions: 1,
@@ -50,11 +60,27 @@ export function producerPlans(bootstrap: string, random: SeededRandom): readonly
 }
 
 /** @param isCalm towards the end nobody goes back any more. */
-export function consumerPlans(bootstrap: string, random: SeededRandom, isCalm: () => boolean): readonly RawConsumerPlan[] {
+export function consumerPlans(
+  bootstrap: string,
+  random: SeededRandom,
+  isCalm: () => boolean,
+): readonly RawConsumerPlan[] {
   const never = (): number => 0;
   return [
-    { name: 'auditor', bootstrap, topics: ['ledger', 'rolling'], windowBytes: random.pick([3_000, 20_000, 200_000]), seekChance: never },
-    { name: 'wanderer', bootstrap, topics: ['ledger'], windowBytes: random.pick([500, 5_000]), seekChance: () => (isCalm() ? 0 : 0.01) },
+    {
+      name: 'auditor',
+      bootstrap,
+      topics: ['ledger', 'rolling'],
+      windowBytes: random.pick([3_000, 20_000, 200_000]),
+      seekChance: never,
+    },
+    {
+      name: 'wanderer',
+      bootstrap,
+      topics: ['ledger'],
+      windowBytes: random.pick([500, 5_000]),
+      seekChance: () => (isCalm() ? 0 : 0.01),
+    },
     { name: 'watcher', bootstrap, topics: ['logs', 'metrics'], windowBytes: 50_000, seekChance: never },
   ];
 }

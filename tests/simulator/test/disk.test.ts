@@ -14,7 +14,8 @@ interface Bench {
   readonly scheduler: Scheduler;
 }
 
-const text = (bytes: Uint8Array | undefined): string => (bytes === undefined ? 'absent' : Buffer.from(bytes).toString('latin1'));
+const text = (bytes: Uint8Array | undefined): string =>
+  bytes === undefined ? 'absent' : Buffer.from(bytes).toString('latin1');
 const bytes = (words: string): Uint8Array => Buffer.from(words, 'latin1');
 
 async function onDisk(seed: number, options: DiskOptions, story: (bench: Bench) => Promise<void>): Promise<Coverage> {
@@ -183,7 +184,10 @@ describe('the simulated disk', () => {
         const files = disk.mount();
         const file = await files.open('log', 'append');
         await file.append([bytes('12345678')]);
-        await assert.rejects(file.append([bytes('abcd')]), (error: unknown) => error instanceof FileError && error.reason === 'full');
+        await assert.rejects(
+          file.append([bytes('abcd')]),
+          (error: unknown) => error instanceof FileError && error.reason === 'full',
+        );
         lengths.add(file.size);
         assert.equal(await files.freeBytes(''), 10 - file.size);
         await file.truncate(8);
@@ -192,7 +196,10 @@ describe('the simulated disk', () => {
       },
       { capacity: 10 },
     );
-    assert.deepEqual([...lengths].sort((a, b) => a - b), [8, 9, 10]);
+    assert.deepEqual(
+      [...lengths].sort((a, b) => a - b),
+      [8, 9, 10],
+    );
   });
 
   test('a lock is held by one process, and ends with it', async () => {
@@ -200,7 +207,10 @@ describe('the simulated disk', () => {
       const first = disk.mount();
       await first.makeDirectory('data');
       await first.lock('data/lock');
-      await assert.rejects(disk.mount().lock('data/lock'), (error: unknown) => error instanceof FileError && error.reason === 'locked');
+      await assert.rejects(
+        disk.mount().lock('data/lock'),
+        (error: unknown) => error instanceof FileError && error.reason === 'locked',
+      );
       first.end();
       await using _held = await disk.mount().lock('data/lock');
     });

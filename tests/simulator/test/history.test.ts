@@ -34,106 +34,121 @@ describe('the judge of histories', () => {
     assert.deepEqual(rules, []);
   });
 
-  const violations: readonly (readonly [promise: string, rule: string, story: (history: PartitionHistory) => void])[] = [
+  const violations: readonly (readonly [promise: string, rule: string, story: (history: PartitionHistory) => void])[] =
     [
-      'an acknowledged record that is gone',
-      'durability',
-      (history) => {
-        history.sending(record('a'));
-        history.acknowledgedAt('a', 0n);
-        history.finish([], 0n, 0n);
-      },
-    ],
-    [
-      'an acknowledged record with other bytes',
-      'durability',
-      (history) => {
-        history.sending(record('a'));
-        history.sending(record('b', 1));
-        history.acknowledgedAt('a', 0n);
-        history.finish([at(0n, 'b')], 0n, 1n);
-      },
-    ],
-    [
-      'a retry that was written twice',
-      'P1',
-      (history) => {
-        history.sending(record('a'));
-        history.sending(record('a'));
-        history.finish([at(0n, 'a'), at(1n, 'a')], 0n, 2n);
-      },
-    ],
-    [
-      'records of one producer in another order',
-      'P1',
-      (history) => {
-        history.sending(record('a', 0));
-        history.sending(record('b', 1));
-        history.finish([at(0n, 'b'), at(1n, 'a')], 0n, 2n);
-      },
-    ],
-    [
-      'an offset that changed its record',
-      'L6',
-      (history) => {
-        history.sending(record('a'));
-        history.sending(record('b', 1));
-        history.read('r', [at(0n, 'a')], 1n, 0n);
-        history.read('q', [at(0n, 'b')], 1n, 0n);
-      },
-    ],
-    [
-      'an offset acknowledged twice',
-      'L6',
-      (history) => {
-        history.sending(record('a'));
-        history.sending(record('b', 1));
-        history.acknowledgedAt('a', 0n);
-        history.acknowledgedAt('b', 0n);
-      },
-    ],
-    ['a high watermark that went back', 'R3', (history) => [5n, 4n].forEach((mark) => history.read('r', [], mark, 0n))],
-    [
-      'a record read above the high watermark',
-      'R3',
-      (history) => {
-        history.sending(record('a'));
-        history.read('r', [at(0n, 'a')], 0n, 0n);
-      },
-    ],
-    [
-      'a gap in what a reader is given',
-      'E1',
-      (history) => {
-        history.sending(record('a'));
-        history.positioned('r', 3n);
-        history.read('r', [at(4n, 'a')], 5n, 0n);
-      },
-    ],
-    ['a gap in the log', 'L6', (history) => {
-      history.sending(record('a'));
-      history.sending(record('b', 1));
-      history.finish([at(0n, 'a'), at(2n, 'b')], 0n, 3n);
-    }],
-    ['a record that nobody sent', 'judge', (history) => history.read('r', [at(0n, 'x')], 1n, 0n)],
-    [
-      'a refused record that is there',
-      'durability',
-      (history) => {
-        history.sending(record('a'));
-        history.refused('a');
-        history.finish([at(0n, 'a')], 0n, 1n);
-      },
-    ],
-    ['a log start that went back', 'L4', (history) => [7n, 6n].forEach((start) => history.read('r', [], 9n, start))],
-  ];
+      [
+        'an acknowledged record that is gone',
+        'durability',
+        (history) => {
+          history.sending(record('a'));
+          history.acknowledgedAt('a', 0n);
+          history.finish([], 0n, 0n);
+        },
+      ],
+      [
+        'an acknowledged record with other bytes',
+        'durability',
+        (history) => {
+          history.sending(record('a'));
+          history.sending(record('b', 1));
+          history.acknowledgedAt('a', 0n);
+          history.finish([at(0n, 'b')], 0n, 1n);
+        },
+      ],
+      [
+        'a retry that was written twice',
+        'P1',
+        (history) => {
+          history.sending(record('a'));
+          history.sending(record('a'));
+          history.finish([at(0n, 'a'), at(1n, 'a')], 0n, 2n);
+        },
+      ],
+      [
+        'records of one producer in another order',
+        'P1',
+        (history) => {
+          history.sending(record('a', 0));
+          history.sending(record('b', 1));
+          history.finish([at(0n, 'b'), at(1n, 'a')], 0n, 2n);
+        },
+      ],
+      [
+        'an offset that changed its record',
+        'L6',
+        (history) => {
+          history.sending(record('a'));
+          history.sending(record('b', 1));
+          history.read('r', [at(0n, 'a')], 1n, 0n);
+          history.read('q', [at(0n, 'b')], 1n, 0n);
+        },
+      ],
+      [
+        'an offset acknowledged twice',
+        'L6',
+        (history) => {
+          history.sending(record('a'));
+          history.sending(record('b', 1));
+          history.acknowledgedAt('a', 0n);
+          history.acknowledgedAt('b', 0n);
+        },
+      ],
+      [
+        'a high watermark that went back',
+        'R3',
+        (history) => [5n, 4n].forEach((mark) => history.read('r', [], mark, 0n)),
+      ],
+      [
+        'a record read above the high watermark',
+        'R3',
+        (history) => {
+          history.sending(record('a'));
+          history.read('r', [at(0n, 'a')], 0n, 0n);
+        },
+      ],
+      [
+        'a gap in what a reader is given',
+        'E1',
+        (history) => {
+          history.sending(record('a'));
+          history.positioned('r', 3n);
+          history.read('r', [at(4n, 'a')], 5n, 0n);
+        },
+      ],
+      [
+        'a gap in the log',
+        'L6',
+        (history) => {
+          history.sending(record('a'));
+          history.sending(record('b', 1));
+          history.finish([at(0n, 'a'), at(2n, 'b')], 0n, 3n);
+        },
+      ],
+      ['a record that nobody sent', 'judge', (history) => history.read('r', [at(0n, 'x')], 1n, 0n)],
+      [
+        'a refused record that is there',
+        'durability',
+        (history) => {
+          history.sending(record('a'));
+          history.refused('a');
+          history.finish([at(0n, 'a')], 0n, 1n);
+        },
+      ],
+      ['a log start that went back', 'L4', (history) => [7n, 6n].forEach((start) => history.read('r', [], 9n, start))],
+    ];
   for (const [what, rule, story] of violations) {
     test(`finds ${what}`, () => assert.deepEqual(broken(story), [rule]));
   }
 
   test('lets an unknown outcome occur, or not', () => {
-    assert.deepEqual(broken((history) => (history.sending(record('a')), history.finish([], 0n, 0n))), []);
-    assert.deepEqual(broken((history) => (history.sending(record('a')), history.finish([at(0n, 'a')], 0n, 1n))), []);
+    assert.deepEqual(
+      broken((history) => (history.sending(record('a')), history.finish([], 0n, 0n))),
+      [],
+    );
+    assert.deepEqual(
+      broken((history) => (history.sending(record('a')), history.finish([at(0n, 'a')], 0n, 1n))),
+      [],
+    );
   });
 
   test('does not ask for what retention removed', () => {

@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { CompactedError, type MetadataStore, type Transaction, type WatchRevision } from '@tributary/ports';
 import { Coverage } from '../coverage.ts';
-import { createSimulatedMetadataStore, type MetadataStoreOptions, type SimulatedMetadataStore, StoreUnavailableError } from '../metadata-store.ts';
+import {
+  createSimulatedMetadataStore,
+  type MetadataStoreOptions,
+  type SimulatedMetadataStore,
+  StoreUnavailableError,
+} from '../metadata-store.ts';
 import { Scheduler } from '../scheduler.ts';
 import { SeededRandom } from '../seeded-random.ts';
 
@@ -16,7 +21,11 @@ interface Bench {
 const never = new AbortController().signal;
 const put = (key: string, value: string): Transaction => ({ compare: [], put: [{ key, value }], delete: [] });
 
-async function withStore(seed: number, story: (bench: Bench) => Promise<void>, options: MetadataStoreOptions = {}): Promise<void> {
+async function withStore(
+  seed: number,
+  story: (bench: Bench) => Promise<void>,
+  options: MetadataStoreOptions = {},
+): Promise<void> {
   const random = new SeededRandom(`metadata test ${seed}`);
   const scheduler = new Scheduler(random.stream('scheduler'));
   const coverage = new Coverage();
@@ -37,11 +46,26 @@ async function changes(watch: AsyncIterable<WatchRevision>, count: number): Prom
 describe('the simulated metadata store', () => {
   test('does all of a transaction at one revision, or nothing', async () => {
     await withStore(1, async ({ store }) => {
-      const first = await store.commit({ compare: [{ key: 'a', createRevision: 0n }], put: [{ key: 'a', value: '1' }, { key: 'b', value: '2' }], delete: [] });
+      const first = await store.commit({
+        compare: [{ key: 'a', createRevision: 0n }],
+        put: [
+          { key: 'a', value: '1' },
+          { key: 'b', value: '2' },
+        ],
+        delete: [],
+      });
       assert.ok(first.succeeded);
-      const second = await store.commit({ compare: [{ key: 'a', createRevision: 0n }], put: [{ key: 'c', value: '3' }], delete: ['a'] });
+      const second = await store.commit({
+        compare: [{ key: 'a', createRevision: 0n }],
+        put: [{ key: 'c', value: '3' }],
+        delete: ['a'],
+      });
       assert.deepEqual(second, { succeeded: false, revision: first.revision });
-      const third = await store.commit({ compare: [{ key: 'a', modRevision: first.revision }], put: [{ key: 'b', value: '4' }], delete: ['a'] });
+      const third = await store.commit({
+        compare: [{ key: 'a', modRevision: first.revision }],
+        put: [{ key: 'b', value: '4' }],
+        delete: ['a'],
+      });
       assert.deepEqual(third, { succeeded: true, revision: first.revision + 1n });
       assert.deepEqual(await store.read(''), {
         revision: third.revision,
@@ -59,10 +83,21 @@ describe('the simulated metadata store', () => {
           const { revision } = await store.commit(put('a/0', '0'));
           const watched = changes(store.watch('a/', revision, never), 11);
           for (let i = 1; i <= 10; i++) {
-            await store.commit({ compare: [], put: [{ key: `a/${i}`, value: '' }, { key: 'a/last', value: `${i}` }, { key: 'b', value: '' }], delete: [] });
+            await store.commit({
+              compare: [],
+              put: [
+                { key: `a/${i}`, value: '' },
+                { key: 'a/last', value: `${i}` },
+                { key: 'b', value: '' },
+              ],
+              delete: [],
+            });
           }
           const found = await watched;
-          assert.deepEqual(found.map((each) => each.revision), Array.from({ length: 11 }, (_, i) => revision + BigInt(i)));
+          assert.deepEqual(
+            found.map((each) => each.revision),
+            Array.from({ length: 11 }, (_, i) => revision + BigInt(i)),
+          );
           assert.ok(found.slice(1).every((each) => each.changes.length === 2));
         },
         { lateWatchChance: 0.5 },
@@ -123,7 +158,9 @@ describe('the simulated metadata store', () => {
   test('a holder that is cut off knows that its lease may be over before anybody else acts on it', async () => {
     await withStore(1, async ({ store, world, scheduler }) => {
       const lease = await world.client({ machine: 'm', alive: true }).lease(6_000, never);
-      await world.client({ machine: 'm', alive: true }).commit({ compare: [], put: [{ key: 'a', value: '1', lease }], delete: [] });
+      await world
+        .client({ machine: 'm', alive: true })
+        .commit({ compare: [], put: [{ key: 'a', value: '1', lease }], delete: [] });
       await scheduler.pause(10_000_000);
       world.cutOff('m', true);
       while (!lease.lost.aborted) {

@@ -8,12 +8,20 @@ import type { Endpoint } from '../network/endpoint.ts';
 import { Scheduler } from '../scheduler.ts';
 import { SeededRandom } from '../seeded-random.ts';
 
-const texts: Codec<string> = { encode: (message) => Buffer.from(message), decode: (bytes) => Buffer.from(bytes).toString() };
+const texts: Codec<string> = {
+  encode: (message) => Buffer.from(message),
+  decode: (bytes) => Buffer.from(bytes).toString(),
+};
 /** Hands out what it was given, as a careless codec would. */
 const raw: Codec<Uint8Array> = { encode: (message) => message, decode: (bytes) => bytes };
 const ask: UnaryMethod<string, string> = { kind: 'unary', path: '/test/Ask', request: texts, response: texts };
 const talk: StreamMethod<string, string> = { kind: 'stream', path: '/test/Talk', request: texts, response: texts };
-const carry: StreamMethod<Uint8Array, Uint8Array> = { kind: 'stream', path: '/test/Carry', request: raw, response: raw };
+const carry: StreamMethod<Uint8Array, Uint8Array> = {
+  kind: 'stream',
+  path: '/test/Carry',
+  request: raw,
+  response: raw,
+};
 const never = new AbortController().signal;
 
 class Party implements Endpoint {
@@ -32,7 +40,11 @@ interface Bench {
   readonly server: Party;
 }
 
-async function online(seed: number, story: (bench: Bench) => Promise<void>, options: NetworkOptions = {}): Promise<Coverage> {
+async function online(
+  seed: number,
+  story: (bench: Bench) => Promise<void>,
+  options: NetworkOptions = {},
+): Promise<Coverage> {
   const random = new SeededRandom(`network test ${seed}`);
   const scheduler = new Scheduler(random.stream('scheduler'));
   const coverage = new Coverage();
@@ -49,7 +61,8 @@ function loud(handlers: Handlers): void {
   });
 }
 
-const isNetworkError = (error: unknown): boolean => error instanceof TributaryError && error.error === 'NETWORK_EXCEPTION';
+const isNetworkError = (error: unknown): boolean =>
+  error instanceof TributaryError && error.error === 'NETWORK_EXCEPTION';
 
 describe('the simulated network', () => {
   test('brings a question there and its answer back', async () => {
@@ -70,7 +83,10 @@ describe('the simulated network', () => {
         stream.end();
         const back: string[] = [];
         for await (const line of stream) back.push(line);
-        assert.deepEqual(back, lines.map((line) => line.toUpperCase()));
+        assert.deepEqual(
+          back,
+          lines.map((line) => line.toUpperCase()),
+        );
       });
     }
   });
@@ -124,9 +140,14 @@ describe('the simulated network', () => {
         handlers.stream(talk, () => Promise.reject(new TributaryError('INVALID_REQUEST', 'no')));
       });
       const peer = network.transport(client).connect('s:1');
-      await assert.rejects(peer.unary(ask, 'x', { deadlineMs: 1_000 }), { error: 'TOPIC_ALREADY_EXISTS', message: 'there is one' });
+      await assert.rejects(peer.unary(ask, 'x', { deadlineMs: 1_000 }), {
+        error: 'TOPIC_ALREADY_EXISTS',
+        message: 'there is one',
+      });
       await assert.rejects(Array.fromAsync(peer.stream(talk, never)), { error: 'INVALID_REQUEST', message: 'no' });
-      await assert.rejects(peer.unary({ ...ask, path: '/test/Nothing' }, 'x', { deadlineMs: 1_000 }), { error: 'UNSUPPORTED_VERSION' });
+      await assert.rejects(peer.unary({ ...ask, path: '/test/Nothing' }, 'x', { deadlineMs: 1_000 }), {
+        error: 'UNSUPPORTED_VERSION',
+      });
     });
   });
 
@@ -146,7 +167,10 @@ describe('the simulated network', () => {
       await assert.rejects(network.transport(server).serve('s:1', loud), /s:1/);
       await first[Symbol.asyncDispose]();
       await using _again = await network.transport(server).serve('s:1', loud);
-      await assert.rejects(network.transport(client).connect('s:2').unary(ask, 'x', { deadlineMs: 1_000 }), isNetworkError);
+      await assert.rejects(
+        network.transport(client).connect('s:2').unary(ask, 'x', { deadlineMs: 1_000 }),
+        isNetworkError,
+      );
     });
   });
 
@@ -202,7 +226,9 @@ describe('the simulated network', () => {
     const waits: number[] = [];
     for (const death of ['process', 'machine', 'machine and back'] as const) {
       await online(7, async ({ network, scheduler, client, server }) => {
-        await network.transport(server).serve('s:1', (handlers) => handlers.unary(ask, () => new Promise(() => undefined)));
+        await network
+          .transport(server)
+          .serve('s:1', (handlers) => handlers.unary(ask, () => new Promise(() => undefined)));
         const asked = network.transport(client).connect('s:1').unary(ask, 'x', { deadlineMs: 60_000 });
         scheduler.after(1_000, () => {
           server.alive = false;
@@ -221,7 +247,10 @@ describe('the simulated network', () => {
   });
 
   test('what was on its way when the network fell silent arrives when it heals', async () => {
-    for (const [from, to] of [['c', 's'], ['s', 'c']] as const) {
+    for (const [from, to] of [
+      ['c', 's'],
+      ['s', 'c'],
+    ] as const) {
       await online(1, async ({ network, scheduler, client, server }) => {
         await network.transport(server).serve('s:1', loud);
         const peer = network.transport(client).connect('s:1');

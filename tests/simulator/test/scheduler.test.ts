@@ -19,7 +19,10 @@ describe('virtual time', () => {
       await time.pause(20_000);
     });
     assert.equal(order.length, 1_000);
-    assert.deepEqual(order, order.toSorted((a, b) => a - b));
+    assert.deepEqual(
+      order,
+      order.toSorted((a, b) => a - b),
+    );
   });
 
   test('chooses an order among events of one instant by the seed, and the same one each time', async () => {
@@ -146,7 +149,8 @@ describe('seeded chance', () => {
     const two = new SeededRandom('seed');
     for (let i = 0; i < 10; i++) two.nextU32();
     two.stream('other').nextU32();
-    const draws = (random: SeededRandom): number[] => Array.from({ length: 20 }, () => random.stream('named').nextU32());
+    const draws = (random: SeededRandom): number[] =>
+      Array.from({ length: 20 }, () => random.stream('named').nextU32());
     assert.deepEqual(draws(one), draws(two));
   });
 

@@ -146,8 +146,9 @@ export class PartitionLog {
     try {
       this.#count(await writeBatches(this.#home, this.#segments.active, this.#end, batches, this.#config));
     } catch (thrown) {
-      // What was undone must not come back beside what is written later.
+      // What was undone must not come back beside or before what is written later.
       this.#flusher.namesChanged();
+      this.#flusher.wrote(this.#segments.active, this.#end);
       throw thrown;
     } finally {
       this.#writing.unlock();

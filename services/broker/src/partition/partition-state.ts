@@ -3,14 +3,7 @@
  * What one replica knows of its partition: who leads, how far the log is staged, written and durable, and the high watermark. It decides;
  * the shell in partition.ts writes and answers.
  */
-import {
-  assert,
-  type LeaderEpoch,
-  type NodeId,
-  type Offset,
-  type TopicConfig,
-  TributaryError,
-} from '@tributary/model';
+import { assert, type LeaderEpoch, type NodeId, type Offset, type TopicConfig, TributaryError } from '@tributary/model';
 import type { BatchHeader } from '@tributary/record';
 import type { ProducerState } from './producer-state.ts';
 
@@ -30,7 +23,12 @@ export type Acks = 'none' | 'leader' | 'all';
 
 export type AppendDecision =
   | { readonly kind: 'append'; readonly baseOffset: Offset; readonly epoch: LeaderEpoch }
-  | { readonly kind: 'duplicate'; readonly baseOffset: Offset; readonly lastOffset: Offset; readonly timestampMs: number }
+  | {
+      readonly kind: 'duplicate';
+      readonly baseOffset: Offset;
+      readonly lastOffset: Offset;
+      readonly timestampMs: number;
+    }
   | { readonly kind: 'refuse'; readonly error: TributaryError };
 
 interface Uncommitted {
@@ -54,7 +52,15 @@ export class PartitionState {
   #uncommitted: Uncommitted[] = [];
 
   /** @param end of the recovered log, all of it flushed (L2). @param committed the high watermark as checkpointed. */
-  constructor(me: NodeId, name: string, config: TopicConfig, producers: ProducerState, end: Offset, committed: Offset, logTimeMs: number) {
+  constructor(
+    me: NodeId,
+    name: string,
+    config: TopicConfig,
+    producers: ProducerState,
+    end: Offset,
+    committed: Offset,
+    logTimeMs: number,
+  ) {
     this.me = me;
     this.name = name;
     this.config = config;
@@ -86,7 +92,8 @@ export class PartitionState {
   /** The leader's epoch must be newer than any before (R6). */
   lead(epoch: LeaderEpoch, isr: readonly NodeId[], minIsr: number): void {
     assert(this.role.kind === 'waiting' || this.role.epoch <= epoch, `${this.name}: leader epoch went back`);
-    const startOffset = this.role.kind === 'leading' && this.role.epoch === epoch ? this.role.startOffset : this.#staged;
+    const startOffset =
+      this.role.kind === 'leading' && this.role.epoch === epoch ? this.role.startOffset : this.#staged;
     this.role = { kind: 'leading', epoch, startOffset, isr, minIsr };
   }
 
@@ -97,13 +104,22 @@ export class PartitionState {
   /** Is a request that names `epoch` for me, as leader? @param epoch of the client's metadata (F2). */
   checkLeader(epoch: number): TributaryError | undefined {
     if (this.role.kind === 'waiting') {
-      return new TributaryError('NOT_LEADER_OR_FOLLOWER', `Broker ${this.me} does not lead ${this.name}: ${this.role.reason}.`);
+      return new TributaryError(
+        'NOT_LEADER_OR_FOLLOWER',
+        `Broker ${this.me} does not lead ${this.name}: ${this.role.reason}.`,
+      );
     }
     if (epoch < this.role.epoch) {
-      return new TributaryError('FENCED_LEADER_EPOCH', `${this.name} is in leader epoch ${this.role.epoch}, the request named the older ${epoch}: refresh the metadata.`);
+      return new TributaryError(
+        'FENCED_LEADER_EPOCH',
+        `${this.name} is in leader epoch ${this.role.epoch}, the request named the older ${epoch}: refresh the metadata.`,
+      );
     }
     if (epoch > this.role.epoch) {
-      return new TributaryError('UNKNOWN_LEADER_EPOCH', `${this.name} is in leader epoch ${this.role.epoch} here, the request named the newer ${epoch}: try again.`);
+      return new TributaryError(
+        'UNKNOWN_LEADER_EPOCH',
+        `${this.name} is in leader epoch ${this.role.epoch} here, the request named the newer ${epoch}: try again.`,
+      );
     }
     return undefined;
   }
@@ -120,7 +136,13 @@ export class PartitionState {
     return { kind: 'append', baseOffset: this.#staged, epoch: this.role.epoch };
   }
 
-  #refusal(header: BatchHeader, acks: Acks, nowMs: number, isr: readonly NodeId[], minIsr: number): TributaryError | undefined {
+  #refusal(
+    header: BatchHeader,
+    acks: Acks,
+    nowMs: number,
+    isr: readonly NodeId[],
+    minIsr: number,
+  ): TributaryError | undefined {
     const { maxMessageBytes, timestampType, timestampAfterMaxMs } = this.config;
     if (header.size > maxMessageBytes) {
       return new TributaryError(
@@ -135,14 +157,20 @@ export class PartitionState {
       );
     }
     if (acks === 'all' && isr.length < minIsr) {
-      return new TributaryError('NOT_ENOUGH_REPLICAS', `${this.name} has ${isr.length} in-sync replicas (${isr.join(', ')}), acks=all needs ${minIsr}.`);
+      return new TributaryError(
+        'NOT_ENOUGH_REPLICAS',
+        `${this.name} has ${isr.length} in-sync replicas (${isr.join(', ')}), acks=all needs ${minIsr}.`,
+      );
     }
     return undefined;
   }
 
   /** The batch, stamped, has its offsets from now on. */
   applyAppend(header: BatchHeader): void {
-    assert(header.baseOffset === this.#staged, `${this.name}: batch at ${header.baseOffset}, staged end ${this.#staged} (L6)`);
+    assert(
+      header.baseOffset === this.#staged,
+      `${this.name}: batch at ${header.baseOffset}, staged end ${this.#staged} (L6)`,
+    );
     this.producers.batch(header);
     this.#staged = header.nextOffset;
     this.#uncommitted.push({ lastOffset: header.lastOffset, maxTimestamp: header.maxTimestamp });
@@ -150,7 +178,10 @@ export class PartitionState {
 
   /** The log was cut to `end` after a failed write; the producer state has been rebuilt from it. */
   applyCut(end: Offset): void {
-    assert(end >= this.#highWatermark, `${this.name}: cut at ${end} below the high watermark ${this.#highWatermark} (L6)`);
+    assert(
+      end >= this.#highWatermark,
+      `${this.name}: cut at ${end} below the high watermark ${this.#highWatermark} (L6)`,
+    );
     this.#staged = end;
     this.#written = end;
     if (this.#flushed > end) this.#flushed = end;

@@ -13,7 +13,13 @@ import {
   TributaryError,
 } from '@tributary/model';
 import type { Clock } from '@tributary/ports';
-import { type BatchHeader, readBatchHeader, stampBaseOffset, stampLeaderEpoch, stampLogAppendTime } from '@tributary/record';
+import {
+  type BatchHeader,
+  readBatchHeader,
+  stampBaseOffset,
+  stampLeaderEpoch,
+  stampLogAppendTime,
+} from '@tributary/record';
 import type { LogSlice } from '../log/log-types.ts';
 import type { LogBatch, PartitionLog } from '../log/partition-log.ts';
 import { type Parked, ParkedAnswers } from './parked.ts';
@@ -59,7 +65,14 @@ export class Partition {
   #idle: (() => void) | undefined;
 
   /** @param log open and recovered; `producers` is what it has replayed into. */
-  constructor(me: NodeId, name: string, config: TopicConfig, log: PartitionLog, producers: ProducerState, clock: Clock) {
+  constructor(
+    me: NodeId,
+    name: string,
+    config: TopicConfig,
+    log: PartitionLog,
+    producers: ProducerState,
+    clock: Clock,
+  ) {
     this.log = log;
     this.#clock = clock;
     this.#producers = producers;
@@ -78,7 +91,10 @@ export class Partition {
   latest(): Offset {
     const { role, highWatermark } = this.state;
     if (role.kind === 'leading' && highWatermark < role.startOffset) {
-      throw new TributaryError('OFFSET_NOT_AVAILABLE', `${this.state.name}: the new leader has not yet committed up to the start of its epoch; try again.`);
+      throw new TributaryError(
+        'OFFSET_NOT_AVAILABLE',
+        `${this.state.name}: the new leader has not yet committed up to the start of its epoch; try again.`,
+      );
     }
     return highWatermark;
   }
@@ -109,7 +125,10 @@ export class Partition {
   wait(reason: string): void {
     if (this.state.role.kind === 'waiting') return;
     this.state.wait(reason);
-    const error = new TributaryError('NOT_LEADER_OR_FOLLOWER', `Broker ${this.state.me} no longer leads ${this.state.name}: ${reason}.`);
+    const error = new TributaryError(
+      'NOT_LEADER_OR_FOLLOWER',
+      `Broker ${this.state.me} no longer leads ${this.state.name}: ${reason}.`,
+    );
     this.#fail([...this.#awaitingWrite.takeFrom(offset(0n)), ...this.#awaitingCommit.takeFrom(offset(0n))], error);
     this.#wakeReaders();
   }
@@ -124,7 +143,13 @@ export class Partition {
    * @param answer called once, maybe at once; with acks `none` too, when the batch is written.
    * @returns records staged; 0 for a duplicate or a refusal.
    */
-  produce(bytes: Uint8Array, clientEpoch: number, acks: Acks, deadline: Millis, answer: (outcome: ProduceOutcome) => void): number {
+  produce(
+    bytes: Uint8Array,
+    clientEpoch: number,
+    acks: Acks,
+    deadline: Millis,
+    answer: (outcome: ProduceOutcome) => void,
+  ): number {
     if (this.#undoing || this.#closed || this.#stagedBytes > limits.stagedBytesPerPartition) {
       answer({ kind: 'failed', error: this.#busy() });
       return 0;
@@ -149,15 +174,26 @@ export class Partition {
         if (logAppendTime) stampLogAppendTime(bytes, 0, nowMs);
         const header = readBatchHeader(bytes, 0);
         this.#stage(bytes, header);
-        this.#park(header.lastOffset, acks, deadline, { baseOffset: header.baseOffset, logAppendTimeMs: logAppendTime ? nowMs : -1, answer });
+        this.#park(header.lastOffset, acks, deadline, {
+          baseOffset: header.baseOffset,
+          logAppendTimeMs: logAppendTime ? nowMs : -1,
+          answer,
+        });
         return header.recordsCount;
       }
     }
   }
 
   #busy(): TributaryError {
-    const why = this.#closed ? 'the broker is stopping' : this.#undoing ? 'a failed write is being undone' : `${this.#stagedBytes} bytes wait for the disk`;
-    return new TributaryError(this.#closed ? 'NOT_LEADER_OR_FOLLOWER' : 'KAFKA_STORAGE_ERROR', `${this.state.name} takes no records now: ${why}; try again.`);
+    const why = this.#closed
+      ? 'the broker is stopping'
+      : this.#undoing
+        ? 'a failed write is being undone'
+        : `${this.#stagedBytes} bytes wait for the disk`;
+    return new TributaryError(
+      this.#closed ? 'NOT_LEADER_OR_FOLLOWER' : 'KAFKA_STORAGE_ERROR',
+      `${this.state.name} takes no records now: ${why}; try again.`,
+    );
   }
 
   #stage(bytes: Uint8Array, header: BatchHeader): void {
@@ -260,7 +296,13 @@ export class Partition {
   tick(now: Millis): void {
     const expired = [...this.#awaitingCommit.takeExpired(now), ...this.#awaitingWrite.takeExpired(now)];
     if (expired.length === 0) return;
-    this.#fail(expired, new TributaryError('REQUEST_TIMED_OUT', `${this.state.name}: not durable in time on the in-sync replicas; the records may still become so.`));
+    this.#fail(
+      expired,
+      new TributaryError(
+        'REQUEST_TIMED_OUT',
+        `${this.state.name}: not durable in time on the in-sync replicas; the records may still become so.`,
+      ),
+    );
   }
 
   /**
@@ -272,7 +314,10 @@ export class Partition {
     if (notLeader !== undefined) throw notLeader;
     const start = this.log.startOffset;
     if (from < start || from > this.state.staged) {
-      throw new TributaryError('OFFSET_OUT_OF_RANGE', `${this.state.name} has offsets ${start} to ${this.state.highWatermark}; asked for was ${from}.`);
+      throw new TributaryError(
+        'OFFSET_OUT_OF_RANGE',
+        `${this.state.name} has offsets ${start} to ${this.state.highWatermark}; asked for was ${from}.`,
+      );
     }
     const upTo = this.state.highWatermark;
     if (from >= upTo) return end;

@@ -30,7 +30,12 @@ interface Producer {
 export type SequenceVerdict =
   | { readonly kind: 'append' }
   /** The log holds it already: answered as the original was, once the original is as durable as asked (P2). */
-  | { readonly kind: 'duplicate'; readonly baseOffset: Offset; readonly lastOffset: Offset; readonly timestampMs: number }
+  | {
+      readonly kind: 'duplicate';
+      readonly baseOffset: Offset;
+      readonly lastOffset: Offset;
+      readonly timestampMs: number;
+    }
   | { readonly kind: 'refuse'; readonly error: TributaryError };
 
 const append: SequenceVerdict = { kind: 'append' };
@@ -40,7 +45,13 @@ interface SnapshotProducer {
   readonly epoch: number;
   /** Absent in snapshots of the first builds. */
   readonly seen?: number;
-  readonly batches: readonly { readonly first: number; readonly last: number; readonly base: string; readonly end: string; readonly time: number }[];
+  readonly batches: readonly {
+    readonly first: number;
+    readonly last: number;
+    readonly base: string;
+    readonly end: string;
+    readonly time: number;
+  }[];
 }
 
 export class ProducerState implements LogReplay {
@@ -65,19 +76,31 @@ export class ProducerState implements LogReplay {
     const known = this.#producers.get(header.producerId);
     const last = known?.batches.at(-1);
     if (known === undefined || last === undefined || committedTimeMs - known.seenMs > limits.producerExpiryMs) {
-      return header.baseSequence === 0 ? append : refuse('UNKNOWN_PRODUCER_ID', header, 'the producer is not known here, so its first sequence must be 0');
+      return header.baseSequence === 0
+        ? append
+        : refuse('UNKNOWN_PRODUCER_ID', header, 'the producer is not known here, so its first sequence must be 0');
     }
-    if (header.producerEpoch < known.epoch) return refuse('INVALID_PRODUCER_EPOCH', header, `epoch ${known.epoch} has taken over`);
+    if (header.producerEpoch < known.epoch)
+      return refuse('INVALID_PRODUCER_EPOCH', header, `epoch ${known.epoch} has taken over`);
     if (header.producerEpoch > known.epoch) {
-      return header.baseSequence === 0 ? append : refuse('OUT_OF_ORDER_SEQUENCE_NUMBER', header, 'a new epoch begins with sequence 0');
+      return header.baseSequence === 0
+        ? append
+        : refuse('OUT_OF_ORDER_SEQUENCE_NUMBER', header, 'a new epoch begins with sequence 0');
     }
     for (const batch of known.batches) {
       if (batch.baseSequence === header.baseSequence && batch.lastSequence === header.lastSequence) {
-        return { kind: 'duplicate', baseOffset: batch.baseOffset, lastOffset: batch.lastOffset, timestampMs: batch.timestampMs };
+        return {
+          kind: 'duplicate',
+          baseOffset: batch.baseOffset,
+          lastOffset: batch.lastOffset,
+          timestampMs: batch.timestampMs,
+        };
       }
     }
     const expected = sequenceAfter(last.lastSequence, 1);
-    return header.baseSequence === expected ? append : refuse('OUT_OF_ORDER_SEQUENCE_NUMBER', header, `expected is ${expected}`);
+    return header.baseSequence === expected
+      ? append
+      : refuse('OUT_OF_ORDER_SEQUENCE_NUMBER', header, `expected is ${expected}`);
   }
 
   /** A batch of the log, in offset order: the only mutator, used by appending and by replay. */
@@ -118,7 +141,10 @@ export class ProducerState implements LogReplay {
       }));
       producers.push({ id: id.toString(), epoch: producer.epoch, seen: producer.seenMs, batches });
     }
-    return { bytes: new TextEncoder().encode(JSON.stringify({ version: 1, logTimeMs: this.#logTimeMs, producers })), end: this.#end };
+    return {
+      bytes: new TextEncoder().encode(JSON.stringify({ version: 1, logTimeMs: this.#logTimeMs, producers })),
+      end: this.#end,
+    };
   }
 
   /** Forgets all, then reads what `take` wrote. @throws TributaryError CORRUPT_MESSAGE. */
@@ -128,7 +154,11 @@ export class ProducerState implements LogReplay {
     this.#end = at;
     if (snapshot === undefined) return;
     const parsed: unknown = JSON.parse(new TextDecoder().decode(snapshot));
-    if (!isSnapshot(parsed)) throw new TributaryError('CORRUPT_MESSAGE', 'A producer snapshot has an unknown form; remove it and it is rebuilt from the log.');
+    if (!isSnapshot(parsed))
+      throw new TributaryError(
+        'CORRUPT_MESSAGE',
+        'A producer snapshot has an unknown form; remove it and it is rebuilt from the log.',
+      );
     this.#logTimeMs = parsed.logTimeMs;
     for (const producer of parsed.producers) {
       this.#producers.set(producerId(BigInt(producer.id)), {
@@ -147,11 +177,24 @@ export class ProducerState implements LogReplay {
 }
 
 /** Snapshot files are CRC-checked by the log; this only guards against another version's. */
-function isSnapshot(value: unknown): value is { readonly logTimeMs: number; readonly producers: readonly SnapshotProducer[] } {
-  return typeof value === 'object' && value !== null && 'version' in value && value.version === 1 && 'producers' in value && 'logTimeMs' in value;
+function isSnapshot(
+  value: unknown,
+): value is { readonly logTimeMs: number; readonly producers: readonly SnapshotProducer[] } {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'version' in value &&
+    value.version === 1 &&
+    'producers' in value &&
+    'logTimeMs' in value
+  );
 }
 
-function refuse(error: 'UNKNOWN_PRODUCER_ID' | 'INVALID_PRODUCER_EPOCH' | 'OUT_OF_ORDER_SEQUENCE_NUMBER', header: BatchHeader, why: string): SequenceVerdict {
+function refuse(
+  error: 'UNKNOWN_PRODUCER_ID' | 'INVALID_PRODUCER_EPOCH' | 'OUT_OF_ORDER_SEQUENCE_NUMBER',
+  header: BatchHeader,
+  why: string,
+): SequenceVerdict {
   const what = `Producer ${header.producerId} epoch ${header.producerEpoch} sent sequence ${header.baseSequence}`;
   return { kind: 'refuse', error: new TributaryError(error, `${what}: ${why}.`) };
 }

@@ -6,6 +6,9 @@ import type { RequestContext } from '@tributary/wire';
 export function checkCluster(context: RequestContext | undefined, clusterId: ClusterId): void {
   const named = context?.clusterId ?? '';
   if (named !== '' && named !== clusterId) {
-    throw new TributaryError('INCONSISTENT_CLUSTER_ID', `The request is for cluster ${named}, this broker belongs to ${clusterId}: check the bootstrap address.`);
+    throw new TributaryError(
+      'INCONSISTENT_CLUSTER_ID',
+      `The request is for cluster ${named}, this broker belongs to ${clusterId}: check the bootstrap address.`,
+    );
   }
 }

@@ -3,7 +3,14 @@
  * per partition: UNKNOWN_TOPIC_ID, NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, OFFSET_NOT_AVAILABLE, INVALID_REQUEST.
  */
 import { type Offset, TributaryError } from '@tributary/model';
-import { type ErrorCode, type ListedOffset, type ListOffsetsPartition, type ListOffsetsRequest, type ListOffsetsResponse, OffsetSpec } from '@tributary/wire';
+import {
+  type ErrorCode,
+  type ListedOffset,
+  type ListOffsetsPartition,
+  type ListOffsetsRequest,
+  type ListOffsetsResponse,
+  OffsetSpec,
+} from '@tributary/wire';
 import type { Partition } from '../partition/partition.ts';
 import type { Replicas } from '../replicas.ts';
 import { checkCluster } from './context.ts';
@@ -16,7 +23,10 @@ interface Found {
 export function listOffsetsHandler(replicas: Replicas) {
   return async (request: ListOffsetsRequest): Promise<ListOffsetsResponse> => {
     checkCluster(request.context, replicas.clusterId);
-    return { throttleMs: 0, partitions: await Promise.all(request.partitions.map((wanted) => answer(replicas, wanted))) };
+    return {
+      throttleMs: 0,
+      partitions: await Promise.all(request.partitions.map((wanted) => answer(replicas, wanted))),
+    };
   };
 }
 
@@ -38,7 +48,15 @@ async function answer(replicas: Replicas, wanted: ListOffsetsPartition): Promise
     };
   } catch (thrown) {
     const error = TributaryError.from(thrown);
-    return { topicId, partition: index, errorCode: error.code as ErrorCode, errorMessage: error.message, offset: -1n, timestampMs: -1n, leaderEpoch: 0 };
+    return {
+      topicId,
+      partition: index,
+      errorCode: error.code as ErrorCode,
+      errorMessage: error.message,
+      offset: -1n,
+      timestampMs: -1n,
+      leaderEpoch: 0,
+    };
   }
 }
 
@@ -53,7 +71,10 @@ async function find(partition: Partition, wanted: ListOffsetsPartition): Promise
     case OffsetSpec.TIMESTAMP:
       return readable(partition, await partition.log.offsetForTimestamp(Number(wanted.timestampMs)));
     default:
-      throw new TributaryError('INVALID_REQUEST', 'ListOffsets names no spec: say earliest, latest, max timestamp or timestamp.');
+      throw new TributaryError(
+        'INVALID_REQUEST',
+        'ListOffsets names no spec: say earliest, latest, max timestamp or timestamp.',
+      );
   }
 }
 

@@ -4,7 +4,13 @@
  * UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE.
  */
 import { limits, TributaryError } from '@tributary/model';
-import { type ClusterImage, type ImageSource, isUnfenced, type PartitionInfo, type TopicInfo } from '@tributary/metadata';
+import {
+  type ClusterImage,
+  type ImageSource,
+  isUnfenced,
+  type PartitionInfo,
+  type TopicInfo,
+} from '@tributary/metadata';
 import type { CallContext, Clock } from '@tributary/ports';
 import type {
   BrokerEndpoint,
@@ -31,10 +37,21 @@ export function getMetadataHandler(source: ImageSource, clock: Clock) {
   };
 }
 
-async function atLeast(source: ImageSource, clock: Clock, revision: bigint, signal: AbortSignal): Promise<ClusterImage> {
+async function atLeast(
+  source: ImageSource,
+  clock: Clock,
+  revision: bigint,
+  signal: AbortSignal,
+): Promise<ClusterImage> {
   if (source.current.revision >= revision) return source.current;
   const waiting = new AbortController();
-  const stop = (): void => waiting.abort(new TributaryError('REQUEST_TIMED_OUT', `This broker has seen metadata revision ${source.current.revision}, asked for was ${revision}; try again.`));
+  const stop = (): void =>
+    waiting.abort(
+      new TributaryError(
+        'REQUEST_TIMED_OUT',
+        `This broker has seen metadata revision ${source.current.revision}, asked for was ${revision}; try again.`,
+      ),
+    );
   signal.addEventListener('abort', stop, { once: true });
   clock.sleep(limits.minRevisionWaitMs, waiting.signal).then(stop, () => {});
   try {
@@ -62,7 +79,10 @@ function allTopics(image: ClusterImage): TopicMetadata[] {
 function topicNamed(image: ClusterImage, name: string): TopicMetadata {
   const topic = image.topicNamed(name);
   if (topic?.phase === 'ready') return describe(image, topic);
-  const error = new TributaryError('UNKNOWN_TOPIC_OR_PARTITION', `There is no topic "${name.slice(0, limits.topicNameLength)}": create it first.`);
+  const error = new TributaryError(
+    'UNKNOWN_TOPIC_OR_PARTITION',
+    `There is no topic "${name.slice(0, limits.topicNameLength)}": create it first.`,
+  );
   return { name, topicId: '', errorCode: error.code as ErrorCode, errorMessage: error.message, partitions: [] };
 }
 
@@ -73,7 +93,10 @@ function describe(image: ClusterImage, topic: TopicInfo): TopicMetadata {
 }
 
 function partition(topic: TopicInfo, info: PartitionInfo): PartitionMetadata {
-  const leaderless = new TributaryError('LEADER_NOT_AVAILABLE', `${topic.name}-${info.partition} has no leader now: none of ${info.isr.join(', ')} is up.`);
+  const leaderless = new TributaryError(
+    'LEADER_NOT_AVAILABLE',
+    `${topic.name}-${info.partition} has no leader now: none of ${info.isr.join(', ')} is up.`,
+  );
   return {
     partition: info.partition,
     errorCode: info.leader === undefined ? (leaderless.code as ErrorCode) : 0,

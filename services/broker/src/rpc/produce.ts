@@ -9,7 +9,14 @@
 import { limits, millis, TributaryError } from '@tributary/model';
 import type { CallContext, Clock, Stream } from '@tributary/ports';
 import { checkBatch } from '@tributary/record';
-import { Acks, type ErrorCode, type ProduceBatch, type ProduceRequest, type ProduceResponse, type ProduceResult } from '@tributary/wire';
+import {
+  Acks,
+  type ErrorCode,
+  type ProduceBatch,
+  type ProduceRequest,
+  type ProduceResponse,
+  type ProduceResult,
+} from '@tributary/wire';
 import type { Acks as PartitionAcks } from '../partition/partition-state.ts';
 import type { ProduceOutcome } from '../partition/partition.ts';
 import type { Replicas } from '../replicas.ts';
@@ -24,7 +31,10 @@ const acksOf = (acks: Acks): PartitionAcks => {
     case Acks.ALL:
       return 'all';
     case Acks.UNSPECIFIED:
-      throw new TributaryError('INVALID_REQUIRED_ACKS', 'A produce request names no acks: say ACKS_NONE, ACKS_LEADER or ACKS_ALL.');
+      throw new TributaryError(
+        'INVALID_REQUIRED_ACKS',
+        'A produce request names no acks: say ACKS_NONE, ACKS_LEADER or ACKS_ALL.',
+      );
   }
 };
 
@@ -59,7 +69,12 @@ class ProduceSession {
   #scheduled = false;
   #waiting: { readonly below: number; readonly resolve: () => void } | undefined;
 
-  constructor(stream: Stream<ProduceResponse, ProduceRequest>, replicas: Replicas, clock: Clock, observer: ProduceObserver) {
+  constructor(
+    stream: Stream<ProduceResponse, ProduceRequest>,
+    replicas: Replicas,
+    clock: Clock,
+    observer: ProduceObserver,
+  ) {
     this.#stream = stream;
     this.#replicas = replicas;
     this.#clock = clock;
@@ -67,7 +82,8 @@ class ProduceSession {
   }
 
   handle(request: ProduceRequest): void {
-    if (request.transactionalId !== '') throw new TributaryError('INVALID_REQUEST', 'Transactions are not served yet: transactional_id must be empty.');
+    if (request.transactionalId !== '')
+      throw new TributaryError('INVALID_REQUEST', 'Transactions are not served yet: transactional_id must be empty.');
     const acks = acksOf(request.acks);
     const now = this.#clock.monotonicMs();
     const deadline = now + (request.timeoutMs > 0 ? request.timeoutMs : limits.produceTimeoutMs);
@@ -87,7 +103,11 @@ class ProduceSession {
     };
     try {
       const size = checkBatch(batch.records, 0, bytes, 'producer');
-      if (size !== bytes) throw new TributaryError('INVALID_RECORD', `A produce entry holds ${bytes} bytes, its batch ${size}: exactly one batch is allowed.`);
+      if (size !== bytes)
+        throw new TributaryError(
+          'INVALID_RECORD',
+          `A produce entry holds ${bytes} bytes, its batch ${size}: exactly one batch is allowed.`,
+        );
       const partition = this.#replicas.find(batch.topicId, batch.partition);
       const records = partition.produce(batch.records, batch.leaderEpoch, acks, millis(deadlineMs), answer);
       if (records > 0) this.#observer.produced(bytes, records);

@@ -233,4 +233,29 @@ describe('a log that crashes', () => {
       );
     }
   });
+
+  test('after a part of a batch was written and undone finds no trace of it, wherever the log went on', async () => {
+    for (let seed = 700; seed < 750; seed++) {
+      await onSimulatedDisk(
+        seed,
+        async ({ disk }) => {
+          const small = storyConfig('commit');
+          const broker = await start(disk.mount(), { config: small });
+          await broker.append(...batches(0, 15));
+          await broker.log.sync();
+          disk.occupy(disk.freeBytes - 100);
+          await assert.rejects(broker.append(...batches(15, 16, { valueBytes: 200 })), /the disk is full/);
+          disk.occupy(0);
+          // Too large for the segment that was written in part, which therefore gets nothing more.
+          await broker.append(...batches(15, 30, { valueBytes: 500 }));
+          await broker.log.sync();
+          await broker.directory.checkpoint();
+          disk.crash('power');
+          const again = await start(disk.mount(), { config: small, host: testHost('boot 2') });
+          assert.deepEqual(bases(await readAll(again.log)), range(0, 30), `seed ${seed}`);
+        },
+        { capacity: 2_000_000 },
+      );
+    }
+  });
 });

@@ -12,9 +12,18 @@ export interface Sent {
 }
 
 /** A small batch as a producer sends it, or, with `at`, as the log holds it. */
-export function batch({ id, epoch = 0, sequence = 0, count = 1, at = 0n, timestamp = 1_000, value = 'v' }: Sent): Uint8Array {
+export function batch({
+  id,
+  epoch = 0,
+  sequence = 0,
+  count = 1,
+  at = 0n,
+  timestamp = 1_000,
+  value = 'v',
+}: Sent): Uint8Array {
   const records = Array.from({ length: count }, () => ({ timestamp, value }));
-  const producer = id === undefined ? {} : { producer: { id: producerId(id), epoch: producerEpoch(epoch), baseSequence: sequence } };
+  const producer =
+    id === undefined ? {} : { producer: { id: producerId(id), epoch: producerEpoch(epoch), baseSequence: sequence } };
   return encodeBatch(records, { ...producer, baseOffset: offset(at), leaderEpoch: leaderEpoch(0) });
 }
 

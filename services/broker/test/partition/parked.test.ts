@@ -13,8 +13,16 @@ test('answers leave in offset order once their last offset is below the end, wha
       const parked = new ParkedAnswers<number>();
       for (const last of lasts) park(parked, last);
       const taken: number[] = [];
-      for (let next = parked.takeBelow(offset(BigInt(end))); next !== undefined; next = parked.takeBelow(offset(BigInt(end)))) taken.push(next.answer);
-      assert.deepEqual(taken, lasts.filter((last) => last < end).sort((a, b) => a - b));
+      for (
+        let next = parked.takeBelow(offset(BigInt(end)));
+        next !== undefined;
+        next = parked.takeBelow(offset(BigInt(end)))
+      )
+        taken.push(next.answer);
+      assert.deepEqual(
+        taken,
+        lasts.filter((last) => last < end).sort((a, b) => a - b),
+      );
       assert.equal(parked.size, lasts.length - taken.length);
     }),
   );
@@ -25,7 +33,10 @@ test('a duplicate is answered after its original, which waits for the same offse
   park(parked, 5, 100, 1);
   park(parked, 9, 100, 2);
   park(parked, 5, 100, 3);
-  assert.deepEqual([1, 2, 3].map(() => parked.takeBelow(offset(10n))?.answer), [1, 3, 2]);
+  assert.deepEqual(
+    [1, 2, 3].map(() => parked.takeBelow(offset(10n))?.answer),
+    [1, 3, 2],
+  );
 });
 
 test('expired answers are taken whatever their offset, the others stay', () => {
@@ -33,7 +44,10 @@ test('expired answers are taken whatever their offset, the others stay', () => {
   park(parked, 1, 50);
   park(parked, 2, 10);
   park(parked, 3, 50);
-  assert.deepEqual(parked.takeExpired(millis(20)).map((each) => each.answer), [2]);
+  assert.deepEqual(
+    parked.takeExpired(millis(20)).map((each) => each.answer),
+    [2],
+  );
   assert.equal(parked.size, 2);
 });
 

@@ -6,7 +6,15 @@ import { ProducerState } from '../../src/partition/producer-state.ts';
 import { header } from './batches.ts';
 
 function partition(configs: Record<string, string> = {}, end = 0n, committed = end): PartitionState {
-  return new PartitionState(nodeId(1), 'orders-0', topicConfig(configs), new ProducerState(), offset(end), offset(committed), 0);
+  return new PartitionState(
+    nodeId(1),
+    'orders-0',
+    topicConfig(configs),
+    new ProducerState(),
+    offset(end),
+    offset(committed),
+    0,
+  );
 }
 
 function leading(configs: Record<string, string> = {}, minIsr = 1): PartitionState {
@@ -36,7 +44,12 @@ test('P5: acks=all needs the effective min ISR; acks=1 does not', () => {
 });
 
 test('a batch above max.message.bytes is refused with both sizes', () => {
-  const decision = leading({ 'max.message.bytes': '70' }).decideAppend(header({ value: 'x'.repeat(50) }), 3, 'all', 1_000);
+  const decision = leading({ 'max.message.bytes': '70' }).decideAppend(
+    header({ value: 'x'.repeat(50) }),
+    3,
+    'all',
+    1_000,
+  );
   assert.equal(decision.kind, 'refuse');
   assert.match(decision.kind === 'refuse' ? decision.error.message : '', /of 1\d\d bytes .* max\.message\.bytes is 70/);
 });
@@ -49,7 +62,10 @@ test('P3: a timestamp too far ahead is refused, unless the broker stamps its own
 });
 
 test('L2: under commit the high watermark follows what is flushed, under async what is written', () => {
-  for (const [policy, expected] of [['commit', 0n], ['async', 2n]] as const) {
+  for (const [policy, expected] of [
+    ['commit', 0n],
+    ['async', 2n],
+  ] as const) {
     const state = leading({ 'flush.policy': policy });
     state.applyAppend(header({ count: 2 }));
     state.applyWritten(offset(2n));

@@ -73,7 +73,12 @@ test('sequences wrap from 2^31 - 1 to 0', () => {
 });
 
 test('P3: a snapshot and the batches after it give the same verdicts as all batches', () => {
-  const step = fc.record({ id: fc.bigInt(0n, 3n), epoch: fc.nat(2), sequence: fc.nat(6), count: fc.integer({ min: 1, max: 3 }) });
+  const step = fc.record({
+    id: fc.bigInt(0n, 3n),
+    epoch: fc.nat(2),
+    sequence: fc.nat(6),
+    count: fc.integer({ min: 1, max: 3 }),
+  });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), fc.nat(40), (steps, cut) => {
       const whole = new ProducerState();
