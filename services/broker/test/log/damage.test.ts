@@ -345,6 +345,10 @@ describe('what is beside the log', () => {
           bytes[7] = (bytes[7] ?? 0) ^ 0x11;
           return bytes;
         },
+        (bytes) => {
+          bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 0x11;
+          return bytes;
+        },
       ];
       for (const [number, change] of changes.entries()) {
         for (const stop of ['clean', 'killed'] as const) {

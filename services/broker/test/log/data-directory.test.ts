@@ -139,19 +139,32 @@ describe('a data directory', () => {
     });
   });
 
-  test('keeps incarnations through a loss of power, and revisions from the last checkpoint', async () => {
+  test('keeps incarnations through a loss of power as soon as they are recorded (R6)', async () => {
     await onSimulatedDisk('incarnations', async ({ disk }) => {
+      const ids = async (): Promise<unknown[]> => {
+        disk.crash('power');
+        const directory = await openDirectory(disk.mount());
+        const found = [directory.lastRegisteredIncarnation, directory.pendingIncarnation];
+        disk.crash('process');
+        return found;
+      };
+      await (await openDirectory(disk.mount())).recordPendingIncarnation(incarnationId('one'));
+      assert.deepEqual(await ids(), [undefined, 'one']);
+      await (await openDirectory(disk.mount())).recordRegistered(incarnationId('one'));
+      assert.deepEqual(await ids(), ['one', undefined]);
+      await (await openDirectory(disk.mount())).recordPendingIncarnation(incarnationId('two'));
+      assert.deepEqual(await ids(), ['one', 'two']);
+    });
+  });
+
+  test('keeps the metadata revision from the last checkpoint, and refuses an older one (M6)', async () => {
+    await onSimulatedDisk('revision', async ({ disk }) => {
       const first = await openDirectory(disk.mount());
-      await first.recordPendingIncarnation(incarnationId('one'));
-      await first.recordRegistered(incarnationId('one'));
-      await first.recordPendingIncarnation(incarnationId('two'));
       first.noteRevision(41n);
       await first.checkpoint();
       first.noteRevision(45n);
       disk.crash('power');
       const again = await openDirectory(disk.mount());
-      assert.equal(again.lastRegisteredIncarnation, 'one');
-      assert.equal(again.pendingIncarnation, 'two');
       assert.equal(again.highestRevision, 41n);
       assert.throws(() => again.noteRevision(40n), /at revision 40.*has seen 41.*restored from a backup/);
     });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type Offset, offset, TributaryError } from '@tributary/model';
+import { limits, type Offset, offset, TributaryError } from '@tributary/model';
 import { FileError } from '@tributary/ports';
 import { counting } from './counting-files.ts';
 import type { LogSlice } from '../../src/log/log-types.ts';
@@ -413,6 +413,23 @@ describe('cutting', () => {
         assert.deepEqual(bases(await readAll(broker.log, BigInt(end))), range(end, end + 3));
         disk.crash('process');
       }
+    });
+  });
+
+  test('makes readers that stopped behind it look again for where they go on', async () => {
+    await onSimulatedDisk('places', async ({ disk }) => {
+      const first = await start(disk.mount());
+      await first.append(...batches(0, 60));
+      await first.directory.close();
+      const broker = await start(disk.mount());
+      assert.deepEqual(bases(await readAll(broker.log, 0n, 30n)), range(0, 30));
+      await broker.log.truncateTo(at(20));
+      await broker.append(...batches(20, 40, { valueBytes: 33, epoch: 1 }));
+      // Until memory holds nothing of it any more.
+      const large = 1 << 20;
+      await broker.append(...batches(40, 40 + limits.tailCache / large, { valueBytes: large }));
+      assert.ok(broker.log.read(at(30), 1, large, at(40)) instanceof Promise);
+      assert.deepEqual(bases(await readAll(broker.log, 30n, 40n)), range(30, 40));
     });
   });
 
