@@ -218,7 +218,10 @@ export class PartitionFetch<K, V> {
     // One batch larger than the window: it comes alone.
     if (this.#buffered === 0 && this.#needed > limit) limit = this.#needed;
     const more = limit - this.#granted;
-    if (more <= 0 || (more < window / 2 && this.#granted - this.#received >= window / 2)) return undefined;
+    // What the leader waits for is worth a message however little it is: nothing else would ever move it.
+    const isWaitedFor = this.#needed > this.#granted && this.#needed <= limit;
+    if (more <= 0 || (!isWaitedFor && more < window / 2 && this.#granted - this.#received >= window / 2))
+      return undefined;
     this.#granted = limit;
     return limit;
   }

@@ -63,6 +63,20 @@ test('a batch larger than the window comes, alone', async () => {
   assert.deepEqual(await take(consumer, 9), numbers(0, 9));
 });
 
+test('a batch of any size about the window comes, wherever reading begins', async () => {
+  for (const size of [900, 931, 940, 1_000, 1_300, 1_900, 2_500]) {
+    await using w = await world();
+    const [partition] = w.cluster.createTopic('t', 1).partitions;
+    fill(w, partition, 3, 1, 20);
+    fill(w, partition, 3, 1, size);
+    const consumer = textConsumer(w, { maxPartitionFetchBytes: 1_000 });
+    for (const from of [0, 3, 4]) {
+      await consumer.assign([{ topic: 't', partition: 0, offset: BigInt(from) }]);
+      assert.deepEqual(await take(consumer, 6 - from), numbers(from, 6), `batches of ${size} bytes`);
+    }
+  }
+});
+
 test('a paused partition hands out nothing and is granted nothing; the others go on', async () => {
   await using w = await world();
   const { partitions } = w.cluster.createTopic('t', 2);
