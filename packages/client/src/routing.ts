@@ -313,7 +313,12 @@ export class Routing implements AsyncDisposable {
     if (!this.#interest.has(name)) return false;
     const topic = this.topic(name);
     if (topic.kind === 'absent') return absentTopicError(name, topic, this.ports.clock.monotonicMs()) === undefined;
-    return topic.kind === 'known' && topic.partitions.some((partition) => partition.leaderId === undefined);
+    return topic.kind === 'known' && topic.partitions.some((partition) => this.#isLeaderless(partition));
+  }
+
+  /** Nobody leads it, or nobody knows where the leader is: it may be on its way back. */
+  #isLeaderless({ leaderId }: PartitionView): boolean {
+    return leaderId === undefined || this.#view.broker(leaderId) === undefined;
   }
 
   /** Bootstrap addresses and brokers in turn. */

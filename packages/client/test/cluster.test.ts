@@ -111,3 +111,21 @@ test('closing the handle closes what was made from it, and nothing can be made a
   assert.throws(() => w.client.producer(), failsWith('INVALID_REQUEST', /closed/));
   assert.throws(() => producer.send({ topic: 't', value: 'y' }), failsWith('INVALID_REQUEST', /closed/));
 });
+
+test('a leader that is away, and still named as such, is asked after with backoff, and found when it is back', async () => {
+  await using w = await world();
+  w.cluster.createTopic('t', 1);
+  const address = w.cluster.brokers.get(1);
+  assert.ok(address !== undefined);
+  const producer = w.client.producer();
+  await producer.send({ topic: 't', value: 'before' });
+  w.cluster.brokers.delete(1);
+  w.network.breakStreams();
+  const sent = producer.send({ topic: 't', value: 'after' });
+  const asked = w.cluster.log.length;
+  await w.pass(2_000);
+  assert.ok(w.cluster.log.length - asked < 100, `${w.cluster.log.length - asked} calls in two seconds`);
+  w.cluster.brokers.set(1, address);
+  assert.equal((await sent).offset, 1n);
+  await producer.close();
+});
