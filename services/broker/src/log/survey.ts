@@ -212,6 +212,7 @@ class Pass {
 
   /** Damage lies behind what was seen; whole batches begin again at `position`. */
   interrupt(position: number): void {
+    if (this.#batches === 0 && this.runs.length === 0) this.isDoubtful = true;
     this.#close();
     this.#from = position;
     this.#to = position;

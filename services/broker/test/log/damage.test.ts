@@ -366,7 +366,8 @@ describe('what is beside the log', () => {
             }
             const again = await start(files, { config: indexed });
             assert.equal(again.log.endOffset, 200n);
-            assert.deepEqual(again.log.health.damaged, []);
+            assert.deepEqual(again.log.health, { suspect: false, possibleLoss: false, damaged: [] });
+            assert.deepEqual(bases(await readAll(again.log)), range(0, 200));
             for (let from = 0; from < 200; from += 7) {
               assert.equal((await readAll(again.log, BigInt(from), BigInt(from + 1)))[0]?.base, BigInt(from));
               const found = await again.log.offsetForTimestamp(1_000 + from);
