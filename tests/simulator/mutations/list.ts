@@ -24,8 +24,8 @@ export const mutations: readonly Mutation[] = [
     name: 'report page cache as flushed after recovery',
     rule: 'L2',
     file: 'services/broker/src/log/recovery.ts',
-    find: '      await syncLog(this.#disk, segment);',
-    replace: '      if (segment === undefined) await syncLog(this.#disk, segment);',
+    find: 'await disk.sync(file, segment.path);',
+    replace: '',
   },
   {
     name: 'cut below the checkpointed high watermark silently',
