@@ -48,6 +48,8 @@ export class PartitionLog {
   readonly #tail: LogTail;
   #config: TopicConfig;
   #start: Offset;
+  /** On its way to the disk. */
+  #nextStart: Offset | undefined;
   #end: Offset;
   #highWatermark: Offset;
   #health: LogHealth;
@@ -311,6 +313,7 @@ export class PartitionLog {
     } catch (thrown) {
       this.#recoveryPoint = recoveryPoint;
       this.#highWatermark = highWatermark;
+      this.#home.remember(this.#checkpoint());
       throw thrown;
     }
   }
@@ -376,13 +379,15 @@ export class PartitionLog {
 
   /** The new start is on the disk before a file goes: afterwards nobody could tell retention from loss. */
   async #moveStart(start: Offset): Promise<number> {
-    const before = this.#start;
-    this.#start = start;
+    // Nobody hears of it before it is on the disk: a crash would take it back (L4). Whoever writes a checkpoint meanwhile writes it too.
+    this.#nextStart = start;
     try {
       await this.#persistCheckpoint();
-    } catch (thrown) {
-      this.#start = before;
-      throw thrown;
+      this.#start = start;
+    } finally {
+      this.#nextStart = undefined;
+      // Also where it failed: the next write must not bring what was not done.
+      this.#home.remember(this.#checkpoint());
     }
     this.#epochs.cutStart(start);
     this.#health = { ...this.#health, damaged: joinRanges(this.#health.damaged, start) };
@@ -410,7 +415,7 @@ export class PartitionLog {
     return {
       recoveryPoint: this.#recoveryPoint,
       highWatermark: this.#highWatermark < bound ? this.#highWatermark : bound,
-      logStart: this.#start,
+      logStart: this.#nextStart ?? this.#start,
       isStartLost: false,
       epochs: this.#epochs.entries,
       ...this.#health,
