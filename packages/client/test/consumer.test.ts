@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { producerEpoch, producerId } from '@tributary/model';
 import { BatchBuilder, encodeBatch, encodeControlBatch } from '@tributary/record';
+import fc from 'fast-check';
 import { serializers } from '../src/serializers.ts';
 import { fill, numbers, take, textConsumer } from './reading.ts';
 import { failsWith } from './fails-with.ts';
@@ -75,6 +76,33 @@ test('a batch of any size about the window comes, wherever reading begins', asyn
       assert.deepEqual(await take(consumer, 6 - from), numbers(from, 6), `batches of ${size} bytes`);
     }
   }
+});
+
+test('batches of any size come through a window of any size', async () => {
+  const sizes = fc.array(fc.integer({ min: 1, max: 900 }), { minLength: 1, maxLength: 40 });
+  await fc.assert(
+    fc.asyncProperty(
+      sizes,
+      fc.integer({ min: 1, max: 1_500 }),
+      fc.integer({ min: 1, max: 9 }),
+      async (all, window, most) => {
+        await using w = await world();
+        const [partition] = w.cluster.createTopic('t', 1).partitions;
+        for (const [index, size] of all.entries())
+          partition?.append(encodeBatch([{ value: `${index}`.padStart(size) }]));
+        const consumer = textConsumer(w, { maxPartitionFetchBytes: window });
+        await consumer.assign([{ topic: 't', partition: 0, offset: 'beginning' }]);
+        const values: number[] = [];
+        while (values.length < all.length) {
+          const records = await consumer.poll({ maxRecords: most, timeoutMs: 5_000 });
+          assert.ok(records.length > 0, `stuck after ${values.length} of ${all.length}`);
+          values.push(...records.map(({ value }) => Number(value)));
+        }
+        assert.deepEqual(values, [...all.keys()]);
+      },
+    ),
+    { numRuns: 100 },
+  );
 });
 
 test('a paused partition hands out nothing and is granted nothing; the others go on', async () => {
