@@ -206,7 +206,7 @@ export class PartitionHistory {
 
   /** The broker's process begins anew. @param checkpointed the high watermark that its disk holds (L3). */
   restarted(checkpointed: bigint): void {
-    if (!this.#isRotten || this.#promise.flushPolicy === 'async') return;
+    if (!this.#isRotten) return;
     for (const offset of [...this.#readAt.keys()]) if (offset >= checkpointed) this.#readAt.delete(offset);
     for (const offset of [...this.#acknowledgedAt.keys()])
       if (offset >= checkpointed) this.#acknowledgedAt.delete(offset);

@@ -10,7 +10,7 @@ import { SeededRandom } from './seeded-random.ts';
 import { Trace } from './trace.ts';
 
 /** A rule of PROTOCOL, or of the judge, that a run broke. */
-class BrokenRule extends Error {
+export class BrokenRule extends Error {
   override readonly name = 'BrokenRule';
   readonly rule: string;
 
