@@ -131,9 +131,7 @@ export class SimulatedDisk {
   }
 
   get freeBytes(): number {
-    let used = this.#occupied;
-    for (const [, file] of this.#tree.files()) used += file.size;
-    return Math.max(0, this.#options.capacity - used);
+    return Math.max(0, this.#options.capacity - this.#occupied - this.#tree.usedBytes());
   }
 
   /** The kernel lets go of clean pages: what a failed sync left in the cache alone is now gone. @returns whether anything was. */

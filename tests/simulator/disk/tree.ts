@@ -117,6 +117,13 @@ export class Tree {
     }
   }
 
+  /** Of all files that a process can see. */
+  usedBytes(directory: Directory = this.root): number {
+    let used = 0;
+    for (const node of directory.entries.values()) used += node.kind === 'file' ? node.size : this.usedBytes(node);
+    return used;
+  }
+
   /** Every file that a loss of power would leave for sure, by path. */
   *durableFiles(directory: Directory = this.root, above = ''): Generator<readonly [string, FileNode]> {
     for (const name of [...directory.durable.keys()].sort()) {
