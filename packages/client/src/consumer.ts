@@ -150,7 +150,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
         const now = clock.monotonicMs();
         until ??= now + timeoutMs;
         if (now >= until) return [];
-        await this.#fetcher.arrival.within(until - now, clock, signal);
+        await this.#fetcher.arrivalBefore(until, signal);
       }
     } finally {
       this.#polling = false;
@@ -172,7 +172,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
           signal?.throwIfAborted();
           const record = this.#takeOne();
           if (record !== undefined) return { done: false, value: record };
-          await this.#fetcher.arrival.within(Number.POSITIVE_INFINITY, this.#routing.ports.clock, signal);
+          await this.#fetcher.arrival.nextUnless(signal);
         }
       } finally {
         this.#polling = false;

@@ -17,6 +17,8 @@ export class Fetcher<K, V> implements Disposable {
   readonly #routing: Routing;
   readonly #settings: ConsumerSettings;
   readonly #alarm: Alarm;
+  /** For those who wait for records no longer than they like: one timer for all polls, since most end long before it. */
+  readonly #patience: Alarm;
   readonly #subscription: Disposable;
   readonly #sessions = new Map<string, FetchSession<K, V>>();
   readonly #sessionOf = new Map<PartitionFetch<K, V>, FetchSession<K, V>>();
@@ -33,6 +35,7 @@ export class Fetcher<K, V> implements Disposable {
     this.#settings = settings;
     this.#window = fetchWindow(settings, 1);
     this.#alarm = new Alarm(routing.ports.clock, () => this.#advance());
+    this.#patience = new Alarm(routing.ports.clock, () => this.arrival.ring());
     this.#subscription = routing.subscribe(() => this.advanceSoon());
   }
 
@@ -42,6 +45,12 @@ export class Fetcher<K, V> implements Disposable {
     this.#fetches = fetches;
     this.#window = fetchWindow(this.#settings, fetches.length);
     this.advanceSoon();
+  }
+
+  /** Resolves when something has come, at `time` or soon after, or when aborted. @param time on the monotonic clock, ms. */
+  arrivalBefore(time: number, signal: AbortSignal | undefined): Promise<void> {
+    if (Number.isFinite(time)) this.#patience.at(time);
+    return this.arrival.nextUnless(signal);
   }
 
   /** Looks at every partition at the end of this tick. */
@@ -257,6 +266,7 @@ export class Fetcher<K, V> implements Disposable {
     this.#closing.abort();
     this.#subscription[Symbol.dispose]();
     this.#alarm[Symbol.dispose]();
+    this.#patience[Symbol.dispose]();
     for (const session of this.#sessions.values()) session.end();
     this.#sessions.clear();
     this.arrival.ring();

@@ -1,19 +1,16 @@
 /** What a producer has accepted and not yet brought to an end, and the failures that nobody has been told of. */
 import { TributaryError } from '@tributary/model';
-import type { Clock } from '@tributary/ports';
 import { BatchFate } from './delivery.ts';
 import type { DeliveryFailure } from './producer-options.ts';
 import { Bell } from './waiting.ts';
 
 export class Outstanding {
-  readonly #clock: Clock;
   readonly #onError: ((failure: DeliveryFailure) => void) | undefined;
   readonly #live = new Set<BatchFate>();
   readonly #progress = new Bell();
   #unreported: { records: number; readonly first: TributaryError } | undefined;
 
-  constructor(clock: Clock, onError: ((failure: DeliveryFailure) => void) | undefined) {
-    this.#clock = clock;
+  constructor(onError: ((failure: DeliveryFailure) => void) | undefined) {
     this.#onError = onError;
   }
 
@@ -49,7 +46,7 @@ export class Outstanding {
   async until(condition: () => boolean, signal: AbortSignal | undefined): Promise<void> {
     while (!condition()) {
       signal?.throwIfAborted();
-      await this.#progress.within(Number.POSITIVE_INFINITY, this.#clock, signal);
+      await this.#progress.nextUnless(signal);
     }
   }
 

@@ -69,7 +69,7 @@ export class Producer<K = Uint8Array | string, V = Uint8Array | string> implemen
     this.#keySerializer = options.keySerializer ?? (textOrBytes as Serializer<unknown>);
     this.#valueSerializer = options.valueSerializer ?? (textOrBytes as Serializer<unknown>);
     this.#unsentMost = Math.max(limits.producerUnsent, 2 * settings.batchSize);
-    this.#outstanding = new Outstanding(routing.ports.clock, options.onError);
+    this.#outstanding = new Outstanding(options.onError);
     this.#sender = new Sender(routing, settings, {
       ended: (ended) => this.#accumulator.ended(ended),
       pumped: () => this.#pumped(),

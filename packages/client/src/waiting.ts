@@ -24,7 +24,21 @@ export class Bell {
     return new Promise((resolve) => this.#waiters.push(resolve));
   }
 
-  /** Resolves at the next ring, after `ms`, or when aborted: whoever waits looks for itself what happened. */
+  /** Resolves at the next ring, or when aborted: whoever waits looks for itself what happened. */
+  nextUnless(signal: AbortSignal | undefined): Promise<void> {
+    if (signal === undefined) return this.next();
+    if (signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        signal.removeEventListener('abort', wake);
+        resolve();
+      };
+      signal.addEventListener('abort', wake, { once: true });
+      this.#waiters.push(wake);
+    });
+  }
+
+  /** Resolves at the next ring, after `ms`, or when aborted. */
   async within(ms: number, clock: Clock, signal: AbortSignal | undefined): Promise<void> {
     if (ms <= 0 || signal?.aborted) return;
     const over = new AbortController();
@@ -33,9 +47,7 @@ export class Bell {
     this.#waiters.push(done);
     try {
       // A sleep that is cut short rejects; why it was is for the caller to see.
-      if (Number.isFinite(ms)) await clock.sleep(ms, over.signal).catch(() => undefined);
-      else if (!over.signal.aborted)
-        await new Promise<void>((resolve) => over.signal.addEventListener('abort', () => resolve(), { once: true }));
+      await clock.sleep(ms, over.signal).catch(() => undefined);
     } finally {
       signal?.removeEventListener('abort', done);
       const index = this.#waiters.indexOf(done);
