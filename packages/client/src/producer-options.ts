@@ -60,7 +60,11 @@ export interface ProducerSettings {
 }
 
 const producerDefaults = {
+  // Measured, 100 B and 1 KiB records: from 16 to 128 KiB the client's processor time for a byte falls by a fifth to a third and the broker's by as much;
+  // beyond that by next to nothing. Five in flight also cover a sync of the disk.
   batchSize: 128 * 1024,
+  // What is sent in one tick shares a batch anyway, and so does what comes while five are on their way: lingering would buy
+  // a lone record nothing but its delay.
   lingerMs: 0,
   deliveryTimeoutMs: limits.deliveryTimeoutMs,
   maxBufferedBytes: limits.producerBuffer,
