@@ -54,7 +54,7 @@ interface Reader {
   /** In the queue, or being read right now. */
   queued: boolean;
   closed: boolean;
-  /** The credit limit at which "needed" was last said: once is enough. */
+  /** The limit that was last asked for: once is enough. */
   saidNeeded: number;
   readonly unsubscribe: () => void;
 }
@@ -187,11 +187,15 @@ class FetchSession {
         this.#wake(reader);
         return;
       }
-      case 'too-large':
-        if (reader.saidNeeded === reader.creditLimit) return;
-        reader.saidNeeded = reader.creditLimit;
-        this.#stream.send({ throttleMs: 0, partitions: [this.#answer(reader, nothing, reader.sent + slice.size)] });
+      case 'too-large': {
+        const needed = reader.sent + slice.size;
+        // Credit may have come while the file was read.
+        if (needed <= reader.creditLimit) return this.#wake(reader);
+        if (reader.saidNeeded === needed) return;
+        reader.saidNeeded = needed;
+        this.#stream.send({ throttleMs: 0, partitions: [this.#answer(reader, nothing, needed)] });
         return;
+      }
       case 'end':
         return;
     }
