@@ -379,6 +379,9 @@ export class PartitionLog {
 
   /** The new start is on the disk before a file goes: afterwards nobody could tell retention from loss. */
   async #moveStart(start: Offset): Promise<number> {
+    await this.#background;
+    if (!(await this.#producers.secure(start, this.#end, this.#recoveryPoint))) return 0;
+    await this.#disk.syncDirectory(this.#home.folder);
     // Nobody hears of it before it is on the disk: a crash would take it back (L4). Whoever writes a checkpoint meanwhile writes it too.
     this.#nextStart = start;
     try {

@@ -44,6 +44,23 @@ export class ProducerReplay {
     await this.#snapshots.prune(recoveryPoint);
   }
 
+  /**
+   * P3: what producers wrote below `start` is in a snapshot before those batches go; its name must then be made durable.
+   * On a full disk the room is needed more: a restart then forgets those producers.
+   * @param end of the log. @returns false: the state runs ahead of the log now; there will be another snapshot soon.
+   */
+  async secure(start: Offset, end: Offset, recoveryPoint: Offset): Promise<boolean> {
+    if (this.#covers(start)) return true;
+    const snapshot = this.#replay.take();
+    if (snapshot.end < start || snapshot.end > end) return false;
+    await this.write(snapshot, recoveryPoint);
+    return true;
+  }
+
+  #covers(offset: Offset): boolean {
+    return (this.#snapshots.newestOffset ?? 0n) >= offset;
+  }
+
   /** The log was cut: snapshots of more than it holds go. Their names must then go durably. */
   async cut(end: Offset): Promise<void> {
     await this.#snapshots.dropAbove(end);
