@@ -21,7 +21,7 @@ export function byteSize(bytes: number): string {
     value /= 1024;
     unit++;
   }
-  return `${unit === 0 ? String(value) : value.toFixed(1)} ${units[unit] ?? ''}`;
+  return `${unit === 0 ? count(value) : value.toFixed(1)} ${units[unit] ?? ''}`;
 }
 
 /** 1.23 s */
