@@ -27,7 +27,7 @@ export interface TopicConfigValue {
   readonly value: string;
   readonly defaultValue: string;
   /** Who set the value. */
-  readonly source: 'default' | 'broker' | 'topic';
+  readonly source: 'default' | 'cluster' | 'broker' | 'topic';
   readonly documentation: string;
 }
 
@@ -247,12 +247,14 @@ function summaryOf(topic: {
   return { name, id: topicId(topic.topicId), partitions, replicationFactor, internal };
 }
 
-function sourceOf(source: ConfigSource): 'default' | 'broker' | 'topic' {
+function sourceOf(source: ConfigSource): 'default' | 'cluster' | 'broker' | 'topic' {
   switch (source) {
     case ConfigSource.TOPIC:
       return 'topic';
     case ConfigSource.BROKER:
       return 'broker';
+    case ConfigSource.CLUSTER:
+      return 'cluster';
     case ConfigSource.DEFAULT:
     case ConfigSource.UNSPECIFIED:
       return 'default';

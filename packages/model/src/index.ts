@@ -1,3 +1,4 @@
+export * from './broker-config.ts';
 export * from './errors.ts';
 export * from './ids.ts';
 export * from './limits.ts';

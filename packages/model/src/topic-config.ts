@@ -19,19 +19,49 @@ export interface TopicConfig {
   readonly timestampAfterMaxMs: number;
   readonly minInsyncReplicas: number;
   readonly fileDeleteDelayMs: number;
+  /** `delete`: retention removes old segments; `compact`: the newest value of each key stays (L5). Both may hold. */
+  readonly cleanup: { readonly delete: boolean; readonly compact: boolean };
+  /** Compaction begins when this share of the log has not been compacted. */
+  readonly minCleanableDirtyRatio: number;
+  /** A record is not compacted away before this age, ms. */
+  readonly minCompactionLagMs: number;
+  /** Compaction begins, whatever the ratio, when a record has waited so long, ms; undefined: never for that reason. */
+  readonly maxCompactionLagMs: number | undefined;
+  /** A tombstone stays at least so long after compaction has first met it, ms. */
+  readonly deleteRetentionMs: number;
+  /** A tombstone goes after this, ms, even if a replica or link has not passed it (L5). */
+  readonly tombstoneHoldMaxMs: number;
 }
 
-interface ConfigKey {
+/** One setting: its default, its meaning, what it may be. */
+export interface ConfigKey {
   readonly default: string;
+  /** Name of the broker setting that is the default of this one, Kafka's; none: there is no such setting. */
+  readonly brokerKey?: string;
+  /** Words between commas: operations append and subtract apply. */
+  readonly isList?: boolean;
   readonly doc: string;
   /** What is allowed, for the error sentence. */
   readonly allowed: string;
   readonly valid: (value: string) => boolean;
 }
 
-const integer = (least: number, most: number = Number.MAX_SAFE_INTEGER) => ({
+export const integer = (least: number, most: number = Number.MAX_SAFE_INTEGER) => ({
   allowed: most === Number.MAX_SAFE_INTEGER ? `a whole number ≥ ${least}` : `a whole number from ${least} to ${most}`,
   valid: (value: string): boolean => /^-?\d{1,16}$/.test(value) && Number(value) >= least && Number(value) <= most,
+});
+export const decimal = (least: number, most: number) => ({
+  allowed: `a number from ${least} to ${most}`,
+  valid: (value: string): boolean =>
+    /^\d{1,3}(\.\d{1,16})?$/.test(value) && Number(value) >= least && Number(value) <= most,
+});
+const listOf = (...values: readonly string[]) => ({
+  isList: true,
+  allowed: `one or more of ${values.join(', ')}, separated by commas`,
+  valid: (value: string): boolean => {
+    const words = value.split(',').map((word) => word.trim());
+    return words.every((word) => values.includes(word)) && new Set(words).size === words.length;
+  },
 });
 const oneOf = (...values: readonly string[]) => ({
   allowed: values.join(' or '),
@@ -40,38 +70,107 @@ const oneOf = (...values: readonly string[]) => ({
 
 /** Kafka's names, defaults and meanings; `flush.policy` is Tributary's own. */
 export const topicConfigKeys = {
-  'cleanup.policy': { default: 'delete', doc: 'What retention does with old segments.', ...oneOf('delete') },
+  'cleanup.policy': {
+    default: 'delete',
+    brokerKey: 'log.cleanup.policy',
+    doc: 'delete: old segments go by time and size; compact: the newest value of each key stays; both may be set.',
+    ...listOf('delete', 'compact'),
+  },
   'flush.policy': {
+    brokerKey: 'log.flush.policy',
     default: 'commit',
     doc: 'commit: acknowledged after fdatasync; async: after the write, as Kafka.',
     ...oneOf('commit', 'async'),
   },
-  'retention.ms': { default: '604800000', doc: 'A record stays at least this long; -1: for ever.', ...integer(-1) },
-  'retention.bytes': { default: '-1', doc: 'At least so many bytes of a partition stay; -1: all.', ...integer(-1) },
-  'segment.bytes': { default: '1073741824', doc: 'A segment is closed at this size.', ...integer(1024, 2_147_483_647) },
-  'segment.ms': { default: '604800000', doc: 'A segment is closed at this age of its first record.', ...integer(1) },
+  'retention.ms': {
+    brokerKey: 'log.retention.ms',
+    default: '604800000',
+    doc: 'A record stays at least this long; -1: for ever.',
+    ...integer(-1),
+  },
+  'retention.bytes': {
+    brokerKey: 'log.retention.bytes',
+    default: '-1',
+    doc: 'At least so many bytes of a partition stay; -1: all.',
+    ...integer(-1),
+  },
+  'segment.bytes': {
+    brokerKey: 'log.segment.bytes',
+    default: '1073741824',
+    doc: 'A segment is closed at this size.',
+    ...integer(1024, 2_147_483_647),
+  },
+  'segment.ms': {
+    brokerKey: 'log.roll.ms',
+    default: '604800000',
+    doc: 'A segment is closed at this age of its first record.',
+    ...integer(1),
+  },
   'index.interval.bytes': {
+    brokerKey: 'log.index.interval.bytes',
     default: '4096',
     doc: 'One index entry for each so many bytes of log.',
     ...integer(0, 1 << 30),
   },
   'max.message.bytes': {
+    brokerKey: 'message.max.bytes',
     default: String(limits.batchBytesDefault),
     doc: 'Largest batch, header included.',
     ...integer(0, limits.batchBytesMax),
   },
   'message.timestamp.type': {
+    brokerKey: 'log.message.timestamp.type',
     default: 'CreateTime',
     doc: "The producer's time, or the time of appending.",
     ...oneOf('CreateTime', 'LogAppendTime'),
   },
   'message.timestamp.after.max.ms': {
+    brokerKey: 'log.message.timestamp.after.max.ms',
     default: '3600000',
     doc: 'How far ahead of the broker a timestamp may be.',
     ...integer(0),
   },
-  'min.insync.replicas': { default: '1', doc: 'acks=all needs so many in-sync replicas.', ...integer(1) },
-  'file.delete.delay.ms': { default: '60000', doc: 'Delay before the files of a removed segment go.', ...integer(0) },
+  'min.insync.replicas': {
+    brokerKey: 'min.insync.replicas',
+    default: '1',
+    doc: 'acks=all needs so many in-sync replicas.',
+    ...integer(1),
+  },
+  'file.delete.delay.ms': {
+    brokerKey: 'log.segment.delete.delay.ms',
+    default: '60000',
+    doc: 'Delay before the files of a removed segment go.',
+    ...integer(0),
+  },
+  'min.cleanable.dirty.ratio': {
+    brokerKey: 'log.cleaner.min.cleanable.ratio',
+    default: '0.5',
+    doc: 'Compaction begins when this share of the log has not been compacted.',
+    ...decimal(0, 1),
+  },
+  'min.compaction.lag.ms': {
+    brokerKey: 'log.cleaner.min.compaction.lag.ms',
+    default: '0',
+    doc: 'A record is not compacted away before this age.',
+    ...integer(0),
+  },
+  'max.compaction.lag.ms': {
+    brokerKey: 'log.cleaner.max.compaction.lag.ms',
+    default: String(Number.MAX_SAFE_INTEGER),
+    doc: 'Compaction begins when a record has waited so long for it.',
+    ...integer(1),
+  },
+  'delete.retention.ms': {
+    brokerKey: 'log.cleaner.delete.retention.ms',
+    default: '86400000',
+    doc: 'A tombstone stays at least so long after compaction has first met it.',
+    ...integer(0),
+  },
+  'tombstone.hold.max.ms': {
+    default: '604800000',
+    doc: 'A tombstone goes after this even if a replica or a mirror has not passed it.',
+    ...integer(0),
+  },
 } as const satisfies Record<string, ConfigKey>;
 
 export type TopicConfigKey = keyof typeof topicConfigKeys;
@@ -99,9 +198,16 @@ export function checkTopicConfigs(configs: Readonly<Record<string, string>>): vo
         `Bad value "${value}" for topic config ${key}: allowed is ${known.allowed}.`,
       );
   }
+  const { minCompactionLagMs, maxCompactionLagMs } = topicConfig(configs);
+  if (minCompactionLagMs > (maxCompactionLagMs ?? Number.MAX_SAFE_INTEGER)) {
+    throw new TributaryError(
+      'INVALID_CONFIG',
+      `min.compaction.lag.ms (${minCompactionLagMs}) is above max.compaction.lag.ms (${maxCompactionLagMs}): no record could be compacted in time.`,
+    );
+  }
 }
 
-/** Effective settings: what was set, else the default. @param configs checked before. */
+/** Effective settings: what was set, else the default. @param configs checked before; those of the brokers already beneath the topic's own. */
 export function topicConfig(configs: Readonly<Record<string, string>>): TopicConfig {
   const text = (key: TopicConfigKey): string => configs[key] ?? topicConfigKeys[key].default;
   const number = (key: TopicConfigKey): number => Number(text(key));
@@ -118,7 +224,19 @@ export function topicConfig(configs: Readonly<Record<string, string>>): TopicCon
     timestampAfterMaxMs: number('message.timestamp.after.max.ms'),
     minInsyncReplicas: number('min.insync.replicas'),
     fileDeleteDelayMs: number('file.delete.delay.ms'),
+    cleanup: cleanupOf(text('cleanup.policy')),
+    minCleanableDirtyRatio: number('min.cleanable.dirty.ratio'),
+    minCompactionLagMs: number('min.compaction.lag.ms'),
+    maxCompactionLagMs:
+      number('max.compaction.lag.ms') === Number.MAX_SAFE_INTEGER ? undefined : number('max.compaction.lag.ms'),
+    deleteRetentionMs: number('delete.retention.ms'),
+    tombstoneHoldMaxMs: number('tombstone.hold.max.ms'),
   };
+}
+
+function cleanupOf(policy: string): TopicConfig['cleanup'] {
+  const words = policy.split(',').map((word) => word.trim());
+  return { delete: words.includes('delete'), compact: words.includes('compact') };
 }
 
 /** @throws TributaryError INVALID_TOPIC_EXCEPTION saying which rule the name breaks. */

@@ -5,10 +5,9 @@
 import { TributaryError } from '@tributary/model';
 import type { Codec } from '@tributary/ports';
 import { RequestContext } from './gen/tributary/v1alpha/common.ts';
-import type { ErrorCode } from './gen/tributary/v1alpha/common.ts';
+import type { Acks, ErrorCode } from './gen/tributary/v1alpha/common.ts';
 import type {
   AbortedRange,
-  Acks,
   FetchedPartition,
   FetchResponse,
   ProduceBatch,

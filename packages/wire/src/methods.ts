@@ -4,9 +4,11 @@ import { TributaryError } from '@tributary/model';
 import type { Codec, StreamMethod, UnaryMethod } from '@tributary/ports';
 import { fetchResponseCodec, produceRequestCodec, produceResponseCodec } from './batch-codecs.ts';
 import { AdminServiceDefinition } from './gen/tributary/v1alpha/admin.ts';
+import { BrokerServiceDefinition } from './gen/tributary/v1alpha/broker.ts';
 import { ControllerServiceDefinition } from './gen/tributary/v1alpha/controller.ts';
 import { LogServiceDefinition } from './gen/tributary/v1alpha/log.ts';
 import { MetadataServiceDefinition } from './gen/tributary/v1alpha/metadata.ts';
+import { RecordServiceDefinition } from './gen/tributary/v1alpha/record.ts';
 
 /** What ts-proto generates for a message. */
 interface GeneratedMessage<T> {
@@ -29,7 +31,8 @@ interface UnaryDefinition<Request, Response> {
 interface StreamDefinition<Request, Response> {
   readonly name: string;
   readonly requestType: GeneratedMessage<Request>;
-  readonly requestStream: true;
+  /** false: the client sends one message and ends its side. */
+  readonly requestStream: boolean;
   readonly responseType: GeneratedMessage<Response>;
   readonly responseStream: true;
 }
@@ -77,6 +80,8 @@ const log = LogServiceDefinition.methods;
 const metadata = MetadataServiceDefinition.methods;
 const admin = AdminServiceDefinition.methods;
 const controller = ControllerServiceDefinition.methods;
+const record = RecordServiceDefinition.methods;
+const broker = BrokerServiceDefinition.methods;
 
 export const methods = {
   produce: {
@@ -86,11 +91,22 @@ export const methods = {
   },
   fetch: { ...stream(LogServiceDefinition, log.fetch), response: fetchResponseCodec },
   listOffsets: unary(LogServiceDefinition, log.listOffsets),
+  deleteRecords: unary(LogServiceDefinition, log.deleteRecords),
+  previewRetention: unary(LogServiceDefinition, log.previewRetention),
+  publish: unary(RecordServiceDefinition, record.publish),
+  subscribe: stream(RecordServiceDefinition, record.subscribe),
+  grantCredit: unary(RecordServiceDefinition, record.grantCredit),
+  describeBroker: unary(BrokerServiceDefinition, broker.describeBroker),
+  describeLogDirs: unary(BrokerServiceDefinition, broker.describeLogDirs),
   getMetadata: unary(MetadataServiceDefinition, metadata.getMetadata),
   initProducerId: unary(MetadataServiceDefinition, metadata.initProducerId),
   createTopic: unary(AdminServiceDefinition, admin.createTopic),
   deleteTopic: unary(AdminServiceDefinition, admin.deleteTopic),
   listTopics: unary(AdminServiceDefinition, admin.listTopics),
   describeTopic: unary(AdminServiceDefinition, admin.describeTopic),
+  createPartitions: unary(AdminServiceDefinition, admin.createPartitions),
+  alterConfigs: unary(AdminServiceDefinition, admin.alterConfigs),
+  describeConfigs: unary(AdminServiceDefinition, admin.describeConfigs),
+  reportFlushed: unary(ControllerServiceDefinition, controller.reportFlushed),
   allocateProducerIds: unary(ControllerServiceDefinition, controller.allocateProducerIds),
 } as const;

@@ -1,7 +1,7 @@
 /** How topics are shown to those who ask. */
 import type { ClusterImage, Stored, TopicInfo } from '@tributary/metadata';
 import { topicConfigKeys } from '@tributary/model';
-import { type PartitionDescription, type TopicConfigEntry, type TopicSummary, ConfigSource } from '@tributary/wire';
+import { type PartitionDescription, type ConfigEntry, type TopicSummary, ConfigSource } from '@tributary/wire';
 import { leaderlessReason } from './leaderless.ts';
 import type { TopicDefaults } from './topics.ts';
 
@@ -16,7 +16,7 @@ export function summary({ name, topicId, partitions, replicationFactor }: TopicI
 }
 
 /** Every config with its effective value and where that comes from. */
-export function describeConfigs(topic: Stored<TopicInfo>, defaults: TopicDefaults): TopicConfigEntry[] {
+export function describeConfigs(topic: Stored<TopicInfo>, defaults: TopicDefaults): ConfigEntry[] {
   const ofBrokers: Readonly<Record<string, string>> = { 'min.insync.replicas': String(defaults.minInsyncReplicas) };
   return Object.entries(topicConfigKeys).map(([name, known]) => {
     const set = topic.configs[name];
@@ -28,6 +28,7 @@ export function describeConfigs(topic: Stored<TopicInfo>, defaults: TopicDefault
       defaultValue: default_,
       source: set === undefined ? fallback : ConfigSource.TOPIC,
       documentation: known.doc,
+      allowed: known.allowed,
     };
   });
 }
