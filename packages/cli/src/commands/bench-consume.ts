@@ -3,7 +3,7 @@ import type { Consumer, TopicDescription } from '@tributary/client';
 import { inWords, Latencies, rounded } from '../bench/latencies.ts';
 import { open } from '../cluster.ts';
 import { mebibytes, perSecond } from '../figures.ts';
-import type { ConnectionOptions } from '../program.ts';
+import type { ConnectionOptions } from '../program/options.ts';
 import { print } from '../standard-output.ts';
 import { describe } from './produce.ts';
 

@@ -9,7 +9,7 @@ import { Pace } from '../bench/pace.ts';
 import { open } from '../cluster.ts';
 import { UsageError } from '../failure.ts';
 import type { AcksOption } from '../option-values.ts';
-import type { ConnectionOptions } from '../program.ts';
+import type { ConnectionOptions } from '../program/options.ts';
 import { print } from '../standard-output.ts';
 import { describe } from './produce.ts';
 

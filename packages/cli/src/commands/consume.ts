@@ -6,7 +6,7 @@ import type { Consumer, PartitionRecords, TopicDescription, TopicPartition } fro
 import { TributaryError } from '@tributary/model';
 import { open } from '../cluster.ts';
 import { UsageError } from '../failure.ts';
-import type { ConnectionOptions } from '../program.ts';
+import type { ConnectionOptions } from '../program/options.ts';
 import { type RecordFormat, recordFormat } from '../record-format.ts';
 import { StandardOutput } from '../standard-output.ts';
 import { checkPartition, describe } from './produce.ts';

@@ -5,7 +5,7 @@ import { createLogger, nodeHost } from '@tributary/runtime';
 import { assembleDev, type Dev } from '../dev/assemble.ts';
 import { servePages } from '../dev/pages.ts';
 import { Interruption } from '../interruption.ts';
-import type { OutputOption } from '../program.ts';
+import type { OutputOption } from '../program/options.ts';
 import { print } from '../standard-output.ts';
 
 interface DevOptions extends OutputOption {

@@ -13,7 +13,7 @@ import { type Input, openInput } from '../input.ts';
 import { Interruption } from '../interruption.ts';
 import { readLines } from '../lines.ts';
 import type { AcksOption } from '../option-values.ts';
-import type { ConnectionOptions } from '../program.ts';
+import type { ConnectionOptions } from '../program/options.ts';
 import { Progress } from '../progress.ts';
 import { print, StandardOutput } from '../standard-output.ts';
 

@@ -1,6 +1,6 @@
 import { open } from '../cluster.ts';
 import { counted } from '../figures.ts';
-import type { ConnectionOptions } from '../program.ts';
+import type { ConnectionOptions } from '../program/options.ts';
 import { print } from '../standard-output.ts';
 
 interface TopicCreateOptions extends ConnectionOptions {

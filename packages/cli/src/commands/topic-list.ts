@@ -1,5 +1,5 @@
 import { open } from '../cluster.ts';
-import type { ConnectionOptions } from '../program.ts';
+import type { ConnectionOptions } from '../program/options.ts';
 import { print } from '../standard-output.ts';
 import { table } from '../table.ts';
 

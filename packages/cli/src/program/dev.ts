@@ -1,0 +1,20 @@
+/** `tributary dev`. */
+import type { Command } from 'commander';
+import { wholeNumber } from '../option-values.ts';
+import { examples, withOutput } from './options.ts';
+
+export function addDev(program: Command): void {
+  const dev = program
+    .command('dev')
+    .description('Run every part in one process, with its data in one folder')
+    .option('--data-dir <folder>', 'where records and metadata are kept', './data')
+    .option('--host <address>', 'address to listen on', '127.0.0.1')
+    .option('--port <number>', 'port of the gRPC services', wholeNumber(1, 65_435), 9095)
+    .option(
+      '--http-port <number>',
+      'port of /metrics, /healthz and /readyz (default: --port + 100)',
+      wholeNumber(0, 65_535),
+    )
+    .addHelpText('after', examples('dev', 'dev --data-dir /var/tmp/log --port 19095'));
+  withOutput(dev).action(async (options) => (await import('../commands/dev.ts')).dev(options));
+}

@@ -1,0 +1,45 @@
+/** What commands share: options, and how examples are shown. */
+import { type Command, Option } from 'commander';
+import { acks, wholeNumber } from '../option-values.ts';
+
+/** What every command takes. */
+export interface OutputOption {
+  readonly output: 'text' | 'json';
+}
+
+export interface ConnectionOptions extends OutputOption {
+  readonly bootstrap: string;
+}
+
+const defaultBootstrap = '127.0.0.1:9095';
+const compressions = ['none', 'gzip', 'snappy', 'lz4', 'zstd'];
+
+export function examples(...lines: readonly string[]): string {
+  return `\nExamples:\n${lines.map((line) => `  $ tributary ${line}`).join('\n')}`;
+}
+
+export function withOutput(command: Command): Command {
+  return command.addOption(
+    new Option('--output <format>', 'text for people, json for programs').choices(['text', 'json']).default('text'),
+  );
+}
+
+export function withConnection(command: Command): Command {
+  const bootstrap = new Option('--bootstrap <host:port>', 'any broker of the cluster')
+    .env('TRIBUTARY_BOOTSTRAP')
+    .default(defaultBootstrap);
+  return withOutput(command.addOption(bootstrap));
+}
+
+export function withSending(command: Command): Command {
+  return command
+    .option(
+      '--acks <who>',
+      'whose acknowledgement counts: 0 nobody’s, 1 the leader’s, all in-sync replicas’',
+      acks,
+      'all',
+    )
+    .addOption(new Option('--compression <codec>', 'how batches are compressed').choices(compressions).default('none'))
+    .option('--batch-size <bytes>', 'size at which a partition’s batch is sent', wholeNumber(0))
+    .option('--linger <ms>', 'how long a batch waits to fill', wholeNumber(0));
+}

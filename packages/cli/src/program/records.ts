@@ -1,0 +1,54 @@
+/** `tributary produce` and `tributary consume`. */
+import { type Command, Option } from 'commander';
+import { escapedText, offsetNumber, wholeNumber } from '../option-values.ts';
+import { examples, withConnection, withSending } from './options.ts';
+
+export function addProduce(program: Command): void {
+  const produce = program
+    .command('produce <topic>')
+    .description('Append one record for each line of a file or of standard input')
+    .option('--file <path>', 'read this instead of standard input')
+    .option(
+      '--key-separator <text>',
+      'what comes before its first occurrence in a line is the key (\\t is a tab)',
+      escapedText,
+    )
+    .option('--partition <number>', 'append to this partition only', wholeNumber(0))
+    .addHelpText(
+      'after',
+      `${examples('produce events < lines.txt', 'produce events --file users.tsv --key-separator "\\t" --compression zstd')}
+
+A line is everything up to a newline, byte for byte: an empty line is an empty record, a carriage return is kept, and a last line
+without a newline counts. With --output json each acknowledged record is printed as {"topic", "partition", "offset", "timestamp"}.`,
+    );
+  withConnection(withSending(produce)).action(async (topic, options) =>
+    (await import('../commands/produce.ts')).produce(topic, options),
+  );
+}
+
+export function addConsume(program: Command): void {
+  const consume = program
+    .command('consume <topic>')
+    .description('Print records as they arrive')
+    .option('--partition <number>', 'read this partition only', wholeNumber(0))
+    .addOption(new Option('--from-beginning', 'start at the oldest record instead of the next one').conflicts('offset'))
+    .option('--offset <number>', 'start at this offset', offsetNumber)
+    .option('--max-messages <number>', 'stop after so many records', wholeNumber(0))
+    .option('--exit-at-end', 'stop at what was the end of the log at the start')
+    .option('--format <text|json|template>', 'how a record is printed', 'text')
+    .addHelpText(
+      'after',
+      `${examples('consume events --from-beginning', 'consume events --from-beginning --exit-at-end --format json', "consume events --format '%p/%o\\t%k\\t%v\\n'")}
+
+Formats:
+  text      the value and a newline, byte for byte
+  json      {"topic", "partition", "offset", "timestamp", "key", "value", "headers"}, one object a line; text as a string, what is
+            no UTF-8 as {"base64": "…"}, what is absent as null; headers as [{"key", "value"}, …]
+  template  %t topic  %p partition  %o offset  %T timestamp in ms  %k key  %v value  %h headers as k=v,k=v  %% a percent sign;
+            \\t \\n \\r \\0 \\\\ \\xHH as elsewhere; nothing is added at the end
+--output json is the same as --format json.`,
+    );
+  withConnection(consume).action(async (topic, options) =>
+    (await import('../commands/consume.ts')).consume(topic, options),
+  );
+}
