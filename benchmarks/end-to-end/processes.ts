@@ -34,6 +34,13 @@ export class Started implements AsyncDisposable {
       throw new Error(`${this.#name} has ended:\n${this.#output}`);
   }
 
+  /** kill -9; resolves when it is gone. */
+  async kill(): Promise<void> {
+    const exited = once(this.#child, 'exit');
+    this.#child.kill('SIGKILL');
+    await exited;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const exited = once(this.#child, 'exit');
