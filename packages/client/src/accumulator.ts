@@ -1,11 +1,10 @@
 /** Records on their way into batches: encoded straight into their partition's, or kept until the topic's partitions are known. */
 import { limits, TributaryError } from '@tributary/model';
-import type { Payload, RecordHeader } from '@tributary/record';
+import { partitionOfKey, type Payload, type RecordHeader } from '@tributary/record';
 import { Alarm } from './alarm.ts';
 import { ProducerBatch } from './batch.ts';
 import { BuilderPool } from './buffer-pool.ts';
 import { BatchFate, RecordDelivery } from './delivery.ts';
-import { partitionOfKey } from './key-partition.ts';
 import type { Outstanding } from './outstanding.ts';
 import type { EndedBatch, PartitionQueue } from './partition-queue.ts';
 import type { Partitioner, ProducerSettings } from './producer-options.ts';

@@ -25,7 +25,7 @@ export async function connect(options: ConnectOptions): Promise<Tributary> {
 }
 
 export { type ErrorName, type Offset, type TopicId, TributaryError } from '@tributary/model';
-export type { Compression, RecordHeader } from '@tributary/record';
+export { type Compression, partitionOfKey, type RecordHeader } from '@tributary/record';
 export type {
   Admin,
   AdminOptions,
@@ -53,7 +53,6 @@ export type { ConsumerOptions, OffsetReset } from './consumer-options.ts';
 export type { ConsumerRecord } from './consumer-record.ts';
 export type { Delivery, RecordMetadata } from './delivery.ts';
 export type { HeadersInput, HeaderValue } from './headers.ts';
-export { partitionOfKey } from './key-partition.ts';
 export type { ClientPorts } from './ports.ts';
 export type { Producer, ProducerRecord } from './producer.ts';
 export type { DeliveryFailure, Partitioner, ProducerOptions } from './producer-options.ts';

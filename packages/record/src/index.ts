@@ -51,5 +51,6 @@ export {
   type Payload,
   type RecordHeader,
 } from './encode.ts';
+export { partitionOfKey } from './key-partition.ts';
 export { type BatchProducer, computeCrc, setProducer, stampCrc, stampLogAppendTime } from './restamp.ts';
 export { type BatchOrigin, checkBatch, checkFrame } from './validate-batch.ts';
