@@ -56,7 +56,7 @@ function brokerConfig(machine: string): BrokerConfig {
     host: machine,
     rack: '',
     sessionTimeoutMs: SESSION_TIMEOUT_MS,
-    retentionCheckMs: RETENTION_CHECK_MS,
+    configs: { 'log.retention.check.interval.ms': String(RETENTION_CHECK_MS) },
     checkpointMs: CHECKPOINT_MS,
   };
 }

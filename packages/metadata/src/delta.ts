@@ -1,7 +1,9 @@
 // pure
 import type { NodeId, TopicId } from '@tributary/model';
 import type {
+  BrokerConfigsInfo,
   BrokerStatus,
+  ConfigScope,
   PartitionInfo,
   PartitionName,
   RegistrationInfo,
@@ -30,6 +32,7 @@ export interface ClusterDelta {
   readonly controller: boolean;
   readonly producerIds: boolean;
   readonly brokers: ReadonlyMap<NodeId, Change<BrokerImage>>;
+  readonly brokerConfigs: ReadonlyMap<ConfigScope, Change<Stored<BrokerConfigsInfo>>>;
   readonly topics: ReadonlyMap<TopicId, Change<Stored<TopicInfo>>>;
   /** By {@link partitionKey}. */
   readonly partitions: ReadonlyMap<string, PartitionName & Change<Stored<PartitionInfo>>>;
@@ -44,6 +47,7 @@ export const emptyDelta: ClusterDelta = {
   controller: false,
   producerIds: false,
   brokers: new Map(),
+  brokerConfigs: new Map(),
   topics: new Map(),
   partitions: new Map(),
   removals: new Map(),
@@ -57,6 +61,7 @@ export function mergeDeltas(first: ClusterDelta, second: ClusterDelta): ClusterD
     controller: first.controller || second.controller,
     producerIds: first.producerIds || second.producerIds,
     brokers: mergeChanges(first.brokers, second.brokers),
+    brokerConfigs: mergeChanges(first.brokerConfigs, second.brokerConfigs),
     topics: mergeChanges(first.topics, second.topics),
     partitions: mergeChanges(first.partitions, second.partitions),
     removals: mergeChanges(first.removals, second.removals),

@@ -3,7 +3,9 @@ import type { NodeId, TopicId } from '@tributary/model';
 import { type BrokerImage, type Change, type ClusterDelta, type TopicRemovals, partitionKey } from './delta.ts';
 import type { ImmutableMap } from './immutable-map.ts';
 import type {
+  BrokerConfigsInfo,
   ClusterInfo,
+  ConfigScope,
   ControllerInfo,
   PartitionInfo,
   PartitionName,
@@ -24,6 +26,7 @@ export interface Contents {
   readonly controller: Stored<ControllerInfo> | undefined;
   readonly producerIds: Stored<{ readonly nextId: bigint }> | undefined;
   readonly brokers: ImmutableMap<NodeId, BrokerImage>;
+  readonly brokerConfigs: ImmutableMap<ConfigScope, Stored<BrokerConfigsInfo>>;
   readonly topics: ImmutableMap<TopicId, Stored<TopicInfo>>;
   readonly names: ImmutableMap<string, TopicId>;
   readonly unsettled: ReadonlySet<TopicId>;
@@ -36,6 +39,7 @@ export interface Contents {
 export class ImageDraft {
   readonly #base: Contents;
   readonly #brokers = new Map<NodeId, BrokerImage | undefined>();
+  readonly #brokerConfigs = new Map<ConfigScope, Stored<BrokerConfigsInfo> | undefined>();
   readonly #topics = new Map<TopicId, Stored<TopicInfo> | undefined>();
   readonly #names = new Map<string, TopicId | undefined>();
   readonly #partitions = new Map<TopicId, (Stored<PartitionInfo> | undefined)[]>();
@@ -69,6 +73,9 @@ export class ImageDraft {
       case 'broker-status':
         this.#broker(value.value.nodeId, { status: { ...value.value, ...revisions } });
         return;
+      case 'broker-configs':
+        this.#brokerConfigs.set(value.value.scope, { ...value.value, ...revisions });
+        return;
       case 'topic':
         this.#topics.set(value.value.topicId, { ...value.value, ...revisions });
         return;
@@ -100,6 +107,9 @@ export class ImageDraft {
         return;
       case 'broker-status':
         this.#broker(place.nodeId, { status: undefined });
+        return;
+      case 'broker-configs':
+        this.#brokerConfigs.set(place.scope, undefined);
         return;
       case 'topic':
         this.#topics.set(place.topicId, undefined);
@@ -162,6 +172,7 @@ export class ImageDraft {
         controller: this.#controller === undefined ? base.controller : this.#controller.now,
         producerIds: this.#producerIds === undefined ? base.producerIds : this.#producerIds.now,
         brokers: base.brokers.with(this.#brokers),
+        brokerConfigs: base.brokerConfigs.with(this.#brokerConfigs),
         topics: base.topics.with(this.#topics),
         names: base.names.with(this.#names),
         unsettled: this.#unsettled(base.unsettled),
@@ -174,6 +185,7 @@ export class ImageDraft {
         controller: this.#controller !== undefined,
         producerIds: this.#producerIds !== undefined,
         brokers: changesOf(this.#brokers, (node) => base.brokers.get(node)),
+        brokerConfigs: changesOf(this.#brokerConfigs, (scope) => base.brokerConfigs.get(scope)),
         topics: changesOf(this.#topics, (id) => base.topics.get(id)),
         partitions: touched,
         removals: changesOf(removals, (id) => base.removals.get(id)),

@@ -10,20 +10,25 @@ import {
 import { type BrokerImage, type ClusterDelta, type TopicRemovals, emptyDelta, partitionKey } from './delta.ts';
 import { type Contents, type PartitionList, ImageDraft, noPartitions, noRemovals } from './image-draft.ts';
 import { ImmutableMap } from './immutable-map.ts';
-import type {
-  ClusterInfo,
-  ControllerInfo,
-  PartitionInfo,
-  RegistrationInfo,
-  StateChange,
-  Stored,
-  TopicInfo,
+import {
+  type BrokerConfigsInfo,
+  type ClusterInfo,
+  type ConfigScope,
+  type ControllerInfo,
+  type PartitionInfo,
+  type RegistrationInfo,
+  type StateChange,
+  type Stored,
+  type TopicInfo,
+  allBrokers,
 } from './state.ts';
 
 export interface ImageChange {
   readonly image: ClusterImage;
   readonly delta: ClusterDelta;
 }
+
+const noConfigs: Readonly<Record<string, string>> = {};
 
 /** The whole cluster at one revision. Never changes; {@link ClusterImage.apply} makes the next one, which shares what stayed. */
 export class ClusterImage {
@@ -39,6 +44,7 @@ export class ClusterImage {
     controller: undefined,
     producerIds: undefined,
     brokers: ImmutableMap.empty(),
+    brokerConfigs: ImmutableMap.empty(),
     topics: ImmutableMap.empty(),
     names: ImmutableMap.empty(),
     unsettled: new Set(),
@@ -73,6 +79,27 @@ export class ClusterImage {
   /** By ascending node id for ids below 256, else in a fixed order. */
   brokers(): Iterable<BrokerImage> {
     return this.#contents.brokers.values();
+  }
+
+  /** Dynamic settings of exactly this scope; undefined: none was ever set. */
+  configsSet(scope: ConfigScope): Stored<BrokerConfigsInfo> | undefined {
+    return this.#contents.brokerConfigs.get(scope);
+  }
+
+  /** Every scope that has settings. */
+  allConfigsSet(): Iterable<Stored<BrokerConfigsInfo>> {
+    return this.#contents.brokerConfigs.values();
+  }
+
+  /** Settings of all brokers, by name; for `withBrokerDefaults` too. */
+  get clusterConfigs(): Readonly<Record<string, string>> {
+    return this.configsSet(allBrokers)?.configs ?? noConfigs;
+  }
+
+  /** What is set for one broker: its own over those of all. For `brokerSettings`. */
+  brokerConfigs(node: NodeId): Readonly<Record<string, string>> {
+    const own = this.configsSet(node)?.configs;
+    return own === undefined ? this.clusterConfigs : { ...this.clusterConfigs, ...own };
   }
 
   topic(id: TopicId): Stored<TopicInfo> | undefined {
@@ -172,6 +199,7 @@ export function deltaFromNothing(image: ClusterImage): ClusterDelta {
     controller: image.controller !== undefined,
     producerIds: image.producerIds !== undefined,
     brokers: appeared(Iterator.from(image.brokers()).map((broker) => [broker.nodeId, broker] as const)),
+    brokerConfigs: appeared(Iterator.from(image.allConfigsSet()).map((each) => [each.scope, each] as const)),
     topics: appeared(Iterator.from(image.topics()).map((topic) => [topic.topicId, topic] as const)),
     partitions: new Map(
       image

@@ -1,7 +1,7 @@
 // pure
 /** The only place that spells keys. */
 import { assert, nodeId, partitionIndex, topicId } from '@tributary/model';
-import type { Place } from './state.ts';
+import { type Place, allBrokers } from './state.ts';
 
 export interface MetadataKeys {
   /** All keys of one cluster begin with it, and nothing else does. */
@@ -35,6 +35,8 @@ function below(place: Place): string {
       return `brokers/${place.nodeId}/registration`;
     case 'broker-status':
       return `brokers/${place.nodeId}/state`;
+    case 'broker-configs':
+      return `brokers/${place.scope}/configs`;
     case 'topic':
       return `topics/${place.topicId}`;
     case 'topic-name':
@@ -57,8 +59,11 @@ function parse(path: string): Place | undefined {
   if (first === 'election' && depth === 2 && second === 'controller') return { kind: 'controller' };
   if (first === 'topics' && depth === 2) return { kind: 'topic', topicId: topicId(second) };
   if (first === 'topic-names' && depth === 2) return { kind: 'topic-name', name: second };
+  if (first === 'brokers' && depth === 3 && third === 'configs' && second === allBrokers)
+    return { kind: 'broker-configs', scope: allBrokers };
   if (first === 'brokers' && depth === 3 && isWhole(second)) {
     const node = nodeId(Number(second));
+    if (third === 'configs') return { kind: 'broker-configs', scope: node };
     if (third === 'registration') return { kind: 'registration', nodeId: node };
     if (third === 'state') return { kind: 'broker-status', nodeId: node };
   }

@@ -18,6 +18,9 @@ export function changesSince(image: ClusterImage, listing: readonly Put[]): Stat
       case 'broker-status':
         gone.delete(`${value.kind} ${value.value.nodeId}`);
         break;
+      case 'broker-configs':
+        gone.delete(`broker-configs ${value.value.scope}`);
+        break;
       case 'topic':
         gone.delete(`topic ${value.value.topicId}`);
         break;
@@ -45,6 +48,8 @@ function placesOf(image: ClusterImage): Map<string, Place> {
     if (registration !== undefined) places.set(`registration ${nodeId}`, { kind: 'registration', nodeId });
     if (status !== undefined) places.set(`broker-status ${nodeId}`, { kind: 'broker-status', nodeId });
   }
+  for (const { scope } of image.allConfigsSet())
+    places.set(`broker-configs ${scope}`, { kind: 'broker-configs', scope });
   for (const { topicId } of image.topics()) places.set(`topic ${topicId}`, { kind: 'topic', topicId });
   for (const name of image.topicNames()) places.set(`topic-name ${name}`, { kind: 'topic-name', name });
   for (const { topicId, partition } of image.partitions()) {

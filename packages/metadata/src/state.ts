@@ -58,6 +58,16 @@ export interface BrokerStatus {
   readonly fenced: boolean;
 }
 
+/** Instead of a node id: the settings of all brokers. */
+export const allBrokers = 'all';
+export type ConfigScope = NodeId | typeof allBrokers;
+
+/** Dynamic settings, checked. Those of one broker lie over those of all. */
+export interface BrokerConfigsInfo {
+  readonly scope: ConfigScope;
+  readonly configs: Readonly<Record<string, string>>;
+}
+
 export interface PartitionName {
   readonly topicId: TopicId;
   readonly partition: PartitionIndex;
@@ -123,6 +133,7 @@ export type Place =
   | { readonly kind: 'controller' }
   | { readonly kind: 'registration'; readonly nodeId: NodeId }
   | { readonly kind: 'broker-status'; readonly nodeId: NodeId }
+  | { readonly kind: 'broker-configs'; readonly scope: ConfigScope }
   | { readonly kind: 'topic'; readonly topicId: TopicId }
   | { readonly kind: 'topic-name'; readonly name: string }
   | { readonly kind: 'partition'; readonly topicId: TopicId; readonly partition: PartitionIndex }
@@ -135,6 +146,7 @@ export type Value =
   | { readonly kind: 'controller'; readonly value: ControllerInfo }
   | { readonly kind: 'registration'; readonly value: RegistrationInfo }
   | { readonly kind: 'broker-status'; readonly value: BrokerStatus }
+  | { readonly kind: 'broker-configs'; readonly value: BrokerConfigsInfo }
   | { readonly kind: 'topic'; readonly value: TopicInfo }
   | { readonly kind: 'topic-name'; readonly value: { readonly name: string; readonly topicId: TopicId } }
   | { readonly kind: 'partition'; readonly value: PartitionInfo }

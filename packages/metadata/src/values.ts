@@ -14,16 +14,17 @@ import {
 import type { Comparison, Entry, Lease, Transaction, WatchRevision } from '@tributary/ports';
 import * as wire from '@tributary/wire';
 import type { MetadataKeys } from './keys.ts';
-import type {
-  Expectation,
-  FlushPolicy,
-  PartitionInfo,
-  Place,
-  Replica,
-  StateChange,
-  StateTransaction,
-  TopicPhase,
-  Value,
+import {
+  type Expectation,
+  type FlushPolicy,
+  type PartitionInfo,
+  type Place,
+  type Replica,
+  type StateChange,
+  type StateTransaction,
+  type TopicPhase,
+  type Value,
+  allBrokers,
 } from './state.ts';
 
 /** The key that holds a value. */
@@ -36,6 +37,8 @@ export function placeOf(value: Value): Place {
     case 'registration':
     case 'broker-status':
       return { kind: value.kind, nodeId: value.value.nodeId };
+    case 'broker-configs':
+      return { kind: 'broker-configs', scope: value.value.scope };
     case 'topic':
       return { kind: 'topic', topicId: value.value.topicId };
     case 'topic-name':
@@ -120,6 +123,9 @@ const wireFlushPolicies: Readonly<Record<FlushPolicy, wire.FlushPolicy>> = {
 /** On the wire a partition without a leader says −1, and an epoch that never was 0. */
 const noLeader = -1;
 
+/** On the wire the settings of all brokers have this for a node id. */
+const everyNode = -1;
+
 export function encodeValue(value: Value): string {
   return JSON.stringify(toJson(value));
 }
@@ -134,6 +140,10 @@ function toJson(value: Value): unknown {
       return wire.BrokerRegistration.toJSON({ ...value.value, suspects: [...value.value.suspects] });
     case 'broker-status':
       return wire.BrokerState.toJSON(value.value);
+    case 'broker-configs': {
+      const { scope, configs } = value.value;
+      return wire.BrokerConfigState.toJSON({ nodeId: scope === allBrokers ? everyNode : scope, configs });
+    }
     case 'topic':
       return wire.TopicState.toJSON({
         ...value.value,
@@ -198,6 +208,11 @@ function decodeValue(place: Place, json: unknown): Value {
         },
       };
     }
+    case 'broker-configs':
+      return {
+        kind: 'broker-configs',
+        value: { scope: place.scope, configs: wire.BrokerConfigState.fromJSON(json).configs },
+      };
     case 'topic': {
       const read = wire.TopicState.fromJSON(json);
       const phase = phaseFromWire(read.phase);

@@ -6,7 +6,7 @@ import { type ClusterDelta, emptyDelta, mergeDeltas, partitionKey } from '../src
 import { ClusterImage, deltaFromNothing, isAdmitted, isUnfenced } from '../src/image.ts';
 import { ImmutableMap } from '../src/immutable-map.ts';
 import { changesSince } from '../src/listing.ts';
-import type { Place, StateChange, Value } from '../src/state.ts';
+import { type ConfigScope, type Place, type StateChange, type Value, allBrokers } from '../src/state.ts';
 import { placeOf } from '../src/values.ts';
 import { aPartition, aRegistration, aStatus, aTopic, oneOfEach } from './samples.ts';
 
@@ -42,6 +42,9 @@ describe('a cluster image', () => {
     assert.equal(image.producerIds?.nextId, 2n ** 62n);
     assert.equal(image.broker(nodeId(4))?.registration?.rack, 'r1');
     assert.equal(image.broker(nodeId(4))?.status?.fenced, true);
+    assert.deepEqual(image.clusterConfigs, { 'log.retention.ms': '9' });
+    assert.deepEqual(image.brokerConfigs(nodeId(4)), { 'log.retention.ms': '9', 'max.connections': '7' });
+    assert.deepEqual(image.brokerConfigs(nodeId(5)), image.clusterConfigs);
     assert.equal(image.topic(t)?.phase, 'deleting');
     assert.equal(image.topicNamed('shown')?.topicId, 'named');
     assert.equal(image.partition(t, partitionIndex(7))?.leader, 2);
@@ -84,6 +87,18 @@ describe('a cluster image', () => {
     assert.equal(image.revision, 5n);
     assert.equal(delta, emptyDelta);
     assert.equal(image.partitionCount, 1);
+  });
+
+  test('lays the settings of one broker over those of all', () => {
+    const image = imageOf(
+      1n,
+      { kind: 'broker-configs', value: { scope: allBrokers, configs: { a: 'all', b: 'all' } } },
+      { kind: 'broker-configs', value: { scope: node, configs: { b: 'own' } } },
+    );
+    assert.deepEqual(image.brokerConfigs(node), { a: 'all', b: 'own' });
+    assert.deepEqual(image.brokerConfigs(nodeId(2)), { a: 'all', b: 'all' });
+    assert.deepEqual(image.clusterConfigs, { a: 'all', b: 'all' });
+    assert.deepEqual(ClusterImage.empty.brokerConfigs(node), {});
   });
 
   test('forgets a broker when neither its registration nor its status is left', () => {
@@ -169,6 +184,13 @@ const anyValue: fc.Arbitrary<Value> = fc.oneof(
     kind: fc.constant('removal' as const),
     value: fc.tuple(fc.nat(2), fc.nat(2)).map(([id, n]) => ({ ...aStatus(nodeId(n), 1n), topicId: topicId(`t${id}`) })),
   }),
+  fc.record({
+    kind: fc.constant('broker-configs' as const),
+    value: fc.record({
+      scope: fc.constantFrom<ConfigScope>(nodeId(1), nodeId(2), allBrokers),
+      configs: fc.constantFrom<Record<string, string>>({}, { 'max.connections': '7' }),
+    }),
+  }),
   fc.constantFrom(...oneOfEach),
 );
 const anyHistory = fc.array(fc.array(fc.tuple(anyValue, fc.boolean()), { maxLength: 5 }), {
@@ -190,6 +212,7 @@ function shown(image: ClusterImage): unknown {
     controller: image.controller,
     producerIds: image.producerIds,
     brokers: byKey(image.brokers()),
+    brokerConfigs: byKey(image.allConfigsSet()),
     topics: byKey(image.topics()),
     names: byKey([...image.topicNames()].map((name) => [name, image.topicNamed(name)?.topicId])),
     unsettled: byKey(image.unsettledTopics),
@@ -254,7 +277,7 @@ describe('whatever happened', () => {
           merged = mergeDeltas(merged, step.delta);
         }
         const fromNothing = deltaFromNothing(image);
-        for (const kind of ['brokers', 'topics', 'partitions', 'removals'] as const) {
+        for (const kind of ['brokers', 'brokerConfigs', 'topics', 'partitions', 'removals'] as const) {
           const ends = (delta: ClusterDelta): ReadonlyMap<unknown, unknown> =>
             new Map(
               [...delta[kind]].filter(([, { after }]) => after !== undefined).map(([key, { after }]) => [key, after]),

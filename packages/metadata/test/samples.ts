@@ -11,7 +11,14 @@ import {
   partitionIndex,
   topicId,
 } from '@tributary/model';
-import type { BrokerStatus, PartitionInfo, RegistrationInfo, TopicInfo, Value } from '../src/state.ts';
+import {
+  type BrokerStatus,
+  type PartitionInfo,
+  type RegistrationInfo,
+  type TopicInfo,
+  type Value,
+  allBrokers,
+} from '../src/state.ts';
 
 /** Values that a test needs but does not care about. */
 export function aTopic(id: TopicId, more: Partial<TopicInfo> = {}): TopicInfo {
@@ -119,4 +126,6 @@ export const oneOfEach: readonly Value[] = [
   },
   { kind: 'producer-ids', value: { nextId: 2n ** 62n } },
   { kind: 'removal', value: { topicId: topicId('t'), nodeId: nodeId(1), directoryId: directoryId('d') } },
+  { kind: 'broker-configs', value: { scope: nodeId(4), configs: { 'max.connections': '7' } } },
+  { kind: 'broker-configs', value: { scope: allBrokers, configs: { 'log.retention.ms': '9' } } },
 ];

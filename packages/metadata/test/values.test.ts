@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { TributaryError, nodeId, partitionIndex, topicId } from '@tributary/model';
 import { metadataKeys } from '../src/keys.ts';
-import type { Place } from '../src/state.ts';
+import { type Place, allBrokers } from '../src/state.ts';
 import { decodeEntry, decodeRevision, encodeTransaction, encodeValue, placeOf } from '../src/values.ts';
 import { aPartition, oneOfEach } from './samples.ts';
 
@@ -32,6 +32,8 @@ describe('metadata keys', () => {
       [{ kind: 'partition', topicId: topicId('T'), partition: partitionIndex(12) }, 'partitions/T/12'],
       [{ kind: 'producer-ids' }, 'producer-ids'],
       [{ kind: 'removal', topicId: topicId('T'), nodeId: nodeId(3) }, 'removals/T/3'],
+      [{ kind: 'broker-configs', scope: nodeId(3) }, 'brokers/3/configs'],
+      [{ kind: 'broker-configs', scope: allBrokers }, 'brokers/all/configs'],
     ];
     for (const [place, below] of spelt) assert.equal(keys.of(place), `/tributary/test/${below}`);
   });
@@ -41,6 +43,8 @@ describe('metadata keys', () => {
       '/tributary/test2/cluster',
       '/tributary/test/cluster/x',
       '/tributary/test/brokers/x/state',
+      '/tributary/test/brokers/all/state',
+      '/tributary/test/brokers/x/configs',
       '/tributary/test/groups/a',
     ]) {
       assert.equal(keys.parse(key), undefined);

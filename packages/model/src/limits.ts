@@ -53,8 +53,6 @@ export const limits = {
   minRevisionWaitMs: 5_000,
   /** Deadline of calls between the parts, ms. */
   internalCallMs: 5_000,
-  /** How often retention looks for segments to remove, ms: Kafka's log.retention.check.interval.ms. */
-  retentionCheckMs: 300_000,
   /** How often deadlines of parked answers are looked at, ms. */
   parkedTickMs: 250,
   /** Length of a topic's name, Kafka's. */

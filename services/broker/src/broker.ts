@@ -18,6 +18,7 @@ import { checkVersion, Registration } from './registration.ts';
 import { Replicas } from './replicas.ts';
 import { ControllerClient, noContext } from './rpc/controller-client.ts';
 import { brokerService } from './service.ts';
+import { LiveSettings } from './settings.ts';
 import { upkeep } from './upkeep.ts';
 
 export { BrokerMetrics } from './metrics.ts';
@@ -30,7 +31,8 @@ export interface BrokerConfig {
   readonly host: string;
   readonly rack: string;
   readonly sessionTimeoutMs: number;
-  readonly retentionCheckMs: number;
+  /** Dynamic settings where the cluster has none, by their names, checked. */
+  readonly configs: Readonly<Record<string, string>>;
   readonly checkpointMs: number;
 }
 
@@ -94,6 +96,8 @@ interface BrokerParts {
 
 export class Broker implements AsyncDisposable {
   readonly service: Service;
+  /** Dynamic: read it anew at each use, or listen to its changes. */
+  readonly settings: LiveSettings;
   readonly #parts: BrokerParts;
   readonly #stopping = new AbortController();
   readonly #controller: ControllerClient;
@@ -103,8 +107,9 @@ export class Broker implements AsyncDisposable {
   #serving = false;
 
   constructor(parts: BrokerParts) {
-    const { ports, replicas, observer } = parts;
+    const { config, ports, replicas, observer } = parts;
     this.#parts = parts;
+    this.settings = new LiveSettings(nodeId(config.nodeId), config.configs, ports.images.current);
     this.#controller = new ControllerClient(ports.images, ports.transport);
     const producerIds = new ProducerIds(() => this.#allocateProducerIds());
     this.service = brokerService({
@@ -135,7 +140,9 @@ export class Broker implements AsyncDisposable {
     this.#running = [
       this.#guard(registration.keep(suspects, registered, signal)),
       this.#guard(this.#followAll(signal)),
-      this.#guard(upkeep(replicas, directory, config, ports, signal)),
+      this.#guard(
+        upkeep(replicas, directory, { settings: this.settings, checkpointMs: config.checkpointMs }, ports, signal),
+      ),
     ];
     await this.#admitted.promise;
   }
@@ -162,6 +169,7 @@ export class Broker implements AsyncDisposable {
     const { directory, ports, replicas } = this.#parts;
     const image = ports.images.current;
     directory.noteRevision(image.revision);
+    this.settings.follow(image);
     const admitted = this.#registration?.admitted(image) ?? false;
     await replicas.follow(image, admitted, names);
     if (!admitted) return;
@@ -218,6 +226,8 @@ export class Broker implements AsyncDisposable {
 }
 
 function* touched({ image, delta }: ImageChange): Generator<PartitionName> {
+  // The defaults of topics' settings.
+  if (delta.brokerConfigs.has('all')) yield* image.partitions();
   for (const { topicId, partition } of delta.partitions.values()) yield { topicId, partition };
   for (const id of delta.topics.keys()) for (const info of image.partitionsOf(id)) if (info !== undefined) yield info;
 }

@@ -14,6 +14,7 @@ import {
   TributaryError,
   topicConfig,
   topicId,
+  withBrokerDefaults,
 } from '@tributary/model';
 import type { ClusterImage, PartitionInfo, PartitionName, Stored } from '@tributary/metadata';
 import type { Clock, Logger } from '@tributary/ports';
@@ -198,7 +199,7 @@ export class Replicas {
       await this.#remove(replica);
       return;
     }
-    const config = topicConfig(about.configs);
+    const config = topicConfig(withBrokerDefaults(about.configs, this.#image.clusterConfigs));
     replica.partition ??= await this.#open(info, `${about.name}-${index}`, config);
     const { partition } = replica;
     partition.configure(config);

@@ -1,12 +1,14 @@
 /** What a broker does on its own time: checkpoints, retention, deadlines, and the flushing of `async` logs. */
-import { limits, millis, TributaryError } from '@tributary/model';
+import { type BrokerSettings, limits, millis, TributaryError } from '@tributary/model';
+import { LinkedAbort } from '@tributary/metadata';
 import type { Clock, Logger } from '@tributary/ports';
 import type { DataDirectory } from './log/data-directory.ts';
 import type { Partition } from './partition/partition.ts';
 import type { Replicas } from './replicas.ts';
+import type { LiveSettings } from './settings.ts';
 
 interface UpkeepConfig {
-  readonly retentionCheckMs: number;
+  readonly settings: Pick<LiveSettings, 'current' | 'onChange'>;
   readonly checkpointMs: number;
 }
 
@@ -33,9 +35,15 @@ export async function upkeep(
       await replicas.retry();
       await directory.checkpoint();
     }),
-    every(clock, config.retentionCheckMs, signal, async () => {
-      for (const { partition } of replicas.open()) await retain(partition, ports);
-    }),
+    whenever(
+      clock,
+      config.settings,
+      ({ retentionCheckMs }) => retentionCheckMs,
+      signal,
+      async () => {
+        for (const { partition } of replicas.open()) await retain(partition, ports);
+      },
+    ),
   ]);
 }
 
@@ -49,6 +57,33 @@ async function retain(partition: Partition, { clock, logger }: UpkeepPorts): Pro
   } catch (thrown) {
     if (!(thrown instanceof TributaryError) || thrown.error !== 'KAFKA_STORAGE_ERROR') throw thrown;
     logger.warn('retention-put-off', { partition: name, why: thrown.message });
+  }
+}
+
+/** As {@link every}, at an interval that may change meanwhile: a shorter one counts at once. */
+async function whenever(
+  clock: Clock,
+  settings: UpkeepConfig['settings'],
+  intervalMs: (settings: BrokerSettings) => number,
+  signal: AbortSignal,
+  work: () => Promise<void>,
+): Promise<void> {
+  let worked = clock.monotonicMs();
+  while (!signal.aborted) {
+    const left = worked + intervalMs(settings.current) - clock.monotonicMs();
+    if (left > 0) {
+      using waiting = new LinkedAbort(signal);
+      const forget = settings.onChange(() => waiting.abort(new Error('The settings changed.')));
+      try {
+        await clock.sleep(left, waiting.signal);
+      } catch {
+        continue;
+      } finally {
+        forget();
+      }
+    }
+    await work();
+    worked = clock.monotonicMs();
   }
 }
 

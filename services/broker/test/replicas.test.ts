@@ -23,6 +23,7 @@ function imageOf(directoryId: string, phase: 'ready' | 'deleting' = 'ready'): Cl
   };
   const image = {
     cluster: { clusterId: clusterId('c') },
+    clusterConfigs: {},
     topic: () => ({ topicId: topic, name: 't', partitions: 1, configs: {}, phase }),
     partition: () => (phase === 'ready' ? info : undefined),
     partitions: () => (phase === 'ready' ? [info] : []),

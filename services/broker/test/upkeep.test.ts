@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { TributaryError } from '@tributary/model';
+import { brokerSettings, TributaryError } from '@tributary/model';
 import type { Clock, Logger } from '@tributary/ports';
 import type { Replicas } from '../src/replicas.ts';
 import { upkeep } from '../src/upkeep.ts';
@@ -48,7 +48,13 @@ async function retainOnce(
   await upkeep(
     replicas,
     directory,
-    { retentionCheckMs: 7, checkpointMs: 8 },
+    {
+      settings: {
+        current: brokerSettings({ 'log.retention.check.interval.ms': '7' }),
+        onChange: () => () => undefined,
+      },
+      checkpointMs: 8,
+    },
     { clock: clockOf(7), logger },
     stop.signal,
   );

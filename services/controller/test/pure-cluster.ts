@@ -190,6 +190,8 @@ function revisionsAt(image: ClusterImage, place: Place): Revisions | undefined {
       return image.broker(place.nodeId)?.registration;
     case 'broker-status':
       return image.broker(place.nodeId)?.status;
+    case 'broker-configs':
+      return image.configsSet(place.scope);
     case 'topic':
       return image.topic(place.topicId);
     case 'topic-name':

@@ -66,7 +66,7 @@ export async function assembleDev(config: DevConfig, ports: DevPorts, signal: Ab
         host: config.host,
         rack: '',
         sessionTimeoutMs: limits.sessionTimeoutMs,
-        retentionCheckMs: limits.retentionCheckMs,
+        configs: {},
         checkpointMs: limits.checkpointMs,
       },
       { ...world, ...(observer === undefined ? {} : { observer }) },
