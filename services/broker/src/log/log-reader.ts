@@ -5,6 +5,7 @@
 import { limits, type Offset, TributaryError } from '@tributary/model';
 import type { File } from '@tributary/ports';
 import {
+  baseOffsetOf,
   batchHeaderBytes,
   batchMagic,
   lastOffsetDeltaOf,
@@ -20,6 +21,7 @@ import type { SegmentList } from './segment-list.ts';
 
 interface Ahead {
   readonly size: number;
+  readonly base: Offset;
   readonly last: Offset;
 }
 
@@ -110,11 +112,22 @@ export class LogReader {
     return next;
   }
 
-  /** Why the batch at the place cannot be given out: it is above the bound, or too large. undefined: it can. */
+  /**
+   * Why the batch at the place cannot be given out: it is above the bound, or too large. undefined: it can.
+   * @throws TributaryError CORRUPT_MESSAGE: nobody could ever read on if a batch that must end below the bound were taken for one above it.
+   */
   #refused(place: Place, batch: Ahead, wanted: Wanted): LogSlice | undefined {
     if (batch.last < wanted.from || (batch.last < wanted.upTo && batch.size <= wanted.most)) return undefined;
+    if (batch.last >= wanted.upTo) this.#checkAbove(place, batch, wanted.upTo);
     this.#remember(wanted.from, place);
     return batch.last >= wanted.upTo ? end : { kind: 'too-large', size: batch.size };
+  }
+
+  /** Bounds lie between batches, and a closed segment below the bound holds nothing above it. */
+  #checkAbove({ segment, position }: Place, { base, last }: Ahead, upTo: Offset): void {
+    const following = this.#segments.after(segment);
+    if (base >= upTo && (following === undefined || following.base > upTo)) return;
+    throw corrupt(segment.path, position, `it says to hold offsets ${base} to ${last}, and must end below ${upTo}`);
   }
 
   #remember(offset: Offset, place: Place): void {
@@ -178,11 +191,17 @@ function walkBatches(bytes: Buffer, path: string, position: number, wanted: Want
   return {
     start: firstSize === 0 ? at : start,
     stop: at,
-    first: firstSize === 0 ? undefined : { size: firstSize, last: lastOffsetOf(bytes, start) },
+    first: firstSize === 0 ? undefined : aheadAt(bytes, start),
     next: firstSize === 0 ? wanted.from : nextOffsetOf(bytes, lastAt),
-    ahead: ahead ? { size: sizeOfBatch(bytes, at), last: lastOffsetOf(bytes, at) } : undefined,
+    ahead: ahead ? aheadAt(bytes, at) : undefined,
   };
 }
+
+const aheadAt = (bytes: Buffer, at: number): Ahead => ({
+  size: sizeOfBatch(bytes, at),
+  base: baseOffsetOf(bytes, at),
+  last: lastOffsetOf(bytes, at),
+});
 
 /** Exact below 2⁵³: at a million records a second, 285 years. */
 const lastOffsetAsNumber = (bytes: Buffer, at: number): number =>

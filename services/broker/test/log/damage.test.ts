@@ -416,3 +416,32 @@ describe('what is beside the log', () => {
     });
   });
 });
+
+describe('a batch of a closed segment whose offsets have turned over', () => {
+  const within = (number: number, field: number, byte: number) => (bytes: Buffer) => {
+    bytes[positionOf(number) + field] = byte;
+    return bytes;
+  };
+  const offsetDelta = 23;
+  const baseOffset = 1;
+  for (const [what, field] of [
+    ['its last offset above the bound', offsetDelta],
+    ['its base offset above the bound', baseOffset],
+  ] as const) {
+    test(`is refused, and does not look like the end of the log: ${what}`, async () => {
+      await onSimulatedDisk(`turned over ${what}`, async (bench) => {
+        const files = await killed(bench, { config: segmented, count: 60, highWatermark: 60 });
+        await edit(files, logFile(0), within(3, field, 1));
+        const broker = await start(files, { config: segmented });
+        // Read on from where a reader stopped, and through a search.
+        for (const from of [0, 2, 3]) {
+          const thrown = await (from === 3
+            ? refusal(broker, 3)
+            : readAll(broker.log, BigInt(from)).catch((e: unknown) => e));
+          assert.ok(thrown instanceof TributaryError && thrown.error === 'CORRUPT_MESSAGE', String(thrown));
+          assert.match(thrown.message, /must end below 60/);
+        }
+      });
+    });
+  }
+});

@@ -62,13 +62,15 @@ describe('reading', () => {
     });
   });
 
-  test('answers the same from memory and from a file: whole batches, one at least, none above the most or past the bound', async () => {
+  test('answers the same from memory and from a file: whole batches, one at least, none above the most, up to a bound between two', async () => {
     await onSimulatedDisk('same', async ({ disk }) => {
       const indexed: StartOptions = { config: config({ 'index.interval.bytes': '100' }) };
       let next = 0;
+      const bounds = [0];
       const written = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3].map((records, index) => {
         const made = batch({ at: BigInt(next), records, valueBytes: 20 + index * 30 });
         next += records;
+        bounds.push(next);
         return made;
       });
       const first = await start(disk.mount(), indexed);
@@ -88,7 +90,7 @@ describe('reading', () => {
         [200, 200],
       ];
       for (const from of range(0, next)) {
-        for (const upTo of range(from, next + 1)) {
+        for (const upTo of bounds.filter((bound) => bound >= from)) {
           for (const [target, most] of limitsOfRead) {
             const fromFile = await cold.log.read(at(from), target, most, at(upTo));
             const fromMemory = await warm.log.read(at(from), target, most, at(upTo));
