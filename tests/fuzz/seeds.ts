@@ -1,0 +1,103 @@
+/** One well-formed request for each call of the API: what the mutations start from. A new call without one does not compile. */
+import type { TopicId } from '@tributary/model';
+import type { Codec } from '@tributary/ports';
+import { encodeBatch } from '@tributary/record';
+import { Acks, ConfigOperationType, ConfigResourceType, IsolationLevel, methods, OffsetSpec } from '@tributary/wire';
+
+type Methods = typeof methods;
+type Request<Name extends keyof Methods> = Methods[Name]['request'] extends Codec<infer Message> ? Message : never;
+export type Seeds = { readonly [Name in keyof Methods]: Request<Name> };
+
+const context = {
+  clusterId: '',
+  clientId: 'fuzz',
+  principal: '',
+  originalPrincipal: '',
+  host: '',
+  hops: 0,
+  minRevision: 0n,
+};
+
+/** @param victim a topic that nobody misses. */
+export function seeds(victim: string, topicId: TopicId): Seeds {
+  const place = { topicId, partition: 0, leaderEpoch: 1 };
+  const records = encodeBatch([
+    { key: 'k', value: 'v'.repeat(50), timestamp: 1_700_000_000_000 },
+    { key: null, value: 'w', timestamp: 1_700_000_000_001 },
+  ]);
+  const operations = [{ name: 'retention.ms', operation: ConfigOperationType.SET, value: '3600000' }];
+  const topic = { context, resourceType: ConfigResourceType.TOPIC, resourceName: victim };
+  return {
+    produce: {
+      context,
+      acks: Acks.ALL,
+      timeoutMs: 1_000,
+      transactionalId: '',
+      batches: [{ correlationId: 7, ...place, records }],
+    },
+    fetch: {
+      context,
+      rack: '',
+      isolationLevel: IsolationLevel.READ_UNCOMMITTED,
+      open: [{ ...place, generation: 1, offset: 0n, lastEpoch: -1, creditLimit: 100_000n }],
+      credit: [{ topicId, partition: 0, generation: 1, creditLimit: 200_000n }],
+      close: [{ topicId, partition: 1 }],
+    },
+    listOffsets: { context, partitions: [{ ...place, spec: OffsetSpec.TIMESTAMP, timestampMs: 1_700_000_000_000n }] },
+    deleteRecords: { context, partitions: [{ ...place, beforeOffset: 1n }], validateOnly: false },
+    previewRetention: { context, topicId, configs: { 'retention.ms': '1000' } },
+    publish: {
+      context,
+      topic: victim,
+      records: [
+        {
+          key: Buffer.from('key'),
+          value: Buffer.from('value'),
+          headers: [{ key: 'h', value: Buffer.from('1') }],
+          timestampMs: 1_700_000_000_000n,
+          partition: 1,
+        },
+        { headers: [] },
+      ],
+      partition: 0,
+      acks: Acks.ALL,
+      timeoutMs: 1_000,
+      sequence: undefined,
+    },
+    subscribe: {
+      context,
+      topics: [
+        {
+          topic: victim,
+          partitions: [0],
+          start: { position: { $case: 'beginning', value: true } },
+          positions: [{ partition: 0, start: { position: { $case: 'offset', value: 0n } } }],
+        },
+      ],
+      isolationLevel: IsolationLevel.READ_UNCOMMITTED,
+      creditBytes: 100_000n,
+      stopAtEnd: true,
+    },
+    grantCredit: { context, subscriptionId: 'none', creditLimit: 1_000n },
+    describeBroker: { context, nodeId: -1 },
+    describeLogDirs: { context, nodeId: -1, topicIds: [topicId] },
+    getMetadata: { context, topics: [victim], allTopics: false },
+    initProducerId: { context, transactionalId: '' },
+    createTopic: {
+      context,
+      name: `${victim}-created`,
+      partitions: 1,
+      replicationFactor: 1,
+      configs: { 'retention.ms': '1000' },
+      validateOnly: false,
+    },
+    deleteTopic: { context, name: `${victim}-created` },
+    listTopics: { context },
+    describeTopic: { context, name: victim },
+    createPartitions: { context, name: victim, totalCount: 4, validateOnly: true },
+    alterConfigs: { ...topic, operations, validateOnly: false },
+    describeConfigs: topic,
+    reportFlushed: { context, brokerId: 1, brokerEpoch: 1n, replicas: [place] },
+    allocateProducerIds: { context, brokerId: 1, brokerEpoch: 1n },
+  };
+}
