@@ -35,14 +35,43 @@ export const limits = {
   readPositions: 32,
   /** Rounds of repair and renewed scan of one log, before it is given up as failing faster than it is mended. */
   recoveryRounds: 8,
-  /** A file of zeros given up when the disk is full, so that meta.json and the checkpoints can still be written. */
-  diskReserve: 1024 * 1024,
+  /**
+   * Set aside on a broker's disk, and given up when it is full, so that what frees room can be written: twice the checkpoints of 5,000 partitions
+   * (2 MiB each time, beside the old ones), a producer snapshot and an index of what goes, `meta.json`. At most a sixteenth of the disk.
+   */
+  diskHeadroom: 16 * 1024 * 1024,
+  /** The same of the embedded metadata store: its journal once more beside the old one, which opening and outgrowing write. */
+  metadataHeadroom: 8 * 1024 * 1024,
+  /** How often the free space is looked at, ms: between, a broker counts what it writes itself. */
+  diskCheckMs: 1_000,
+  /** Share of the disk that must be free beyond the high-water mark before produce is accepted again. */
+  diskHysteresisRatio: 0.01,
   /** Log files synced at once, each on a thread of libuv's pool: what ADR 1 measured as enough. */
   syncsInFlight: 64,
   /** Batches of one producer and partition in flight (P1), and remembered per producer for duplicates (P2). */
   batchesInFlight: 5,
   /** A producer is forgotten this long after its last batch, in committed log time (P3). */
   producerExpiryMs: 24 * 60 * 60 * 1000,
+  /** Records of one Publish: each costs a hundred bytes of memory, whatever it holds. */
+  publishRecords: 100_000,
+  /** Headers of all its records together, for the same reason. */
+  publishHeaders: 400_000,
+  /** A batch that Publish makes, where the topic allows so much: what readers take at once. */
+  publishBatch: 1024 * 1024,
+  /** How long a call waits for a partition that this broker is about to lead, ms: it has just been created or started. */
+  leadershipWaitMs: 2_000,
+  /** How often it looks, ms. */
+  leadershipPollMs: 10,
+  /** Bytes of records in one Subscribe answer, and what is decoded at a time before the event loop goes on: about 2 ms. */
+  subscribeChunk: 256 * 1024,
+  /** What a record costs beside its bytes when those are counted: 100 B records are made at about this rate. */
+  subscribeRecord: 64,
+  /** Records of one batch after decompression that Subscribe gives out: they are all in memory at once. Fetch gives out larger ones. */
+  subscribeBatch: 16 * 1024 * 1024,
+  /** Decoded records kept while a subscription waits for its reader; more are read again. */
+  subscribeHeld: 1024 * 1024,
+  /** Partitions of one subscription. */
+  subscribePartitions: 10_000,
   /** Unanswered bytes of one produce stream before the broker stops reading it: HTTP/2 then holds the client back. */
   unansweredBytesPerStream: 32 * 1024 * 1024,
   /** How long acks=all waits for replicas where the request does not say. */

@@ -9,6 +9,7 @@ import { ControllerServiceDefinition } from './gen/tributary/v1alpha/controller.
 import { LogServiceDefinition } from './gen/tributary/v1alpha/log.ts';
 import { MetadataServiceDefinition } from './gen/tributary/v1alpha/metadata.ts';
 import { RecordServiceDefinition } from './gen/tributary/v1alpha/record.ts';
+import { publishRequestCodec, publishResponseCodec, subscribeResponseCodec } from './record-codecs.ts';
 
 /** What ts-proto generates for a message. */
 interface GeneratedMessage<T> {
@@ -93,8 +94,12 @@ export const methods = {
   listOffsets: unary(LogServiceDefinition, log.listOffsets),
   deleteRecords: unary(LogServiceDefinition, log.deleteRecords),
   previewRetention: unary(LogServiceDefinition, log.previewRetention),
-  publish: unary(RecordServiceDefinition, record.publish),
-  subscribe: stream(RecordServiceDefinition, record.subscribe),
+  publish: {
+    ...unary(RecordServiceDefinition, record.publish),
+    request: publishRequestCodec,
+    response: publishResponseCodec,
+  },
+  subscribe: { ...stream(RecordServiceDefinition, record.subscribe), response: subscribeResponseCodec },
   grantCredit: unary(RecordServiceDefinition, record.grantCredit),
   describeBroker: unary(BrokerServiceDefinition, broker.describeBroker),
   describeLogDirs: unary(BrokerServiceDefinition, broker.describeLogDirs),

@@ -56,7 +56,11 @@ export class ProtobufReader {
 
   string(): string {
     const begin = this.#delimited();
-    return this.#from.toString('utf8', begin, this.#at);
+    const text = this.#from.toString('utf8', begin, this.#at);
+    // What is no UTF-8 was replaced while decoding: it would come out as another string than went in.
+    if (text.includes('\ufffd') && !Buffer.from(text).equals(this.#from.subarray(begin, this.#at)))
+      this.#refuse('a string is not UTF-8');
+    return text;
   }
 
   bytes(): Uint8Array {

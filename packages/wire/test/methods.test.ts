@@ -2,23 +2,27 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import {
   AdminServiceDefinition,
+  BrokerServiceDefinition,
   ControllerServiceDefinition,
   LogServiceDefinition,
   MetadataServiceDefinition,
   methods,
+  RecordServiceDefinition,
 } from '../src/index.ts';
 
 it('every method of every service is in the table, as the kind of call that it is', () => {
   const services = [
     AdminServiceDefinition,
+    BrokerServiceDefinition,
     ControllerServiceDefinition,
     LogServiceDefinition,
     MetadataServiceDefinition,
+    RecordServiceDefinition,
   ];
   const defined = services.flatMap((service) =>
     Object.values(service.methods).map((method) => ({
       path: `/${service.fullName}/${method.name}`,
-      kind: method.requestStream && method.responseStream ? 'stream' : 'unary',
+      kind: method.responseStream ? 'stream' : 'unary',
     })),
   );
   const listed = Object.values(methods).map(({ path, kind }) => ({ path, kind }));
