@@ -29,6 +29,10 @@ export interface PartitionCheckpoint {
   readonly logStart: Offset;
   /** The checkpoints were damaged: the log begins where its files do. */
   readonly isStartLost: boolean;
+  /** Compaction has been through all below; losing it costs work only. */
+  readonly firstDirty: Offset;
+  /** Tombstones below may be gone: whoever is behind it may have missed one (L5). */
+  readonly tombstonesGone: Offset;
   readonly epochs: readonly EpochStart[];
   readonly damaged: readonly DamagedRange[];
   readonly suspect: boolean;
@@ -46,6 +50,8 @@ export const emptyCheckpoint: PartitionCheckpoint = {
   highWatermark: offset(0n),
   logStart: offset(0n),
   isStartLost: false,
+  firstDirty: offset(0n),
+  tombstonesGone: offset(0n),
   epochs: [],
   damaged: [],
   suspect: false,
@@ -63,6 +69,8 @@ interface Line {
   readonly hw: string;
   readonly start?: string;
   readonly lost?: true;
+  readonly dirty?: string;
+  readonly gone?: string;
   readonly epochs?: readonly (readonly [number, string])[];
   readonly damaged?: readonly (readonly [string, string])[];
   readonly suspect?: true;
@@ -79,6 +87,8 @@ export function encodeLine(folder: string, checkpoint: PartitionCheckpoint): str
     highWatermark,
     logStart,
     isStartLost,
+    firstDirty,
+    tombstonesGone,
     epochs,
     damaged,
     suspect,
@@ -92,6 +102,8 @@ export function encodeLine(folder: string, checkpoint: PartitionCheckpoint): str
     hw: highWatermark.toString(),
     ...(logStart > 0n && { start: logStart.toString() }),
     ...(isStartLost && { lost: isStartLost }),
+    ...(firstDirty > 0n && { dirty: firstDirty.toString() }),
+    ...(tombstonesGone > 0n && { gone: tombstonesGone.toString() }),
     ...(epochs.length > 0 && { epochs: epochs.map(({ epoch, start }) => [epoch, start.toString()] as const) }),
     ...(damaged.length > 0 && { damaged: damaged.map(({ from, to }) => [from.toString(), to.toString()] as const) }),
     ...(suspect && { suspect }),
@@ -138,6 +150,8 @@ function decodeLine(line: Line): PartitionCheckpoint {
     highWatermark: at(line.hw),
     logStart: at(line.start ?? '0'),
     isStartLost: line.lost === true,
+    firstDirty: at(line.dirty ?? '0'),
+    tombstonesGone: at(line.gone ?? '0'),
     epochs: (line.epochs ?? []).map(([number, start]) => ({ epoch: epoch(number), start: at(start) })),
     damaged: (line.damaged ?? []).map(([from, to]) => ({ from: at(from), to: at(to) })),
     suspect: line.suspect === true,

@@ -4,11 +4,10 @@
  */
 import { assert, type LeaderEpoch, type Offset, type TopicConfig, TributaryError } from '@tributary/model';
 import { FileError } from '@tributary/ports';
-import type { PartitionCheckpoint } from './checkpoint-file.ts';
+import { Chronicle } from './chronicle.ts';
 import { findEnd } from './cut-position.ts';
-import { joinRanges, refuseDamaged } from './damage.ts';
+import { refuseDamaged } from './damage.ts';
 import type { Disk } from './disk.ts';
-import type { EpochHistory } from './epochs.ts';
 import { countRemovable } from './expired-segments.ts';
 import { Flusher } from './flusher.ts';
 import { removeLater } from './late-removal.ts';
@@ -43,18 +42,11 @@ export class PartitionLog {
   readonly #disk: Disk;
   readonly #producers: ProducerReplay;
   readonly #segments: SegmentList;
-  readonly #epochs: EpochHistory;
+  readonly #chronicle: Chronicle;
   readonly #reader: LogReader;
   readonly #tail: LogTail;
   #config: TopicConfig;
-  #start: Offset;
-  /** On its way to the disk. */
-  #nextStart: Offset | undefined;
   #end: Offset;
-  #highWatermark: Offset;
-  #health: LogHealth;
-  #recoveryPoint: Offset;
-  #isEpochPersisted = true;
   readonly #flusher: Flusher;
   /** Of appending, and of whatever must not meet it. */
   readonly #writing = new Mutex();
@@ -71,28 +63,26 @@ export class PartitionLog {
     this.#producers = new ProducerReplay(home.disk, replay, snapshots);
     this.#config = config;
     this.#segments = new SegmentList(segments);
-    this.#epochs = epochs;
     this.#reader = new LogReader(this.#segments, home.reads);
     this.#tail = home.tail.tail();
-    this.#start = checkpoint.logStart;
     this.#end = end;
-    this.#highWatermark = checkpoint.highWatermark;
-    this.#recoveryPoint = checkpoint.recoveryPoint;
-    this.#health = { suspect: checkpoint.suspect, possibleLoss: checkpoint.possibleLoss, damaged: checkpoint.damaged };
     this.recovery = report;
     this.#flusher = new Flusher(home.disk, home.folder, end, report.how === 'created');
+    this.#chronicle = new Chronicle(home, checkpoint, epochs, end, () =>
+      this.#config.flushPolicy === 'commit' ? this.#flusher.durable : this.#end,
+    );
   }
 
   /** Recovers if need be, and replays the producer state. */
   static async open(home: LogHome, options: OpenLogOptions): Promise<PartitionLog> {
     const log = new PartitionLog(home, await openFiles(home, options), options);
-    await log.#producers.rebuild(log.#segments, log.#start, log.#end);
-    home.remember(log.#checkpoint());
+    await log.#producers.rebuild(log.#segments, log.#chronicle.start, log.#end);
+    log.#chronicle.remember();
     return log;
   }
 
   get startOffset(): Offset {
-    return this.#start;
+    return this.#chronicle.start;
   }
 
   /** Written; the next batch begins here or later. */
@@ -107,15 +97,15 @@ export class PartitionLog {
 
   /** As checkpointed, or noted since. */
   get highWatermark(): Offset {
-    return this.#highWatermark;
+    return this.#chronicle.highWatermark;
   }
 
   get health(): LogHealth {
-    return this.#health;
+    return this.#chronicle.health;
   }
 
   get latestEpoch(): LeaderEpoch | undefined {
-    return this.#epochs.latest;
+    return this.#chronicle.epochs.latest;
   }
 
   get sizeBytes(): number {
@@ -126,9 +116,14 @@ export class PartitionLog {
     return this.#segments.count;
   }
 
+  /** Why the disk takes no records now; undefined: it does. */
+  get refusal(): string | undefined {
+    return this.#disk.refusal;
+  }
+
   /** For the next checkpoint and for retention. */
   noteHighWatermark(offset: Offset): void {
-    this.#highWatermark = offset;
+    this.#chronicle.highWatermark = offset;
   }
 
   /** Applies to what happens from now on. */
@@ -143,7 +138,9 @@ export class PartitionLog {
   async append(batches: readonly LogBatch[]): Promise<void> {
     const first = batches[0];
     if (first === undefined) return;
-    const snapshot = this.#isSnapshotDue(first) ? this.#producers.take() : undefined;
+    const { active } = this.#segments;
+    const isSnapshotDue = this.#producers.isSnapshotDue || active.isFullFor(first, active.bytes, this.#config);
+    const snapshot = isSnapshotDue ? this.#producers.take() : undefined;
     if (!this.#writing.tryLock()) await this.#writing.lock();
     try {
       this.#count(await writeBatches(this.#home, this.#segments.active, this.#end, batches, this.#config));
@@ -164,7 +161,8 @@ export class PartitionLog {
       if (isNew) this.#roll(segment);
       let at = position;
       for (const batch of batches) {
-        if (batch.leaderEpoch !== this.#epochs.latest) this.#epochs.begin(batch.leaderEpoch, batch.baseOffset);
+        if (batch.leaderEpoch !== this.#chronicle.epochs.latest)
+          this.#chronicle.epochs.begin(batch.leaderEpoch, batch.baseOffset);
         segment.note(batch, at, this.#config.indexIntervalBytes);
         at += batch.bytes.length;
         this.#tail.add(batch);
@@ -189,16 +187,11 @@ export class PartitionLog {
     });
   }
 
-  #isSnapshotDue(next: LogBatch): boolean {
-    const { active } = this.#segments;
-    return this.#producers.isSnapshotDue || active.isFullFor(next, active.bytes, this.#config);
-  }
-
   #keepSnapshot(snapshot: ProducerSnapshot): void {
     // The state was ahead of the log, or the log was cut: another one is taken soon.
     if (snapshot.end > this.#end) return;
     this.#producers.accepted();
-    this.#run(() => this.#producers.write(snapshot, this.#recoveryPoint));
+    this.#run(async () => void (await this.#producers.write(snapshot, this.#chronicle.recoveryPoint)));
   }
 
   /** One piece of work after the other, before the log is cut or closed. */
@@ -221,8 +214,9 @@ export class PartitionLog {
    * @throws TributaryError OFFSET_OUT_OF_RANGE, CORRUPT_MESSAGE where the disk has lost what was there.
    */
   read(from: Offset, target: number, most: number, upTo: Offset): LogSlice | Promise<LogSlice> {
-    if (from < this.#start || from > this.#end) throw this.#outOfRange(from);
-    if (this.#health.damaged.length > 0) refuseDamaged(this.#home.folder, this.#health.damaged, from);
+    if (from < this.#chronicle.start || from > this.#end) throw this.#outOfRange(from);
+    if (this.#chronicle.health.damaged.length > 0)
+      refuseDamaged(this.#home.folder, this.#chronicle.health.damaged, from);
     if (from >= upTo) return nothing;
     return this.#tail.read(from, target, most, upTo) ?? this.#readFile(from, target, most, upTo);
   }
@@ -232,7 +226,7 @@ export class PartitionLog {
       return await this.#reader.read(from, target, most, upTo);
     } catch (thrown) {
       // Retention took the segment while it was being opened.
-      if (from < this.#start) throw this.#outOfRange(from);
+      if (from < this.#chronicle.start) throw this.#outOfRange(from);
       if (thrown instanceof FileError) throw await this.#disk.storageError('read', this.#home.folder, thrown);
       throw thrown;
     }
@@ -241,32 +235,28 @@ export class PartitionLog {
   #outOfRange(from: Offset): TributaryError {
     return new TributaryError(
       'OFFSET_OUT_OF_RANGE',
-      `${this.#home.folder} holds offsets ${this.#start} to ${this.#end}; asked for was ${from}.`,
+      `${this.#home.folder} holds offsets ${this.#chronicle.start} to ${this.#end}; asked for was ${from}.`,
     );
   }
 
   /** First record with a timestamp ≥ `timestampMs`; undefined: there is none. @throws TributaryError CORRUPT_MESSAGE. */
   async offsetForTimestamp(timestampMs: number): Promise<FoundRecord | undefined> {
-    return await firstRecordSince([...this.#segments.all], this.#start, timestampMs);
+    return await firstRecordSince([...this.#segments.all], this.#chronicle.start, timestampMs);
   }
 
   /** First record with the newest timestamp; undefined: no record has one. @throws TributaryError CORRUPT_MESSAGE. */
   async offsetOfMaxTimestamp(): Promise<FoundRecord | undefined> {
-    return await newestRecord([...this.#segments.all], this.#start);
+    return await newestRecord([...this.#segments.all], this.#chronicle.start);
   }
 
   /** Persisted before it resolves. @param start where its first batch will begin. @throws TributaryError KAFKA_STORAGE_ERROR: to be called again. */
   async beginEpoch(epoch: LeaderEpoch, start: Offset): Promise<void> {
-    if (this.#epochs.begin(epoch, start)) this.#isEpochPersisted = false;
-    // Also when a call before this one found no room.
-    if (this.#isEpochPersisted) return;
-    await this.#persistCheckpoint();
-    this.#isEpochPersisted = true;
+    await this.#chronicle.beginEpoch(epoch, start);
   }
 
   /** End of the newest epoch ≤ `epoch`, and that epoch (R2); undefined: nothing is known, or `epoch` is newer than all here. */
   endOffsetFor(epoch: LeaderEpoch): { readonly epoch: LeaderEpoch; readonly end: Offset } | undefined {
-    return this.#epochs.endOffsetFor(epoch, this.#end);
+    return this.#chronicle.epochs.endOffsetFor(epoch, this.#end);
   }
 
   /**
@@ -276,18 +266,21 @@ export class PartitionLog {
   async truncateTo(offset: Offset): Promise<void> {
     await this.#exclusively(async () => {
       if (offset < this.#end) await this.#cut(offset);
-      await this.#producers.rebuild(this.#segments, this.#start, this.#end);
+      await this.#producers.rebuild(this.#segments, this.#chronicle.start, this.#end);
     });
   }
 
   async #cut(offset: Offset): Promise<void> {
-    assert(offset >= this.#start, `${this.#home.folder}: cut at ${offset}, below the log start ${this.#start}`);
+    assert(
+      offset >= this.#chronicle.start,
+      `${this.#home.folder}: cut at ${offset}, below the log start ${this.#chronicle.start}`,
+    );
     const index = this.#segments.indexOf(offset);
     const segment = this.#segments.at(index);
     assert(segment !== undefined, 'every offset has a segment');
     const { position, end } = await findEnd(segment, offset);
-    await this.#rememberCut(end);
-    this.#epochs.cutEnd(end);
+    await this.#chronicle.cut(end);
+    this.#chronicle.epochs.cutEnd(end);
     this.#end = end;
     this.#flusher.cut(end);
     this.#tail.truncate(end);
@@ -300,22 +293,6 @@ export class PartitionLog {
     // Names first: a removed segment that came back would follow a gap.
     await this.#disk.syncDirectory(this.#home.folder);
     await this.#shorten(segment, position, end);
-  }
-
-  /** A crash on the way must not find a recovery point or a high watermark beyond the end. @throws TributaryError; nothing has changed then. */
-  async #rememberCut(end: Offset): Promise<void> {
-    const [recoveryPoint, highWatermark] = [this.#recoveryPoint, this.#highWatermark];
-    if (recoveryPoint <= end && highWatermark <= end) return;
-    if (recoveryPoint > end) this.#recoveryPoint = end;
-    if (highWatermark > end) this.#highWatermark = end;
-    try {
-      await this.#persistCheckpoint();
-    } catch (thrown) {
-      this.#recoveryPoint = recoveryPoint;
-      this.#highWatermark = highWatermark;
-      this.#home.remember(this.#checkpoint());
-      throw thrown;
-    }
   }
 
   async #shorten(segment: Segment, position: number, end: Offset): Promise<void> {
@@ -342,14 +319,14 @@ export class PartitionLog {
 
   /** Raises the log start, persisted, and removes the segments wholly below it. @throws TributaryError OFFSET_OUT_OF_RANGE above the high watermark (L4). */
   async advanceStart(offset: Offset): Promise<void> {
-    if (offset > this.#highWatermark || offset > this.#end) {
+    if (offset > this.#chronicle.highWatermark || offset > this.#end) {
       throw new TributaryError(
         'OFFSET_OUT_OF_RANGE',
-        `${this.#home.folder}: the log start cannot pass the high watermark ${this.#highWatermark} to ${offset}.`,
+        `${this.#home.folder}: the log start cannot pass the high watermark ${this.#chronicle.highWatermark} to ${offset}.`,
       );
     }
     await this.#upkeep.run(async () => {
-      if (offset <= this.#start || this.#closing.signal.aborted) return;
+      if (offset <= this.#chronicle.start || this.#closing.signal.aborted) return;
       await this.#moveStart(offset);
     });
   }
@@ -358,12 +335,12 @@ export class PartitionLog {
   async enforceRetention(now: number): Promise<number> {
     return await this.#upkeep.run(async () => {
       if (this.#closing.signal.aborted) return 0;
-      const rule: RetentionRule = { ...this.#config, now, highWatermark: this.#highWatermark };
+      const rule: RetentionRule = { ...this.#config, now, highWatermark: this.#chronicle.highWatermark };
       const count = await countRemovable(this.#segments, this.#end, rule);
       if (count === 0) return 0;
       if (count === this.#segments.count) await this.#rollEmpty();
       const start = this.#segments.at(count)?.base ?? this.#end;
-      return await this.#moveStart(start > this.#start ? start : this.#start);
+      return await this.#moveStart(start > this.#chronicle.start ? start : this.#chronicle.start);
     });
   }
 
@@ -380,20 +357,9 @@ export class PartitionLog {
   /** The new start is on the disk before a file goes: afterwards nobody could tell retention from loss. */
   async #moveStart(start: Offset): Promise<number> {
     await this.#background;
-    if (!(await this.#producers.secure(start, this.#end, this.#recoveryPoint))) return 0;
+    if (!(await this.#producers.secure(start, this.#end, this.#chronicle.recoveryPoint))) return 0;
     await this.#disk.syncDirectory(this.#home.folder);
-    // Nobody hears of it before it is on the disk: a crash would take it back (L4). Whoever writes a checkpoint meanwhile writes it too.
-    this.#nextStart = start;
-    try {
-      await this.#persistCheckpoint();
-      this.#start = start;
-    } finally {
-      this.#nextStart = undefined;
-      // Also where it failed: the next write must not bring what was not done.
-      this.#home.remember(this.#checkpoint());
-    }
-    this.#epochs.cutStart(start);
-    this.#health = { ...this.#health, damaged: joinRanges(this.#health.damaged, start) };
+    await this.#chronicle.moveStart(start);
     const gone = this.#segments.dropFirst(this.#segments.indexOf(start));
     const files: string[] = [];
     await this.#flusher.exclusively(async () => {
@@ -409,34 +375,7 @@ export class PartitionLog {
 
   /** The controller has taken the replica out of ISR and ELR: the mark has done its work (L3). */
   async clearSuspect(): Promise<void> {
-    this.#health = { ...this.#health, suspect: false };
-    await this.#persistCheckpoint();
-  }
-
-  #checkpoint(): PartitionCheckpoint {
-    const bound = this.#config.flushPolicy === 'commit' ? this.#flusher.durable : this.#end;
-    return {
-      recoveryPoint: this.#recoveryPoint,
-      highWatermark: this.#highWatermark < bound ? this.#highWatermark : bound,
-      logStart: this.#nextStart ?? this.#start,
-      isStartLost: false,
-      epochs: this.#epochs.entries,
-      ...this.#health,
-      rewrite: false,
-      lossy: false,
-      closed: undefined,
-    };
-  }
-
-  async #persistCheckpoint(): Promise<void> {
-    this.#home.remember(this.#checkpoint());
-    try {
-      await this.#home.persist();
-    } catch (thrown) {
-      if (thrown instanceof FileError)
-        throw await this.#disk.storageError('write the checkpoint of', this.#home.folder, thrown);
-      throw thrown;
-    }
+    await this.#chronicle.clearSuspect();
   }
 
   /** Brings the indexes to the disk and tells the data directory how far recovery can trust both. */
@@ -444,7 +383,7 @@ export class PartitionLog {
     await this.#upkeep.run(async () => {
       if (this.#closing.signal.aborted) return;
       await this.#advanceRecoveryPoint();
-      this.#home.remember(this.#checkpoint());
+      this.#chronicle.remember();
     });
   }
 
@@ -454,7 +393,7 @@ export class PartitionLog {
     for (const segment of [...this.#segments.all]) {
       if (segment.hasUnsyncedIndex && !(await segment.persistIndex())) complete = false;
     }
-    if (complete) this.#recoveryPoint = durable;
+    if (complete) this.#chronicle.recoveryPoint = durable;
     return complete;
   }
 
@@ -468,7 +407,7 @@ export class PartitionLog {
       const complete = await this.#advanceRecoveryPoint();
       await this.#writeLastSnapshot();
       const closed = complete ? this.#segments.all.map((segment) => segment.facts) : undefined;
-      this.#home.remember({ ...this.#checkpoint(), closed });
+      this.#chronicle.remember(closed);
       await this.#letGo();
       this.#home.closed();
     });
@@ -476,8 +415,8 @@ export class PartitionLog {
 
   async #writeLastSnapshot(): Promise<void> {
     const snapshot = this.#producers.take();
-    if (snapshot.end === this.#end && this.#end > this.#start) {
-      await this.#producers.write(snapshot, this.#recoveryPoint);
+    if (snapshot.end === this.#end && this.#end > this.#chronicle.start) {
+      await this.#producers.write(snapshot, this.#chronicle.recoveryPoint);
     }
     await this.#disk.syncDirectory(this.#home.folder);
   }
