@@ -114,6 +114,7 @@ function sinkFiles(): FileSystem {
     syncDirectory: async () => {},
     lock: async () => ({ [Symbol.asyncDispose]: async () => {} }),
     freeBytes: async () => Number.MAX_SAFE_INTEGER,
+    totalBytes: async () => Number.MAX_SAFE_INTEGER,
   };
 }
 

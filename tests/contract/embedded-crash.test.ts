@@ -212,7 +212,8 @@ describe('the embedded store', () => {
         const store = await bench.open();
         await work(store, told, 1);
         bench.disk.occupy(999_999 - (seed % 7) * 20 - (1_000_000 - bench.disk.freeBytes));
-        const refused = { compare: [], put: [{ key: '/k/100/a', value: 'x'.repeat(1_000) }], delete: [] };
+        // More than the headroom, a sixteenth of the disk, has room for.
+        const refused = { compare: [], put: [{ key: '/k/100/a', value: 'x'.repeat(70_000) }], delete: [] };
         await assert.rejects(
           store.commit(refused),
           (thrown) => thrown instanceof TributaryError && thrown.error === 'KAFKA_STORAGE_ERROR',
@@ -227,6 +228,28 @@ describe('the embedded store', () => {
         await check(await bench.open(), told);
       });
     }
+  });
+});
+
+describe('on a disk without a free byte', () => {
+  test('the store opens, commits from its headroom, and is whole after a power loss', async () => {
+    const bench = new Bench(1, { capacity: 1_000_000 });
+    await bench.scheduler.run(async () => {
+      const told = untold();
+      await work(await bench.open(), told, 1);
+      bench.disk.crash('process');
+      for (let start = 0; start < 3; start++) {
+        bench.disk.occupy(0);
+        bench.disk.occupy(bench.disk.freeBytes);
+        const store = await bench.open();
+        const n = 200 + start;
+        told.asked.add(n);
+        const put = ['a', 'b'].map((half) => ({ key: `/k/${n}/${half}`, value: String(n) }));
+        told.acknowledged.set(n, (await store.commit({ compare: [], put, delete: [] })).revision);
+        bench.disk.crash('power');
+      }
+      await check(await bench.open(), told);
+    });
   });
 });
 

@@ -189,9 +189,12 @@ function names(run: RunFileStory): void {
       await refused(files.syncDirectory(`${folder}/nowhere`), 'absent', 'nowhere');
     }));
 
-  it('share a disk that says how much is free', () =>
+  it('share a disk that says how much is free, and of how much', () =>
     run(async (files, folder) => {
-      assert.ok((await files.freeBytes(folder)) > 0);
+      const free = await files.freeBytes(folder);
+      const total = await files.totalBytes(folder);
+      assert.ok(free > 0);
+      assert.ok(total >= free, `${free} of ${total}`);
     }));
 }
 

@@ -130,6 +130,10 @@ export class SimulatedDisk {
     this.#occupied = bytes;
   }
 
+  get totalBytes(): number {
+    return this.#options.capacity;
+  }
+
   get freeBytes(): number {
     return Math.max(0, this.#options.capacity - this.#occupied - this.#tree.usedBytes());
   }
@@ -391,6 +395,10 @@ class Mount implements MountedDisk {
 
   freeBytes(path: string): Promise<number> {
     return this.#disk.operate(this, 'free bytes', path, () => this.#disk.freeBytes);
+  }
+
+  totalBytes(path: string): Promise<number> {
+    return this.#disk.operate(this, 'free bytes', path, () => this.#disk.totalBytes);
   }
 }
 

@@ -1,6 +1,7 @@
 export * from './delta.ts';
 export * from './embedded-store.ts';
 export * from './follow.ts';
+export * from './headroom.ts';
 export * from './image.ts';
 export * from './image-source.ts';
 export * from './keys.ts';

@@ -24,6 +24,8 @@ export interface Logger {
 export interface Host {
   /** Changes when the machine restarts (L1). */
   readonly bootId: string;
+  /** Files and connections that the process may have open at once; absent where nobody knows. */
+  readonly openFilesMax?: number | undefined;
   /** Ends the process at once, without any further write: an invariant broke or a sync failed (L2). */
   crash(reason: string): void;
 }
@@ -66,5 +68,8 @@ export interface FileSystem {
   syncDirectory(path: string): Promise<void>;
   /** Exclusive until disposed or the process ends. @throws FileError `locked`. */
   lock(path: string): Promise<AsyncDisposable>;
+  /** What this process may still write to the file system that holds `path`. */
   freeBytes(path: string): Promise<number>;
+  /** Size of the file system that holds `path`: what is used and what this process may use; Infinity where there is no bound. */
+  totalBytes(path: string): Promise<number>;
 }

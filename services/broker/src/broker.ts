@@ -133,6 +133,7 @@ export class Broker implements AsyncDisposable {
       rack: config.rack,
       sessionTimeoutMs: config.sessionTimeoutMs,
     };
+    await directory.lookAtDisk(this.settings.current.diskHighWatermarkRatio);
     const registration = new Registration(where, directory, ports);
     this.#registration = registration;
     const { signal } = this.#stopping;

@@ -20,7 +20,7 @@ interface UpkeepPorts {
 /** Runs until the signal aborts; then resolves. */
 export async function upkeep(
   replicas: Pick<Replicas, 'open' | 'retry'>,
-  directory: Pick<DataDirectory, 'checkpoint'>,
+  directory: Pick<DataDirectory, 'checkpoint' | 'lookAtDisk'>,
   config: UpkeepConfig,
   ports: UpkeepPorts,
   signal: AbortSignal,
@@ -29,6 +29,9 @@ export async function upkeep(
   await Promise.all([
     every(clock, limits.parkedTickMs, signal, async () => {
       for (const { partition } of replicas.open()) partition.tick(millis(clock.monotonicMs()));
+    }),
+    every(clock, limits.diskCheckMs, signal, async () => {
+      await directory.lookAtDisk(config.settings.current.diskHighWatermarkRatio);
     }),
     every(clock, config.checkpointMs, signal, async () => {
       for (const { partition } of replicas.open()) partition.flushBehind();

@@ -44,7 +44,7 @@ async function retainOnce(
   ];
   const logger: Logger = { info: () => undefined, warn: (event) => warned.push(event), error: () => undefined };
   const replicas = { open, retry: () => Promise.resolve() } as unknown as Pick<Replicas, 'open' | 'retry'>;
-  const directory = { checkpoint: () => Promise.resolve() };
+  const directory = { checkpoint: () => Promise.resolve(), lookAtDisk: () => Promise.resolve({ free: 1, total: 1 }) };
   await upkeep(
     replicas,
     directory,

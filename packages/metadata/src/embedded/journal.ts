@@ -1,6 +1,7 @@
 import { limits } from '@tributary/model';
 import { type File, type FileSystem, FileError } from '@tributary/ports';
 import { decodeJournal, encodeRevisions, encodeSnapshot } from './journal-format.ts';
+import { Headroom } from '../headroom.ts';
 import { type Effects, KeySpace } from './key-space.ts';
 
 const fileName = 'metadata.journal';
@@ -21,13 +22,15 @@ export class JournalFullError extends Error {
 export class Journal {
   readonly #files: FileSystem;
   readonly #directory: string;
+  readonly #headroom: Headroom;
   #file: File;
   /** Bytes after which it is rewritten. */
   #rewriteAt: number;
 
-  private constructor(files: FileSystem, directory: string, file: File) {
+  private constructor(files: FileSystem, directory: string, headroom: Headroom, file: File) {
     this.#files = files;
     this.#directory = directory;
+    this.#headroom = headroom;
     this.#file = file;
     this.#rewriteAt = rewriteAt(file.size);
   }
@@ -52,23 +55,35 @@ export class Journal {
 
   /** A journal that begins with `keys`; they are on the disk when this resolves. */
   static async begin(files: FileSystem, directory: string, keys: KeySpace, isNew: boolean): Promise<Journal> {
-    await writeScratch(files, directory, keys);
+    const headroom = new Headroom(files, directory, limits.metadataHeadroom);
+    await headroom.spend(() => writeScratch(files, directory, keys));
     // A journal that is found again shows that the folders above it are on the disk.
     if (isNew) await syncFoldersAbove(files, directory);
-    return new Journal(files, directory, await install(files, directory));
+    const journal = new Journal(files, directory, headroom, await install(files, directory));
+    await headroom.take();
+    return journal;
   }
 
   /** On the disk when this resolves. @throws JournalFullError; any other error leaves the file unknown: never use it again. */
   async append(effects: readonly Effects[]): Promise<void> {
-    const before = this.#file.size;
+    const frame = encodeRevisions(effects);
     try {
-      await this.#file.append([encodeRevisions(effects)]);
+      await this.#headroom.spend(() => this.#appendWhole(frame));
     } catch (thrown) {
       if (!isFull(thrown)) throw thrown;
-      await this.#file.truncate(before);
       throw new JournalFullError(thrown.message, { cause: thrown });
     }
     await this.#file.sync();
+  }
+
+  async #appendWhole(frame: Uint8Array): Promise<void> {
+    const before = this.#file.size;
+    try {
+      await this.#file.append([frame]);
+    } catch (thrown) {
+      if (isFull(thrown)) await this.#file.truncate(before);
+      throw thrown;
+    }
   }
 
   get isLarge(): boolean {
@@ -78,7 +93,7 @@ export class Journal {
   /** Everything that was appended is in `keys`. On a full disk the old file stays in use. */
   async rewrite(keys: KeySpace): Promise<void> {
     try {
-      await writeScratch(this.#files, this.#directory, keys);
+      await this.#headroom.spend(() => writeScratch(this.#files, this.#directory, keys));
     } catch (thrown) {
       if (!isFull(thrown)) throw thrown;
       await this.#files.remove(`${this.#directory}/${scratchName}`);
@@ -90,6 +105,7 @@ export class Journal {
     await this.#file.close();
     this.#file = next;
     this.#rewriteAt = rewriteAt(next.size);
+    await this.#headroom.take();
   }
 
   async close(): Promise<void> {

@@ -43,6 +43,13 @@ export const nodeFileSystem: FileSystem = {
       const volume = await fs.statfs(path);
       return volume.bavail * volume.bsize;
     }),
+
+  // What is kept for the superuser counts neither as used nor as free: a disk is full when nobody else may write to it.
+  totalBytes: (path) =>
+    attempt('measure the size of', path, async () => {
+      const volume = await fs.statfs(path);
+      return (volume.blocks - volume.bfree + volume.bavail) * volume.bsize;
+    }),
 };
 
 /** Node's own `recursive` never returns where a parent exists and still refuses with ENOENT, as /proc does. */

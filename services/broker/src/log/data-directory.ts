@@ -19,6 +19,7 @@ import { batchHeaderBytes } from '@tributary/record';
 import { emptyCheckpoint, encodeLine } from './checkpoint-file.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { Disk, type DiskOptions } from './disk.ts';
+import type { DiskSpace } from './disk-mark.ts';
 import { IndexCache } from './index-cache.ts';
 import type { LogHome } from './log-home.ts';
 import type { OpenLogOptions } from './log-types.ts';
@@ -44,6 +45,8 @@ export interface PartitionFolder {
 const metaName = 'meta.json';
 /** Its mere name says what `failedSync` in meta.json says, for a disk that does not even take that. */
 const failedSyncName = 'failed-sync';
+/** What earlier builds set aside. */
+const oldReserveName = 'reserve';
 const quarantineName = 'quarantine';
 
 export class DataDirectory implements AsyncDisposable {
@@ -120,9 +123,9 @@ export class DataDirectory implements AsyncDisposable {
       failedSync: undefined,
     });
     await this.#disk.files.remove(`${this.root}/${failedSyncName}`);
-    await this.#disk.keepReserve();
+    await this.#disk.look();
     for (const name of await this.#disk.files.list(this.root)) {
-      if (isLeftover(name)) await this.#disk.files.remove(`${this.root}/${name}`);
+      if (isLeftover(name) || name === oldReserveName) await this.#disk.files.remove(`${this.root}/${name}`);
     }
   }
 
@@ -302,11 +305,20 @@ export class DataDirectory implements AsyncDisposable {
       for (const log of [...this.#logs.values()]) await log.prepareCheckpoint();
       await this.#checkpoints.persist();
       if (this.#meta.highestRevision !== this.#writtenRevision) await this.#updateMeta({});
-      await this.#disk.keepReserve();
     } catch (thrown) {
       if (!(thrown instanceof FileError)) throw thrown;
       this.#disk.logger.warn('checkpoint not written', { why: thrown.message });
     }
+  }
+
+  /** Measures the disk: call it every limits.diskCheckMs. @param ratio share in use from which on records are refused. */
+  async lookAtDisk(ratio: number): Promise<DiskSpace> {
+    return await this.#disk.look(ratio);
+  }
+
+  /** Why the disk takes no records now; undefined: it does. */
+  get refusal(): string | undefined {
+    return this.#disk.refusal;
   }
 
   /** Closes the logs that are still open, writes the checkpoints, and last the mark of a clean stop. */

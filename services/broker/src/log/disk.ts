@@ -2,12 +2,12 @@
  * The file system as the log uses it. A sync that fails is never tried again: the kernel may have dropped what it could not write and go on
  * serving it from memory. So it is recorded, the process ends, and the next start distrusts everything past the recovery points (L2).
  */
-import { limits, TributaryError } from '@tributary/model';
+import { Headroom } from '@tributary/metadata';
+import { brokerConfigKeys, limits, TributaryError } from '@tributary/model';
 import { type Clock, type File, FileError, type FileSystem, type Host, type Logger } from '@tributary/ports';
+import { DiskMark, type DiskSpace } from './disk-mark.ts';
 import { temporarySuffix } from './names.ts';
 import { SyncPool } from './sync-pool.ts';
-
-const reserveName = 'reserve';
 
 export interface DiskOptions {
   readonly clock: Clock;
@@ -25,9 +25,10 @@ export class Disk {
   readonly #host: Host;
   readonly #synced: (ms: number) => void;
   readonly #pool = new SyncPool(limits.syncsInFlight);
+  readonly #headroom: Headroom;
+  #ratio = Number(brokerConfigKeys['disk.high.watermark.ratio'].default);
+  readonly #mark = new DiskMark(this.#ratio);
   #failed = false;
-  /** undefined: nobody has looked. */
-  #hasReserve: boolean | undefined;
   /** Writes down that the disk failed, before the process ends. Set by the data directory. */
   recordFailure: ((path: string, why: string) => Promise<void>) | undefined;
 
@@ -38,6 +39,7 @@ export class Disk {
     this.logger = options.logger;
     this.#host = options.host;
     this.#synced = options.synced ?? (() => {});
+    this.#headroom = new Headroom(files, root, limits.diskHeadroom);
   }
 
   /** Never rejects: when the sync fails the process ends, and the promise stays pending. */
@@ -83,16 +85,39 @@ export class Disk {
    */
   async replace(directory: string, name: string, bytes: Uint8Array): Promise<void> {
     try {
-      await this.#writeAndRename(directory, name, bytes);
+      await this.withHeadroom(() => this.#writeAndRename(directory, name, bytes));
     } catch (thrown) {
-      if (!isFull(thrown) || !(await this.#giveUpReserve()))
-        return await this.#refuseOrFail(`${directory}/${name}`, thrown);
-      try {
-        await this.#writeAndRename(directory, name, bytes);
-      } catch (again) {
-        return await this.#refuseOrFail(`${directory}/${name}`, again);
-      }
+      return await this.#refuseOrFail(`${directory}/${name}`, thrown);
     }
+  }
+
+  /** For what must be written on a full disk too: `task`, which leaves nothing behind where there is no room, gets the headroom. */
+  async withHeadroom<T>(task: () => Promise<T>): Promise<T> {
+    return await this.#headroom.spend(task);
+  }
+
+  /** Why no records are taken now; undefined: they are. */
+  get refusal(): string | undefined {
+    return this.#mark.refusal;
+  }
+
+  /** Records were written: they count against what was free when it was last looked at. */
+  wrote(bytes: number): void {
+    this.#mark.wrote(bytes);
+  }
+
+  /** Looks at the free space, and takes the headroom back where there is room. @param ratio share in use from which on records are refused; as before where it is not said. */
+  async look(ratio = this.#ratio): Promise<DiskSpace> {
+    this.#ratio = ratio;
+    const missing = await this.#headroom.take();
+    const [free, total] = await Promise.all([this.files.freeBytes(this.root), this.files.totalBytes(this.root)]);
+    const before = this.refusal;
+    this.#mark.measured({ free, total }, ratio, missing);
+    if (before === undefined && this.refusal !== undefined)
+      this.logger.warn('disk full', { path: this.root, free, total, ratio });
+    if (before !== undefined && this.refusal === undefined)
+      this.logger.info('disk has room again', { path: this.root, free, total });
+    return { free, total };
   }
 
   async #writeAndRename(directory: string, name: string, bytes: Uint8Array): Promise<void> {
@@ -151,6 +176,7 @@ export class Disk {
 
   /** The error that a caller of the log sees when there is no room. */
   async storageError(what: string, path: string, thrown: FileError): Promise<TributaryError> {
+    if (thrown.reason === 'full') this.#mark.ranOut();
     const free = await this.files.freeBytes(this.root).catch(() => undefined);
     const room = free === undefined ? '' : ` ${free} bytes are free.`;
     return new TributaryError(
@@ -158,33 +184,6 @@ export class Disk {
       `Cannot ${what} ${path}: ${thrown.reason === 'full' ? 'the disk is full' : thrown.message}.${room}`,
       { cause: thrown },
     );
-  }
-
-  get #reserve(): string {
-    return `${this.root}/${reserveName}`;
-  }
-
-  /** Sets room aside; without effect when there is none. */
-  async keepReserve(): Promise<void> {
-    if (await this.#lookForReserve()) return;
-    try {
-      await this.writeFresh(this.#reserve, [new Uint8Array(limits.diskReserve)]);
-      this.#hasReserve = true;
-    } catch (thrown) {
-      this.logger.warn('no room for the reserve', { path: this.#reserve, why: String(thrown) });
-    }
-  }
-
-  async #giveUpReserve(): Promise<boolean> {
-    if (!(await this.#lookForReserve())) return false;
-    this.#hasReserve = false;
-    await this.files.remove(this.#reserve);
-    return true;
-  }
-
-  async #lookForReserve(): Promise<boolean> {
-    this.#hasReserve ??= (await this.files.list(this.root)).includes(reserveName);
-    return this.#hasReserve;
   }
 }
 

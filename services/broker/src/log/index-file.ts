@@ -101,7 +101,7 @@ export class IndexFile {
     if (!this.isDirty) return true;
     return await this.#mutex.run(async () => {
       try {
-        await this.#write();
+        await this.#disk.withHeadroom(() => this.#write());
         return true;
       } catch (thrown) {
         if (isFull(thrown)) return false;

@@ -18,6 +18,7 @@ export interface WrittenPart {
 interface Part extends WrittenPart {
   readonly batches: LogBatch[];
   readonly chunks: Uint8Array[];
+  bytes: number;
 }
 
 /**
@@ -37,6 +38,7 @@ export async function writeBatches(
     try {
       if (part.isNew) await part.segment.openForAppend();
       await part.segment.file.append(part.chunks);
+      home.disk.wrote(part.bytes);
     } catch (thrown) {
       if (!isFull(thrown)) return await home.disk.fail(part.segment.path, thrown);
       await undo(home, parts.slice(0, index + 1));
@@ -53,7 +55,7 @@ function split(
   batches: readonly LogBatch[],
   config: TopicConfig,
 ): readonly Part[] {
-  let part: Part = { segment: active, isNew: false, position: active.bytes, batches: [], chunks: [] };
+  let part: Part = { segment: active, isNew: false, position: active.bytes, batches: [], chunks: [], bytes: 0 };
   const parts = [part];
   let written = active.bytes;
   let expected = end;
@@ -63,12 +65,20 @@ function split(
       `${active.path}: batch at ${batch.baseOffset}, the log ends at ${expected} (L6)`,
     );
     if (part.segment.isFullFor(batch, written, config)) {
-      part = { segment: new Segment(home, expected, 'new'), isNew: true, position: 0, batches: [], chunks: [] };
+      part = {
+        segment: new Segment(home, expected, 'new'),
+        isNew: true,
+        position: 0,
+        batches: [],
+        chunks: [],
+        bytes: 0,
+      };
       parts.push(part);
       written = 0;
     }
     part.batches.push(batch);
     part.chunks.push(batch.bytes);
+    part.bytes += batch.bytes.length;
     written += batch.bytes.length;
     expected = (batch.lastOffset + 1n) as Offset;
   }

@@ -39,22 +39,23 @@ export class ProducerReplay {
     this.#bytesSinceSnapshot = 0;
   }
 
-  async write(snapshot: ProducerSnapshot, recoveryPoint: Offset): Promise<void> {
-    await this.#snapshots.write(snapshot);
+  /** @returns false: there was no room. */
+  async write(snapshot: ProducerSnapshot, recoveryPoint: Offset): Promise<boolean> {
+    const written = await this.#snapshots.write(snapshot);
     await this.#snapshots.prune(recoveryPoint);
+    return written;
   }
 
   /**
    * P3: what producers wrote below `start` is in a snapshot before those batches go; its name must then be made durable.
-   * On a full disk the room is needed more: a restart then forgets those producers.
-   * @param end of the log. @returns false: the state runs ahead of the log now; there will be another snapshot soon.
+   * @param end of the log. @returns false: they must stay. The state runs ahead of the log now, and there will be another snapshot soon; or the disk
+   *   is so full that not even the headroom is left.
    */
   async secure(start: Offset, end: Offset, recoveryPoint: Offset): Promise<boolean> {
     if (this.#covers(start)) return true;
     const snapshot = this.#replay.take();
     if (snapshot.end < start || snapshot.end > end) return false;
-    await this.write(snapshot, recoveryPoint);
-    return true;
+    return await this.write(snapshot, recoveryPoint);
   }
 
   #covers(offset: Offset): boolean {

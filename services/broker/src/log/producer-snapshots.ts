@@ -49,19 +49,21 @@ export class ProducerSnapshots {
     await this.#disk.files.remove(this.#pathOf(end));
   }
 
-  /** Without effect on a full disk: recovery then reads more of the log. */
-  async write({ bytes, end }: ProducerSnapshot): Promise<void> {
-    if (this.newestOffset === end) return;
+  /** @returns false: not even the headroom of a full disk was enough; recovery then reads more of the log. */
+  async write({ bytes, end }: ProducerSnapshot): Promise<boolean> {
+    if (this.newestOffset === end) return true;
     const path = this.#pathOf(end);
+    const temporary = `${path}${temporarySuffix}`;
     try {
-      await this.#disk.writeFresh(`${path}${temporarySuffix}`, [encodeHeader(bytes), bytes]);
-      await this.#disk.files.rename(`${path}${temporarySuffix}`, path);
+      await this.#disk.withHeadroom(() => this.#disk.writeFresh(temporary, [encodeHeader(bytes), bytes]));
+      await this.#disk.files.rename(temporary, path);
     } catch (thrown) {
       if (!isFull(thrown)) return await this.#disk.fail(path, thrown);
       this.#disk.logger.warn('producer snapshot not written', { path, why: thrown.message });
-      return;
+      return false;
     }
     this.#offsets.push(end);
+    return true;
   }
 
   /** Those of offsets that the log does not reach any more. @returns whether there were any: their names must go durably. */

@@ -168,6 +168,11 @@ export class Partition {
         return 0;
       }
       case 'append': {
+        const full = this.log.refusal;
+        if (full !== undefined) {
+          answer({ kind: 'failed', error: this.#tooFull(full) });
+          return 0;
+        }
         const logAppendTime = this.state.config.timestampType === 'LogAppendTime';
         stampBaseOffset(bytes, 0, decision.baseOffset);
         stampLeaderEpoch(bytes, 0, decision.epoch);
@@ -182,6 +187,11 @@ export class Partition {
         return header.recordsCount;
       }
     }
+  }
+
+  /** KAFKA_STORAGE_ERROR, not a quota's: every client knows it in a produce answer, tries again, and looks whether another broker leads by then. */
+  #tooFull(why: string): TributaryError {
+    return new TributaryError('KAFKA_STORAGE_ERROR', `${this.state.name} takes no records now: ${why}`);
   }
 
   #busy(): TributaryError {

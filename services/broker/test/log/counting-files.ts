@@ -42,6 +42,7 @@ export function counting(files: FileSystem): Counted {
     syncDirectory: (path) => ask('sync directory', path, () => files.syncDirectory(path)),
     lock: (path) => files.lock(path),
     freeBytes: (path) => files.freeBytes(path),
+    totalBytes: (path) => files.totalBytes(path),
   };
   return counted;
 }

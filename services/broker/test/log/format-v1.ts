@@ -26,7 +26,7 @@ export const fixtureConfig: TopicConfig = config({ 'segment.bytes': '2000', 'ind
 export const epochAt = (at: number): number => (at < 20 ? 1 : at < 41 ? 2 : 6);
 
 /** Not part of the format. */
-const transient = ['lock', 'reserve'];
+const transient = ['lock', 'reserve', 'headroom'];
 
 /** Makes `state` below `root`. What it holds depends on nothing but this code. */
 export async function makeState(root: string, state: (typeof states)[number]): Promise<void> {
