@@ -175,7 +175,7 @@ export class ImageDraft {
         brokerConfigs: base.brokerConfigs.with(this.#brokerConfigs),
         topics: base.topics.with(this.#topics),
         names: base.names.with(this.#names),
-        unsettled: this.#unsettled(base.unsettled),
+        unsettled: this.#unsettled(),
         partitions: base.partitions.with(partitions),
         partitionCount,
         removals: base.removals.with(removals),
@@ -203,15 +203,24 @@ export class ImageDraft {
     return touched;
   }
 
-  #unsettled(base: ReadonlySet<TopicId>): ReadonlySet<TopicId> {
-    if (this.#topics.size === 0) return base;
-    const unsettled = new Set(base);
-    for (const [id, topic] of this.#topics) {
-      if (topic === undefined || topic.phase === 'ready') unsettled.delete(id);
+  #unsettled(): ReadonlySet<TopicId> {
+    const { unsettled: before, topics, partitions } = this.#base;
+    if (this.#topics.size === 0 && this.#partitions.size === 0) return before;
+    const unsettled = new Set(before);
+    for (const id of new Set([...this.#topics.keys(), ...this.#partitions.keys()])) {
+      const topic = this.#topics.has(id) ? this.#topics.get(id) : topics.get(id);
+      const list = this.#partitions.get(id) ?? partitions.get(id) ?? noPartitions;
+      if (topic === undefined || (topic.phase === 'ready' && isComplete(topic, list))) unsettled.delete(id);
       else unsettled.add(id);
     }
     return unsettled;
   }
+}
+
+/** Every partition has its key. */
+function isComplete({ partitions }: TopicInfo, list: PartitionList): boolean {
+  for (let i = 0; i < partitions; i++) if (list[i] === undefined) return false;
+  return true;
 }
 
 function changesOf<K, V>(

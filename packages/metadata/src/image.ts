@@ -126,7 +126,7 @@ export class ClusterImage {
     return this.#contents.topics.size;
   }
 
-  /** Topics that are being created or deleted. */
+  /** Topics that are being created or deleted, or lack the keys of partitions that are being added. */
   get unsettledTopics(): ReadonlySet<TopicId> {
     return this.#contents.unsettled;
   }

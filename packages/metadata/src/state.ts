@@ -75,7 +75,7 @@ export interface PartitionName {
 
 /**
  * - `creating`: not shown; the controller, or its successor, writes the missing partitions, then `ready`.
- * - `ready`: until somebody deletes it.
+ * - `ready`: until somebody deletes it. Where it has fewer keys of partitions than it says, they are being added.
  * - `deleting`: its name is free, its partitions' keys go; brokers remove their folders and confirm, then its key goes (M6).
  */
 export type TopicPhase = 'creating' | 'ready' | 'deleting';

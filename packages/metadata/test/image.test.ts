@@ -33,7 +33,7 @@ describe('a cluster image', () => {
     const image = imageOf(
       9n,
       ...oneOfEach,
-      { kind: 'topic', value: aTopic(topicId('named'), { name: 'shown' }) },
+      { kind: 'topic', value: aTopic(topicId('named'), { name: 'shown', partitions: 0 }) },
       { kind: 'topic-name', value: { name: 'shown', topicId: topicId('named') } },
     );
     assert.equal(image.revision, 9n);
@@ -51,6 +51,16 @@ describe('a cluster image', () => {
     assert.equal(image.removalsOf(t).get(node)?.directoryId, 'd');
     assert.deepEqual([...image.unsettledTopics], ['t']);
     assert.equal(image.partitionCount, 1);
+  });
+
+  test('counts a topic as unsettled while it lacks the keys of partitions that are being added', () => {
+    const grown: Value = { kind: 'topic', value: aTopic(t, { partitions: 2 }) };
+    const half = imageOf(1n, grown, { kind: 'partition', value: aPartition(t, 0) });
+    assert.deepEqual([...half.unsettledTopics], ['t']);
+    const whole = half.apply(2n, [put({ kind: 'partition', value: aPartition(t, 1) }, 2n)]).image;
+    assert.deepEqual([...whole.unsettledTopics], []);
+    const again = whole.apply(3n, [put({ kind: 'topic', value: aTopic(t, { partitions: 3 }) }, 3n)]).image;
+    assert.deepEqual([...again.unsettledTopics], ['t']);
   });
 
   test('is not changed by what is applied on it', () => {

@@ -84,6 +84,10 @@ export const limits = {
   internalCallMs: 5_000,
   /** How often deadlines of parked answers are looked at, ms. */
   parkedTickMs: 250,
+  /** Avro: fields, items and entries within one another; a hostile value of a recursive schema would exhaust the stack. */
+  avroDepth: 200,
+  /** Avro: array items that take no byte (null, empty records) in one value: a few bytes may claim 2^63 of them. */
+  avroEmptyItems: 65_536,
   /** Length of a topic's name, Kafka's. */
   topicNameLength: 249,
   /** Partitions of one topic: metadata transactions have at most 100 operations (M3), so creation takes several. */
@@ -115,6 +119,8 @@ export const limits = {
   metadataWaiting: 10_000,
   /** Admin requests waiting for the controller; further ones are told to come back. */
   controllerRequests: 1_000,
+  /** Settings changed by one request: more than there are. */
+  configChanges: 100,
   /** How long an admin request waits for its outcome, ms; then it is told that the outcome is unknown. */
   controllerRequestMs: 30_000,
   /** How often the active controller compacts the metadata store's history (M5), ms. */

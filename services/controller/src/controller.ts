@@ -5,10 +5,10 @@ import type { Clock, Host, Logger, MetadataStore, Random, Service } from '@tribu
 import { type Term, standForElection } from './election.ts';
 import { Office } from './office.ts';
 import { controllerService } from './service.ts';
-import type { TopicDefaults } from './topics.ts';
+import type { TopicDefaults } from './topic-defaults.ts';
 
 export { registerControllerMetrics } from './metrics.ts';
-export type { TopicDefaults } from './topics.ts';
+export type { TopicDefaults } from './topic-defaults.ts';
 
 export interface ControllerConfig {
   /** From the one namespace of all roles; `tributary dev` gives controller and broker of one process the same. */

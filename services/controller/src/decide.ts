@@ -1,10 +1,13 @@
 // pure
 /** All decisions of the controller: what the cluster is and what happened → the transactions to commit, in order. */
 import { type BrokerEpoch, type ClusterId, type NodeId, type TopicId, TributaryError, limits } from '@tributary/model';
-import type { ClusterImage, Expectation } from '@tributary/metadata';
+import type { ClusterImage, Expectation, PartitionName } from '@tributary/metadata';
+import { type ConfigChange, type ConfigResource, alterConfigs } from './alter-configs.ts';
 import { settleBrokers } from './brokers.ts';
+import { type FlushReports, type Reconfigured, settleEffective, settleFlushed } from './effective-settings.ts';
 import type { Step } from './step.ts';
-import { type NewTopic, type TopicDefaults, createTopic, deleteTopic, settleTopics } from './topics.ts';
+import type { TopicDefaults } from './topic-defaults.ts';
+import { type NewTopic, createPartitions, createTopic, deleteTopic, settleTopics } from './topics.ts';
 
 export type ControllerEvent =
   /** Something may have changed: do what the image alone calls for. [] when it is at rest. */
@@ -14,10 +17,31 @@ export type ControllerEvent =
       readonly freshClusterId: ClusterId;
       /** Brokers whose absence is a death (M5). */
       readonly gone: ReadonlySet<NodeId>;
+      /** Topics whose settings may have changed since this last came to rest. */
+      readonly reconfigured: Reconfigured;
       readonly defaults: TopicDefaults;
     }
   | { readonly kind: 'create-topic'; readonly topic: NewTopic; readonly defaults: TopicDefaults }
   | { readonly kind: 'delete-topic'; readonly topicId: TopicId }
+  | {
+      readonly kind: 'create-partitions';
+      readonly topicId: TopicId;
+      readonly total: number;
+      readonly defaults: TopicDefaults;
+    }
+  | {
+      readonly kind: 'alter-configs';
+      readonly resource: ConfigResource;
+      readonly changes: readonly ConfigChange[];
+      readonly defaults: TopicDefaults;
+    }
+  /** Replicas have said that all is flushed (R6). */
+  | {
+      readonly kind: 'flushed';
+      readonly names: readonly PartitionName[];
+      readonly reports: FlushReports;
+      readonly defaults: TopicDefaults;
+    }
   | { readonly kind: 'allocate-producer-ids'; readonly nodeId: NodeId; readonly brokerEpoch: BrokerEpoch };
 
 /** Finalised version of a new cluster (M7). */
@@ -35,6 +59,12 @@ export function decide(image: ClusterImage, event: ControllerEvent): readonly St
       return createTopic(image, event.topic, event.defaults);
     case 'delete-topic':
       return deleteTopic(image, event.topicId);
+    case 'create-partitions':
+      return createPartitions(image, event.topicId, event.total, event.defaults);
+    case 'alter-configs':
+      return alterConfigs(image, event.resource, event.changes, event.defaults);
+    case 'flushed':
+      return settleFlushed(image, event.names, event.reports, event.defaults);
     case 'allocate-producer-ids':
       return [allocateProducerIds(image, event.nodeId, event.brokerEpoch)];
   }
@@ -44,7 +74,9 @@ function reconcile(image: ClusterImage, event: ControllerEvent & { readonly kind
   if (image.cluster === undefined) return [nameCluster(event.freshClusterId)];
   // Leaders come before topics: somebody waits for them.
   const brokers = settleBrokers(image, event.gone);
-  return brokers.length > 0 ? brokers : settleTopics(image, event.defaults);
+  if (brokers.length > 0) return brokers;
+  const effective = settleEffective(image, event.reconfigured, event.defaults);
+  return effective.length > 0 ? effective : settleTopics(image, event.defaults);
 }
 
 function nameCluster(clusterId: ClusterId): Step {

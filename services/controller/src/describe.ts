@@ -1,9 +1,9 @@
-/** How topics are shown to those who ask. */
-import type { ClusterImage, Stored, TopicInfo } from '@tributary/metadata';
-import { topicConfigKeys } from '@tributary/model';
+/** How topics and settings are shown to those who ask. */
+import { type ClusterImage, type ConfigScope, type TopicInfo, allBrokers } from '@tributary/metadata';
+import { type TopicConfigKey, brokerConfigKey, brokerConfigNames, topicConfigKeys } from '@tributary/model';
 import { type PartitionDescription, type ConfigEntry, type TopicSummary, ConfigSource } from '@tributary/wire';
 import { leaderlessReason } from './leaderless.ts';
-import type { TopicDefaults } from './topics.ts';
+import { type TopicDefaults, beneath, startedWith } from './topic-defaults.ts';
 
 /** Half-created topics and those being deleted are not shown. Sorted by name. */
 export function listTopics(image: ClusterImage): TopicSummary[] {
@@ -15,18 +15,49 @@ export function summary({ name, topicId, partitions, replicationFactor }: TopicI
   return { name, topicId, partitions, replicationFactor, internal: name.startsWith('__') };
 }
 
-/** Every config with its effective value and where that comes from. */
-export function describeConfigs(topic: Stored<TopicInfo>, defaults: TopicDefaults): ConfigEntry[] {
-  const ofBrokers: Readonly<Record<string, string>> = { 'min.insync.replicas': String(defaults.minInsyncReplicas) };
-  return Object.entries(topicConfigKeys).map(([name, known]) => {
-    const set = topic.configs[name];
-    const default_ = ofBrokers[name] ?? known.default;
-    const fallback = default_ === known.default ? ConfigSource.DEFAULT : ConfigSource.BROKER;
+/** Every setting of a topic with the value in force and where that comes from. */
+export function describeTopicConfigs(
+  image: ClusterImage,
+  topic: Pick<TopicInfo, 'configs'>,
+  defaults: TopicDefaults,
+): ConfigEntry[] {
+  return (Object.keys(topicConfigKeys) as TopicConfigKey[]).map((name) => {
+    const { doc, allowed } = topicConfigKeys[name];
+    const own = topic.configs[name];
+    const { value, setBy } = beneath(image, name, defaults);
     return {
       name,
-      value: set ?? default_,
-      defaultValue: default_,
-      source: set === undefined ? fallback : ConfigSource.TOPIC,
+      value: own ?? value,
+      defaultValue: value,
+      source: own === undefined ? sources[setBy] : ConfigSource.TOPIC,
+      documentation: doc,
+      allowed,
+    };
+  });
+}
+
+const sources = {
+  cluster: ConfigSource.CLUSTER,
+  start: ConfigSource.BROKER,
+  nobody: ConfigSource.DEFAULT,
+} as const;
+
+/** Every dynamic setting of one broker, or of all, in the same way. */
+export function describeBrokerConfigs(image: ClusterImage, scope: ConfigScope, defaults: TopicDefaults): ConfigEntry[] {
+  const ofAll = scope === allBrokers;
+  const own = image.configsSet(scope)?.configs ?? {};
+  const started: Readonly<Record<string, string>> = startedWith(defaults);
+  return brokerConfigNames(ofAll ? 'cluster' : 'broker').map((name) => {
+    const known = brokerConfigKey(name, ofAll ? 'cluster' : 'broker');
+    const below = (ofAll ? undefined : image.clusterConfigs[name]) ?? started[name] ?? known.default;
+    const set = own[name];
+    const clusterSet = !ofAll && image.clusterConfigs[name] !== undefined;
+    const fallback = clusterSet ? 'cluster' : below === known.default ? 'nobody' : 'start';
+    return {
+      name,
+      value: set ?? below,
+      defaultValue: below,
+      source: set === undefined ? sources[fallback] : ofAll ? ConfigSource.CLUSTER : ConfigSource.BROKER,
       documentation: known.doc,
       allowed: known.allowed,
     };

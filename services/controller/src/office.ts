@@ -1,18 +1,28 @@
 /** The active controller at work: one decision at a time, each on an image that has everything it wrote before. */
 import {
+  type ClusterDelta,
   type ClusterImage,
   type ImageSource,
   type MetadataKeys,
   Bell,
   LinkedAbort,
+  allBrokers,
   encodeTransaction,
 } from '@tributary/metadata';
-import { type NodeId, AssertionFailure, TributaryError, clusterId, limits, randomId } from '@tributary/model';
+import {
+  type NodeId,
+  type TopicId,
+  AssertionFailure,
+  TributaryError,
+  clusterId,
+  limits,
+  randomId,
+} from '@tributary/model';
 import type { Clock, CommitResult, Logger, MetadataStore, Random } from '@tributary/ports';
 import { type ControllerEvent, decide } from './decide.ts';
 import type { Term } from './election.ts';
 import type { Step } from './step.ts';
-import type { TopicDefaults } from './topics.ts';
+import type { TopicDefaults } from './topic-defaults.ts';
 
 /** What somebody asked the controller to do. */
 export interface Order {
@@ -51,6 +61,8 @@ export class Office {
   #open = false;
   /** Brokers whose registration went while this controller was watching. */
   readonly #vanished = new Set<NodeId>();
+  /** Topics whose settings may have changed since reconciling last came to rest. */
+  #reconfigured: Set<TopicId> | 'all' = 'all';
   /** Counts changes of registrations: a plan made before one is not carried on. */
   #registrationChanges = 0;
   /** Until then an absence found at the takeover is no death (M5). */
@@ -85,6 +97,7 @@ export class Office {
   async work(term: Term): Promise<never> {
     const { clock, images, random } = this.#ports;
     this.#vanished.clear();
+    this.#reconfigured = 'all';
     this.#graceEndsMs = clock.monotonicMs() + this.#sessionTimeoutMs;
     const freshClusterId = clusterId(randomId(() => random.nextU32()));
     using working = new LinkedAbort(term.signal);
@@ -101,7 +114,14 @@ export class Office {
         const rang = this.#bell.heard(term.signal);
         rang.catch(() => undefined);
         const gone = this.#gone(images.current);
-        const steps = decide(images.current, { kind: 'reconcile', freshClusterId, gone, defaults: this.#defaults });
+        const steps = decide(images.current, {
+          kind: 'reconcile',
+          freshClusterId,
+          gone,
+          reconfigured: this.#reconfigured,
+          defaults: this.#defaults,
+        });
+        if (steps.length === 0) this.#reconfigured = new Set();
         if (steps.length > 0) await this.#commitAll(steps, term);
         else if (this.#orders.length > 0) await this.#carryOut(term);
         else await rang;
@@ -233,6 +253,7 @@ export class Office {
   async #watchBrokers(signal: AbortSignal): Promise<void> {
     try {
       for await (const { delta } of this.#ports.images.changes(signal)) {
+        this.#noteSettings(delta);
         for (const [nodeId, { before, after }] of delta.brokers) {
           if (before?.registration?.createRevision === after?.registration?.createRevision) continue;
           this.#registrationChanges++;
@@ -245,6 +266,12 @@ export class Office {
       // The term is over, or following is; the main loop sees either.
       this.#bell.ring();
     }
+  }
+
+  #noteSettings(delta: ClusterDelta): void {
+    if (delta.brokerConfigs.has(allBrokers)) this.#reconfigured = 'all';
+    if (this.#reconfigured === 'all') return;
+    for (const topicId of delta.topics.keys()) this.#reconfigured.add(topicId);
   }
 
   async #ringAfterGrace(signal: AbortSignal): Promise<void> {

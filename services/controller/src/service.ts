@@ -7,14 +7,29 @@
  *   INVALID_REPLICATION_FACTOR, INVALID_CONFIG.
  * - DeleteTopic: answers once the name is free. UNKNOWN_TOPIC_OR_PARTITION.
  * - ListTopics, DescribeTopic: UNKNOWN_TOPIC_OR_PARTITION.
+ * - CreatePartitions: answers once all of them can be used. UNKNOWN_TOPIC_OR_PARTITION, INVALID_PARTITIONS, INVALID_REPLICATION_FACTOR.
+ * - AlterConfigs, DescribeConfigs: see config-desk.ts.
+ * - ReportFlushed: BROKER_ID_NOT_REGISTERED, STALE_BROKER_EPOCH; what the replicas' words do not suffice for yet is no error.
  * - AllocateProducerIds: BROKER_ID_NOT_REGISTERED, STALE_BROKER_EPOCH.
  */
-import { type ClusterImage, type ImageSource, type Stored, type TopicInfo, unlessAborted } from '@tributary/metadata';
-import { type TopicId, TributaryError, brokerEpoch, limits, nodeId, randomId, topicId } from '@tributary/model';
+import type { ImageSource } from '@tributary/metadata';
+import {
+  type TopicId,
+  TributaryError,
+  brokerEpoch,
+  leaderEpoch,
+  limits,
+  nodeId,
+  partitionIndex,
+  randomId,
+  topicId,
+} from '@tributary/model';
 import type { CallContext, Clock, Handlers, Random, Service } from '@tributary/ports';
 import {
   type AllocateProducerIdsRequest,
   type AllocateProducerIdsResponse,
+  type CreatePartitionsRequest,
+  type CreatePartitionsResponse,
   type CreateTopicRequest,
   type CreateTopicResponse,
   type DeleteTopicRequest,
@@ -23,13 +38,17 @@ import {
   type DescribeTopicResponse,
   type ListTopicsRequest,
   type ListTopicsResponse,
-  type RequestContext,
+  type ReportFlushedRequest,
+  type ReportFlushedResponse,
   methods,
 } from '@tributary/wire';
-import { within } from './deadline.ts';
-import { describeConfigs, describePartitions, listTopics, summary } from './describe.ts';
-import type { Done, Office, Order } from './office.ts';
-import { type NewTopic, type TopicDefaults, checkNewTopic } from './topics.ts';
+import { ConfigDesk } from './config-desk.ts';
+import { describePartitions, describeTopicConfigs, listTopics, summary } from './describe.ts';
+import { FlushReports } from './effective-settings.ts';
+import type { Office, Order } from './office.ts';
+import { Reception, shownTopic } from './reception.ts';
+import type { TopicDefaults } from './topic-defaults.ts';
+import { type NewTopic, checkNewTopic, checkPartitionCount } from './topics.ts';
 
 interface Parts {
   readonly office: Office;
@@ -40,12 +59,18 @@ interface Parts {
 }
 
 export function controllerService(parts: Parts): Service {
-  const desk = new Desk(parts);
+  const reception = new Reception(parts);
+  const desk = new Desk(parts, reception);
+  const configs = new ConfigDesk(parts, reception);
   return (handlers: Handlers) => {
     handlers.unary(methods.createTopic, (request, context) => desk.createTopic(request, context));
     handlers.unary(methods.deleteTopic, (request, context) => desk.deleteTopic(request, context));
     handlers.unary(methods.listTopics, (request, context) => desk.listTopics(request, context));
     handlers.unary(methods.describeTopic, (request, context) => desk.describeTopic(request, context));
+    handlers.unary(methods.createPartitions, (request, context) => desk.createPartitions(request, context));
+    handlers.unary(methods.alterConfigs, (request, context) => configs.alter(request, context));
+    handlers.unary(methods.describeConfigs, (request, context) => configs.describe(request, context));
+    handlers.unary(methods.reportFlushed, (request, context) => desk.reportFlushed(request, context));
     handlers.unary(methods.allocateProducerIds, (request, context) => desk.allocateProducerIds(request, context));
   };
 }
@@ -53,13 +78,17 @@ export function controllerService(parts: Parts): Service {
 class Desk {
   readonly #parts: Parts;
 
-  constructor(parts: Parts) {
+  readonly #reception: Reception;
+  readonly #flushReports = new FlushReports();
+
+  constructor(parts: Parts, reception: Reception) {
     this.#parts = parts;
+    this.#reception = reception;
   }
 
   async createTopic(request: CreateTopicRequest, { signal }: CallContext): Promise<CreateTopicResponse> {
     const { random, defaults, images } = this.#parts;
-    const before = await this.#imageFor(request.context, signal);
+    const before = await this.#reception.imageFor(request.context, signal);
     const topic: NewTopic = {
       topicId: topicId(randomId(() => random.nextU32())),
       name: request.name,
@@ -71,8 +100,8 @@ class Desk {
     const answer = { throttleMs: 0, topicId: topic.topicId, partitions, replicationFactor };
     if (request.validateOnly) return { ...answer, revision: before.revision };
     const what = `creating topic "${topic.name}"`;
-    return this.#inTime(what, signal, async (limited) => {
-      await this.#order({ event: () => ({ kind: 'create-topic', topic, defaults }), signal: limited });
+    return this.#reception.inTime(what, signal, async (limited) => {
+      await this.#reception.order({ event: () => ({ kind: 'create-topic', topic, defaults }), signal: limited });
       const settled = await images.until((image) => image.topic(topic.topicId)?.phase !== 'creating', limited);
       const created = settled.topic(topic.topicId);
       if (created === undefined)
@@ -85,28 +114,81 @@ class Desk {
   }
 
   async deleteTopic(request: DeleteTopicRequest, { signal }: CallContext): Promise<DeleteTopicResponse> {
-    await this.#imageFor(request.context, signal);
-    return this.#inTime(`deleting topic "${request.name}"`, signal, async (limited) => {
+    await this.#reception.imageFor(request.context, signal);
+    return this.#reception.inTime(`deleting topic "${request.name}"`, signal, async (limited) => {
       // Once it is known which topic is meant, a repetition must not take a younger one of that name.
       let meant: TopicId | undefined;
       const event: Order['event'] = (image) => {
         meant ??= shownTopic(image, request.name).topicId;
         return { kind: 'delete-topic', topicId: meant };
       };
-      const { revision } = await this.#order({ event, signal: limited });
+      const { revision } = await this.#reception.order({ event, signal: limited });
       return { throttleMs: 0, revision, topicId: meant ?? '' };
     });
   }
 
+  async createPartitions(request: CreatePartitionsRequest, { signal }: CallContext): Promise<CreatePartitionsResponse> {
+    const { defaults, images } = this.#parts;
+    const image = await this.#reception.imageFor(request.context, signal);
+    const { totalCount: total } = request;
+    const topic = shownTopic(image, request.name);
+    checkPartitionCount(image, topic, total);
+    const answer = { throttleMs: 0, partitionsBefore: topic.partitions, partitions: total };
+    if (request.validateOnly) return { ...answer, revision: image.revision };
+    return this.#reception.inTime(`adding partitions to topic "${request.name}"`, signal, async (limited) => {
+      const { topicId: id } = topic;
+      await this.#reception.order({
+        event: () => ({ kind: 'create-partitions', topicId: id, total, defaults }),
+        signal: limited,
+      });
+      const settled = await images.until((each) => !each.unsettledTopics.has(id), limited);
+      if (settled.topic(id)?.phase === 'ready') return { ...answer, revision: settled.revision };
+      throw new TributaryError('UNKNOWN_TOPIC_OR_PARTITION', `Topic "${request.name}" was deleted meanwhile.`);
+    });
+  }
+
+  async reportFlushed(request: ReportFlushedRequest, { signal }: CallContext): Promise<ReportFlushedResponse> {
+    const image = await this.#reception.imageFor(request.context, signal, request.brokerEpoch);
+    const { defaults, images } = this.#parts;
+    const node = nodeId(request.brokerId);
+    const registered = image.broker(node)?.registration?.createRevision;
+    if (registered === undefined)
+      throw new TributaryError('BROKER_ID_NOT_REGISTERED', `Broker ${node} is not registered.`);
+    if (registered !== request.brokerEpoch) {
+      throw new TributaryError(
+        'STALE_BROKER_EPOCH',
+        `Broker ${node} reported in epoch ${request.brokerEpoch}; its registration has epoch ${registered}.`,
+      );
+    }
+    const names = request.replicas
+      .map((each) => ({ topicId: topicId(each.topicId), partition: partitionIndex(each.partition), report: each }))
+      // What is not there, or flushes already, needs no memory.
+      .filter((each) => image.partition(each.topicId, each.partition)?.effectiveFlushPolicy === 'async');
+    for (const { report, ...name } of names) {
+      this.#flushReports.note(name, node, {
+        brokerEpoch: brokerEpoch(registered),
+        leaderEpoch: leaderEpoch(report.leaderEpoch),
+        revision: report.revision,
+      });
+    }
+    return this.#reception.inTime(`taking note of what broker ${node} flushed`, signal, async (limited) => {
+      const reports = this.#flushReports;
+      const event: Order['event'] = () => ({ kind: 'flushed', names, reports, defaults });
+      const { revision } = await this.#reception.order({ event, signal: limited });
+      reports.forget(images.current, names);
+      return { throttleMs: 0, revision };
+    });
+  }
+
   async listTopics(request: ListTopicsRequest, { signal }: CallContext): Promise<ListTopicsResponse> {
-    const image = await this.#imageFor(request.context, signal);
+    const image = await this.#reception.imageFor(request.context, signal);
     return { throttleMs: 0, topics: listTopics(image) };
   }
 
   async describeTopic(request: DescribeTopicRequest, { signal }: CallContext): Promise<DescribeTopicResponse> {
-    const image = await this.#imageFor(request.context, signal);
+    const image = await this.#reception.imageFor(request.context, signal);
     const topic = shownTopic(image, request.name);
-    const configs = describeConfigs(topic, this.#parts.defaults);
+    const configs = describeTopicConfigs(image, topic, this.#parts.defaults);
     return { throttleMs: 0, topic: summary(topic), configs, partitions: describePartitions(image, topic) };
   }
 
@@ -115,7 +197,7 @@ class Desk {
     { signal }: CallContext,
   ): Promise<AllocateProducerIdsResponse> {
     // The broker may have registered a moment ago.
-    await this.#imageFor(request.context, signal, request.brokerEpoch);
+    await this.#reception.imageFor(request.context, signal, request.brokerEpoch);
     const event: Order['event'] = () => {
       return {
         kind: 'allocate-producer-ids',
@@ -123,8 +205,8 @@ class Desk {
         brokerEpoch: brokerEpoch(request.brokerEpoch),
       };
     };
-    return this.#inTime(`allocating producer ids for broker ${request.brokerId}`, signal, async (limited) => {
-      const { steps } = await this.#order({ event, signal: limited });
+    return this.#reception.inTime(`allocating producer ids for broker ${request.brokerId}`, signal, async (limited) => {
+      const { steps } = await this.#reception.order({ event, signal: limited });
       const put = steps[0]?.transaction.put[0];
       if (put?.kind !== 'producer-ids')
         throw new TributaryError('UNKNOWN_SERVER_ERROR', 'No producer ids were allocated.');
@@ -135,55 +217,4 @@ class Desk {
       };
     });
   }
-
-  /** The image that the answer rests on, once this controller may answer at all. */
-  async #imageFor(context: RequestContext | undefined, signal: AbortSignal, leastRevision = 0n): Promise<ClusterImage> {
-    const { images, clock } = this.#parts;
-    this.#refuseUnlessActive();
-    const asked = context?.minRevision ?? 0n;
-    const revision = asked > leastRevision ? asked : leastRevision;
-    const sentence = `The controller's image is at revision ${images.current.revision} and did not reach ${revision} in time; try again.`;
-    const image =
-      images.current.revision >= revision
-        ? images.current
-        : await within(clock, limits.minRevisionWaitMs, signal, sentence, (limited) =>
-            images.reached(revision, limited),
-          );
-    const mine = image.cluster?.clusterId;
-    const theirs = context?.clusterId ?? '';
-    if (theirs !== '' && theirs !== mine) {
-      throw new TributaryError(
-        'INCONSISTENT_CLUSTER_ID',
-        `The request is for cluster ${theirs}; this is ${mine ?? 'a cluster without an id yet'}.`,
-      );
-    }
-    return image;
-  }
-
-  async #order(order: Order): Promise<Done> {
-    this.#refuseUnlessActive();
-    return unlessAborted(this.#parts.office.place(order), order.signal);
-  }
-
-  #refuseUnlessActive(): void {
-    if (this.#parts.office.isOpen) return;
-    const active = this.#parts.images.current.controller;
-    const who =
-      active === undefined
-        ? 'none is elected at the moment'
-        : `the active one is node ${active.nodeId} at ${active.address}`;
-    throw new TributaryError('NOT_CONTROLLER', `This controller is not active; ${who}.`);
-  }
-
-  #inTime<T>(what: string, signal: AbortSignal, act: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const seconds = limits.controllerRequestMs / 1_000;
-    const sentence = `${what} took longer than ${seconds} s; whether it takes effect is open. Describe the topic to see.`;
-    return within(this.#parts.clock, limits.controllerRequestMs, signal, sentence, act);
-  }
-}
-
-function shownTopic(image: ClusterImage, name: string): Stored<TopicInfo> {
-  const topic = image.topicNamed(name);
-  if (topic?.phase !== 'ready') throw new TributaryError('UNKNOWN_TOPIC_OR_PARTITION', `There is no topic "${name}".`);
-  return topic;
 }

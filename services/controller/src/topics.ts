@@ -4,13 +4,11 @@ import {
   type NodeId,
   type TopicId,
   TributaryError,
-  checkTopicConfigs,
   checkTopicName,
   leaderEpoch,
   limits,
   partitionEpoch,
   partitionIndex,
-  topicConfig,
 } from '@tributary/model';
 import type {
   ClusterImage,
@@ -25,12 +23,7 @@ import type {
 import { candidatesIn } from './brokers.ts';
 import { type Load, type Site, place } from './placement.ts';
 import { type Step, changesPerStep, chunks } from './step.ts';
-
-export interface TopicDefaults {
-  readonly partitions: number;
-  readonly replicationFactor: number;
-  readonly minInsyncReplicas: number;
-}
+import { type TopicDefaults, checkOwnConfigs, defaultsNow, effectiveOf } from './topic-defaults.ts';
 
 export interface NewTopic {
   readonly topicId: TopicId;
@@ -74,14 +67,15 @@ export function createTopic(image: ClusterImage, wish: NewTopic, defaults: Topic
 }
 
 /** @throws TributaryError, see {@link createTopic}. */
-export function checkNewTopic(image: ClusterImage, wish: NewTopic, defaults: TopicDefaults): TopicInfo {
+export function checkNewTopic(image: ClusterImage, wish: NewTopic, started: TopicDefaults): TopicInfo {
+  const defaults = defaultsNow(image, started);
   checkTopicName(wish.name);
   const existing = image.topicNamed(wish.name);
   if (existing !== undefined) {
     const still = existing.phase === 'creating' ? ' and is still being created' : '';
     throw new TributaryError('TOPIC_ALREADY_EXISTS', `Topic "${wish.name}" exists already${still}.`);
   }
-  checkTopicConfigs(wish.configs);
+  checkOwnConfigs(image, wish.configs, started);
   const partitions = wish.partitions === 0 ? defaults.partitions : wish.partitions;
   if (partitions < 1 || partitions > limits.partitionsPerTopic) {
     throw new TributaryError(
@@ -133,17 +127,63 @@ export function deleteTopic(image: ClusterImage, topicId: TopicId): readonly Ste
   ];
 }
 
-/** Goes on with one topic that is being created or deleted; [] when none can go on. */
+/**
+ * The first of the added partitions, with the new count; {@link settleTopics} adds the rest. [] when there are so many already, or the topic is gone.
+ * @throws TributaryError INVALID_PARTITIONS, INVALID_REPLICATION_FACTOR.
+ */
+export function createPartitions(
+  image: ClusterImage,
+  topicId: TopicId,
+  total: number,
+  defaults: TopicDefaults,
+): readonly Step[] {
+  const topic = image.topic(topicId);
+  if (topic?.phase !== 'ready' || topic.partitions === total) return [];
+  checkPartitionCount(image, topic, total);
+  const grown = { ...infoOf(topic), partitions: total };
+  const first = placePartitions(image, grown, defaults).slice(0, changesPerStep);
+  return [
+    {
+      why: `topic ${topic.name} gets ${total} partitions`,
+      transaction: {
+        expect: [topicUnchanged(topic), ...first.map(partitionAbsent)],
+        put: [{ kind: 'topic', value: grown }, ...first.map((value): Value => ({ kind: 'partition', value }))],
+        delete: [],
+      },
+    },
+  ];
+}
+
+/** @throws TributaryError, see {@link createPartitions}. */
+export function checkPartitionCount(image: ClusterImage, topic: TopicInfo, total: number): void {
+  const { name, partitions, replicationFactor } = topic;
+  if (total > limits.partitionsPerTopic || total < 1) {
+    throw new TributaryError(
+      'INVALID_PARTITIONS',
+      `Topic "${name}" cannot have ${total} partitions: 1 to ${limits.partitionsPerTopic} are allowed.`,
+    );
+  }
+  if (total <= partitions) {
+    throw new TributaryError(
+      'INVALID_PARTITIONS',
+      `Topic "${name}" has ${partitions} partitions already; ${total} ${total === partitions ? 'adds none' : 'is fewer, and partitions cannot be taken away'}: ask for more than ${partitions}.`,
+    );
+  }
+  checkReplicationFactor(name, replicationFactor, sitesIn(image));
+}
+
+/** Goes on with one topic that is being created, extended or deleted; [] when none can go on. */
 export function settleTopics(image: ClusterImage, defaults: TopicDefaults): readonly Step[] {
   for (const topicId of image.unsettledTopics) {
     const topic = image.topic(topicId);
     if (topic === undefined) continue;
-    const steps = topic.phase === 'creating' ? goOnCreating(image, topic, defaults) : goOnDeleting(image, topic);
+    const steps = topic.phase === 'deleting' ? goOnDeleting(image, topic) : goOnCreating(image, topic, defaults);
     if (steps.length > 0) return steps;
   }
   return dropStrayRemovals(image);
 }
 
+/** Or adding partitions to one that is ready. */
 function goOnCreating(image: ClusterImage, topic: Stored<TopicInfo>, defaults: TopicDefaults): readonly Step[] {
   // Fewer brokers than when it began: it waits for them.
   if (sitesIn(image).length < topic.replicationFactor) return [];
@@ -158,6 +198,7 @@ function goOnCreating(image: ClusterImage, topic: Stored<TopicInfo>, defaults: T
       },
     }),
   );
+  if (topic.phase === 'ready') return steps;
   const ready: Step = {
     why: `topic ${topic.name} ready`,
     transaction: {
@@ -174,9 +215,7 @@ function placePartitions(image: ClusterImage, topic: TopicInfo, defaults: TopicD
   const existing = image.partitionsOf(topic.topicId);
   const missing = Array.from({ length: topic.partitions }, (_, i) => i).filter((i) => existing[i] === undefined);
   const placed = place(sitesIn(image), loadIn(image), missing.length, topic.replicationFactor);
-  const config = topicConfig(topic.configs);
-  const minInsync =
-    topic.configs['min.insync.replicas'] === undefined ? defaults.minInsyncReplicas : config.minInsyncReplicas;
+  const { minIsr, flushPolicy } = effectiveOf(image, topic, defaults);
   return missing.map((index, i): PartitionInfo => {
     const nodes = placed[i] ?? [];
     return {
@@ -191,8 +230,8 @@ function placePartitions(image: ClusterImage, topic: TopicInfo, defaults: TopicD
       lastMembers: [],
       adding: [],
       removing: [],
-      effectiveMinIsr: Math.min(minInsync, topic.replicationFactor),
-      effectiveFlushPolicy: config.flushPolicy,
+      effectiveMinIsr: minIsr,
+      effectiveFlushPolicy: flushPolicy,
       uncleanEpoch: undefined,
       possibleLoss: false,
     };

@@ -24,7 +24,8 @@ import {
 } from '@tributary/model';
 import { type ControllerEvent, decide } from '../src/decide.ts';
 import type { Step } from '../src/step.ts';
-import type { NewTopic, TopicDefaults } from '../src/topics.ts';
+import type { TopicDefaults } from '../src/topic-defaults.ts';
+import type { NewTopic } from '../src/topics.ts';
 
 export const defaults: TopicDefaults = { partitions: 1, replicationFactor: 1, minInsyncReplicas: 1 };
 
@@ -68,7 +69,13 @@ export class PureCluster {
   }
 
   reconcileEvent(): ControllerEvent {
-    return { kind: 'reconcile', freshClusterId: clusterId('cluster-1'), gone: this.#gone, defaults: this.defaults };
+    return {
+      kind: 'reconcile',
+      freshClusterId: clusterId('cluster-1'),
+      gone: this.#gone,
+      reconfigured: 'all',
+      defaults: this.defaults,
+    };
   }
 
   /** All that the image calls for, until it is at rest. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { TributaryError, brokerEpoch, directoryId, limits, nodeId, topicId } from '@tributary/model';
 import { decide } from '../src/decide.ts';
-import { describeConfigs, listTopics } from '../src/describe.ts';
+import { describeTopicConfigs, listTopics } from '../src/describe.ts';
 import type { NewTopic } from '../src/topics.ts';
 import { PureCluster, defaults, leadership } from './pure-cluster.ts';
 
@@ -152,7 +152,9 @@ describe('creating a topic', () => {
     const cluster = new PureCluster({ partitions: 1, replicationFactor: 1, minInsyncReplicas: 2 });
     cluster.join(1);
     const id = cluster.create('orders', { configs: { 'retention.ms': '5' } });
-    const byName = new Map(describeConfigs(cluster.topic(id), cluster.defaults).map((each) => [each.name, each]));
+    const byName = new Map(
+      describeTopicConfigs(cluster.image, cluster.topic(id), cluster.defaults).map((each) => [each.name, each]),
+    );
     const of = (name: string): unknown[] => [
       byName.get(name)?.value,
       byName.get(name)?.defaultValue,
