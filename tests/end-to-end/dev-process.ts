@@ -63,20 +63,31 @@ export async function tributary(
   return result;
 }
 
+export interface DevOptions {
+  /** For `tributary dev`. */
+  readonly args?: readonly string[];
+  /** Not removed afterwards. */
+  readonly dataDirectory?: string;
+}
+
 export class DevProcess implements AsyncDisposable {
   readonly folder: string;
   readonly port: number;
+  readonly dataDirectory: string;
+  readonly #args: readonly string[];
   #running: Running | undefined;
   #said = '';
 
-  private constructor(folder: string, port: number) {
+  private constructor(folder: string, port: number, { args = [], dataDirectory }: DevOptions) {
     this.folder = folder;
     this.port = port;
+    this.dataDirectory = dataDirectory ?? path.join(folder, 'data');
+    this.#args = args;
   }
 
   /** Starts one with an empty data folder. */
-  static async begin(): Promise<DevProcess> {
-    const dev = new DevProcess(mkdtempSync(path.join(tmpdir(), 'tributary-')), await freePort());
+  static async begin(options: DevOptions = {}): Promise<DevProcess> {
+    const dev = new DevProcess(mkdtempSync(path.join(tmpdir(), 'tributary-')), await freePort(), options);
     try {
       await dev.start();
     } catch (thrown) {
@@ -94,8 +105,9 @@ export class DevProcess implements AsyncDisposable {
     return `http://127.0.0.1:${this.port + httpDistance}`;
   }
 
-  get dataDirectory(): string {
-    return path.join(this.folder, 'data');
+  /** Of the process that runs. */
+  get pid(): number | undefined {
+    return this.#running?.child.pid;
   }
 
   /** A path in the folder that goes with it. */
@@ -105,7 +117,8 @@ export class DevProcess implements AsyncDisposable {
 
   /** On the data that is there. Resolves once records can be produced. */
   async start(): Promise<void> {
-    const running = start(['dev', '--data-dir', this.dataDirectory, '--port', String(this.port), '--output', 'json']);
+    const where = ['--data-dir', this.dataDirectory, '--port', String(this.port)];
+    const running = start(['dev', ...where, '--output', 'json', ...this.#args]);
     this.#running = running;
     const { child, ended } = running;
     child.stderr?.on('data', (chunk: Buffer) => (this.#said = (this.#said + chunk.toString()).slice(-10_000)));

@@ -62,10 +62,11 @@ const troubles: readonly Fault[] = [
   trouble('full disk', 2, async (scene, random) => {
     scene.diskTrouble = true;
     const { disk } = scene.server;
-    disk.occupy(Math.max(0, disk.freeBytes - random.below(3_000)));
-    await ms(scene, random.between(100, 1_500));
-    if (random.chance(0.3)) scene.broker?.kill();
-    if (random.chance(0.3)) await ms(scene, random.between(100, 800));
+    disk.occupy(Math.max(0, disk.freeBytes - (random.chance(0.5) ? 0 : random.below(3_000))));
+    // Long enough to be noticed without a write, now and then, and to start on it.
+    await ms(scene, random.between(100, random.chance(0.3) ? 3_000 : 1_500));
+    if (random.chance(0.4)) scene.broker?.kill();
+    if (random.chance(0.4)) await ms(scene, random.between(100, 1_500));
     disk.occupy(0);
   }),
   trouble('slow disk', 2, async (scene, random) => {
@@ -172,6 +173,7 @@ async function crashAtOperation(scene: Scene, random: SeededRandom): Promise<voi
 export function expectFaults(coverage: Coverage): void {
   coverage.expect(...diskFaults, ...networkFaults, ...metadataFaults, ...worldFaults);
   coverage.expect(...[...crashes, ...troubles, rot].map(({ name }) => `fault: ${name}`));
+  coverage.expect('log: disk full', 'log: disk has room again');
   coverage.expect(
     'crash in the middle of: append',
     'crash in the middle of: sync',

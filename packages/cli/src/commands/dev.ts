@@ -13,6 +13,7 @@ interface DevOptions extends OutputOption {
   readonly host: string;
   readonly port: number;
   readonly httpPort?: number;
+  readonly config?: Readonly<Record<string, string>>;
 }
 
 /** The HTTP port lies so far above the gRPC port, everywhere in Tributary. */
@@ -27,7 +28,7 @@ export async function dev(options: DevOptions): Promise<void> {
   const facts = new BrokerMetrics();
   const ports = { host: nodeHost('tributary dev'), logger, observer: facts.observer };
   await using running = await assembleDev(
-    { dataDirectory, host: options.host, port: options.port },
+    { dataDirectory, host: options.host, port: options.port, configs: options.config ?? {} },
     ports,
     signal,
   ).catch((thrown: unknown) => {

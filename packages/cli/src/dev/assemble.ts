@@ -2,7 +2,7 @@
 import { type Broker, type BrokerObserver, createBroker } from '@tributary/broker';
 import { type Controller, createController } from '@tributary/controller';
 import { EmbeddedMetadataStore, type ImageSource, metadataKeys, openImageSource } from '@tributary/metadata';
-import { limits, nodeId } from '@tributary/model';
+import { checkBrokerConfigs, limits, nodeId } from '@tributary/model';
 import type { Handlers, Host, Logger } from '@tributary/ports';
 import { grpcTransport, nodeClock, nodeFileSystem, nodeRandom } from '@tributary/runtime';
 
@@ -11,6 +11,8 @@ export interface DevConfig {
   readonly host: string;
   /** Not 0: the controller's address is made known before the port is bound. */
   readonly port: number;
+  /** Broker settings where the cluster has none. */
+  readonly configs: Readonly<Record<string, string>>;
 }
 
 export interface DevPorts {
@@ -33,6 +35,7 @@ const me = nodeId(1);
 /** Resolves once records can be produced. @throws TributaryError naming what is wrong with the data directory or the port. */
 export async function assembleDev(config: DevConfig, ports: DevPorts, signal: AbortSignal): Promise<Dev> {
   await using stack = new AsyncDisposableStack();
+  checkBrokerConfigs(config.configs, 'broker');
   const address = `${config.host}:${config.port}`;
   const { host, logger, observer } = ports;
   const store = stack.use(
@@ -66,7 +69,7 @@ export async function assembleDev(config: DevConfig, ports: DevPorts, signal: Ab
         host: config.host,
         rack: '',
         sessionTimeoutMs: limits.sessionTimeoutMs,
-        configs: {},
+        configs: config.configs,
         checkpointMs: limits.checkpointMs,
       },
       { ...world, ...(observer === undefined ? {} : { observer }) },

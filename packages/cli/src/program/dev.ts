@@ -1,6 +1,6 @@
 /** `tributary dev`. */
 import type { Command } from 'commander';
-import { wholeNumber } from '../option-values.ts';
+import { keyValue, wholeNumber } from '../option-values.ts';
 import { examples, withOutput } from './options.ts';
 
 export function addDev(program: Command): void {
@@ -15,6 +15,14 @@ export function addDev(program: Command): void {
       'port of /metrics, /healthz and /readyz (default: --port + 100)',
       wholeNumber(0, 65_535),
     )
-    .addHelpText('after', examples('dev', 'dev --data-dir /var/tmp/log --port 19095'));
+    .option(
+      '--config <key=value>',
+      'a broker setting by its name, where none is set with `broker alter`; may be repeated',
+      keyValue,
+    )
+    .addHelpText(
+      'after',
+      examples('dev', 'dev --data-dir /var/tmp/log --port 19095', 'dev --config disk.high.watermark.ratio=0.99'),
+    );
   withOutput(dev).action(async (options) => (await import('../commands/dev.ts')).dev(options));
 }
