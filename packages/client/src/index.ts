@@ -37,6 +37,9 @@ export type {
   TopicDescription,
   TopicSummary,
 } from './admin.ts';
+export { type AvroOptions, type AvroSerde, avro } from './avro.ts';
+export type { AvroDuration } from './avro/logical-forms.ts';
+export type { AvroSchema, SchemaFraming, SchemaId, SchemaSource } from './avro/schema-source.ts';
 export { type ConnectOptions, connectWith, type Tributary } from './connect.ts';
 export type {
   Assignment,
