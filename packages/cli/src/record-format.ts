@@ -4,37 +4,44 @@ import type { ConsumerRecord } from '@tributary/client';
 import { UsageError } from './failure.ts';
 import { unescaped } from './option-values.ts';
 import type { StandardOutput } from './standard-output.ts';
+import type { ValueFormat } from './value-format.ts';
 
 export type RecordFormat = (record: ConsumerRecord, output: StandardOutput) => void;
 
-/** @param format `text`, `json`, or a template. @throws UsageError naming what is wrong with the template. */
-export function recordFormat(format: string): RecordFormat {
+/**
+ * @param format `text`, `json`, or a template.
+ * @param values how values are shown; undefined: as their bytes.
+ * @throws UsageError naming what is wrong with the template.
+ */
+export function recordFormat(format: string, values?: ValueFormat): RecordFormat {
+  const writeValue: RecordFormat = (record, output) => {
+    if (record.value === null) return;
+    if (values === undefined) output.write(record.value);
+    else output.writeText(values.toJson(record.value, record));
+  };
   switch (format) {
     case 'text':
-      return asText;
+      return (record, output) => {
+        writeValue(record, output);
+        output.write(newline);
+      };
     case 'json':
-      return asJson;
+      return (record, output) => asJson(record, output, values);
     default:
-      return asTemplate(format);
+      return asTemplate(format, { ...placeholders, v: writeValue });
   }
 }
 
 const newline = Buffer.from('\n');
 
-function asText(record: ConsumerRecord, output: StandardOutput): void {
-  if (record.value !== null) output.write(record.value);
-  output.write(newline);
-}
-
-function asJson(
-  { topic, partition, offset, timestamp, key, value, headers }: ConsumerRecord,
-  output: StandardOutput,
-): void {
+function asJson(record: ConsumerRecord, output: StandardOutput, values: ValueFormat | undefined): void {
+  const { topic, partition, offset, timestamp, key, value, headers } = record;
   const place = `{"topic":${JSON.stringify(topic)},"partition":${partition},"offset":${offset},"timestamp":${timestamp}`;
   const list = headers
     .map((header) => `{"key":${JSON.stringify(header.key)},"value":${jsonOf(header.value)}}`)
     .join(',');
-  output.writeText(`${place},"key":${jsonOf(key)},"value":${jsonOf(value)},"headers":[${list}]}\n`);
+  const shown = value === null || values === undefined ? jsonOf(value) : values.toJson(value, record);
+  output.writeText(`${place},"key":${jsonOf(key)},"value":${shown},"headers":[${list}]}\n`);
 }
 
 /** Text as a string, other bytes so that nothing of them is lost. */
@@ -50,7 +57,6 @@ const placeholders: Readonly<Record<string, RecordFormat>> = {
   o: (record, output) => output.writeText(String(record.offset)),
   T: (record, output) => output.writeText(String(record.timestamp)),
   k: (record, output) => output.write(record.key ?? nothing),
-  v: (record, output) => output.write(record.value ?? nothing),
   h: (record, output) => {
     for (const [index, { key, value }] of record.headers.entries()) {
       output.writeText(`${index === 0 ? '' : ','}${key}=`);
@@ -60,11 +66,11 @@ const placeholders: Readonly<Record<string, RecordFormat>> = {
 };
 const nothing = new Uint8Array(0);
 
-function asTemplate(template: string): RecordFormat {
+function asTemplate(template: string, known: Readonly<Record<string, RecordFormat>>): RecordFormat {
   const parts: RecordFormat[] = [];
   for (const piece of template.split(/(%[\s\S]?)/)) {
     if (piece === '') continue;
-    const placeholder = piece.startsWith('%') ? placeholders[piece.slice(1)] : undefined;
+    const placeholder = piece.startsWith('%') ? known[piece.slice(1)] : undefined;
     if (placeholder !== undefined) {
       parts.push(placeholder);
     } else if (piece.startsWith('%') && piece !== '%%') {

@@ -9,9 +9,10 @@ import { UsageError } from '../failure.ts';
 import type { ConnectionOptions } from '../program/options.ts';
 import { type RecordFormat, recordFormat } from '../record-format.ts';
 import { StandardOutput } from '../standard-output.ts';
+import { type ValueFormatOptions, valueFormat } from '../value-format.ts';
 import { checkPartition, describe } from './produce.ts';
 
-interface ConsumeOptions extends ConnectionOptions {
+interface ConsumeOptions extends ConnectionOptions, ValueFormatOptions {
   readonly partition?: number;
   readonly fromBeginning?: true;
   readonly offset?: bigint;
@@ -24,7 +25,7 @@ interface ConsumeOptions extends ConnectionOptions {
 const pollRecords = 5_000;
 
 export async function consume(name: string, options: ConsumeOptions): Promise<void> {
-  const format = recordFormat(options.output === 'json' ? 'json' : options.format);
+  const format = recordFormat(options.output === 'json' ? 'json' : options.format, await valueFormat(options));
   await using cluster = await open(options);
   const topic = await describe(cluster, name);
   const partitions = partitionsOf(topic, options);
@@ -90,7 +91,13 @@ class Printing {
         maxRecords,
         timeoutMs: this.#ends === undefined ? Number.POSITIVE_INFINITY : 1_000,
       });
-      for (const group of groups) await this.#print(group);
+      try {
+        for (const group of groups) await this.#print(group);
+      } catch (thrown) {
+        // A record that cannot be shown: those before it are.
+        if (!this.#output.failed) await this.#output.flush();
+        throw thrown;
+      }
       if (this.#output.failed || this.#output.full) await this.#output.flush();
       else this.#output.push();
       await this.#dropFinished();

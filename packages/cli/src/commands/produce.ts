@@ -16,6 +16,7 @@ import type { AcksOption } from '../option-values.ts';
 import type { ConnectionOptions } from '../program/options.ts';
 import { Progress } from '../progress.ts';
 import { print, StandardOutput } from '../standard-output.ts';
+import { type ValueFormat, type ValueFormatOptions, valueFormat } from '../value-format.ts';
 
 /** What `bench produce` takes as well. */
 export interface SendingOptions extends ConnectionOptions {
@@ -25,7 +26,7 @@ export interface SendingOptions extends ConnectionOptions {
   readonly linger?: number;
 }
 
-interface ProduceOptions extends SendingOptions {
+interface ProduceOptions extends SendingOptions, ValueFormatOptions {
   readonly file?: string;
   readonly keySeparator?: string;
   readonly partition?: number;
@@ -36,13 +37,14 @@ const recordBytesCompressed = 1024 * 1024;
 const bufferedBytes = 32 * 1024 * 1024;
 
 export async function produce(topic: string, options: ProduceOptions): Promise<void> {
+  const format = await valueFormat(options);
   const input = await openInput(options.file);
   try {
     await using cluster = await open(options);
     const description = await describe(cluster, topic);
     if (options.partition !== undefined) checkPartition(description, options.partition);
     if (input.name === 'standard input' && process.stdin.isTTY) say('one record a line; end with Ctrl-D');
-    await new Sending(cluster, description, options, input).run();
+    await new Sending(cluster, description, options, input, format).run();
   } finally {
     input.stream.destroy();
   }
@@ -91,13 +93,21 @@ class Sending {
   readonly #producer: Producer;
   readonly #recordBytesMost: number;
   readonly #separator: Buffer | undefined;
+  readonly #format: ValueFormat | undefined;
   readonly #acknowledged: AcknowledgedOutput | undefined;
   #sent = 0;
   #bytes = 0;
   #failedRecords = 0;
   #failure: Error | undefined;
 
-  constructor(cluster: Tributary, description: TopicDescription, options: ProduceOptions, input: Input) {
+  constructor(
+    cluster: Tributary,
+    description: TopicDescription,
+    options: ProduceOptions,
+    input: Input,
+    format: ValueFormat | undefined,
+  ) {
+    this.#format = format;
     const settings = producerOptions(options, description);
     this.#topic = description.name;
     this.#options = options;
@@ -167,7 +177,8 @@ class Sending {
       );
     }
     const key = at < 0 ? null : line.subarray(0, at);
-    const value = this.#separator === undefined ? line : line.subarray(at + this.#separator.length);
+    const text = this.#separator === undefined ? line : line.subarray(at + this.#separator.length);
+    const value = this.#format?.toBytes(text, `Line ${count(number)} of ${this.#input.name}`) ?? text;
     try {
       const delivery = this.#producer.send({ topic: this.#topic, key, value, partition: this.#options.partition });
       this.#sent++;

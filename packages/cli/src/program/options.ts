@@ -43,3 +43,13 @@ export function withSending(command: Command): Command {
     .option('--batch-size <bytes>', 'size at which a partition’s batch is sent', wholeNumber(0))
     .option('--linger <ms>', 'how long a batch waits to fill', wholeNumber(0));
 }
+
+export function withValueFormat(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--value-format <format>', 'what values are: text (bytes as they are), or avro with --value-schema')
+        .choices(['text', 'avro'])
+        .default('text'),
+    )
+    .option('--value-schema <file>', 'the Avro schema (.avsc) with which values are written');
+}

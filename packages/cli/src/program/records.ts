@@ -1,7 +1,7 @@
 /** `tributary produce` and `tributary consume`. */
 import { type Command, Option } from 'commander';
 import { escapedText, offsetNumber, wholeNumber } from '../option-values.ts';
-import { examples, withConnection, withSending } from './options.ts';
+import { examples, withConnection, withSending, withValueFormat } from './options.ts';
 
 export function addProduce(program: Command): void {
   const produce = program
@@ -16,12 +16,13 @@ export function addProduce(program: Command): void {
     .option('--partition <number>', 'append to this partition only', wholeNumber(0))
     .addHelpText(
       'after',
-      `${examples('produce events < lines.txt', 'produce events --file users.tsv --key-separator "\\t" --compression zstd')}
+      `${examples('produce events < lines.txt', 'produce events --file users.tsv --key-separator "\\t" --compression zstd', 'produce users --value-format avro --value-schema user.avsc < users.jsonl')}
 
 A line is everything up to a newline, byte for byte: an empty line is an empty record, a carriage return is kept, and a last line
-without a newline counts. With --output json each acknowledged record is printed as {"topic", "partition", "offset", "timestamp"}.`,
+without a newline counts. With --value-format avro a line (or what comes after the key) is one JSON value, written as the schema says; README.md
+shows the forms of its types. With --output json each acknowledged record is printed as {"topic", "partition", "offset", "timestamp"}.`,
     );
-  withConnection(withSending(produce)).action(async (topic, options) =>
+  withConnection(withSending(withValueFormat(produce))).action(async (topic, options) =>
     (await import('../commands/produce.ts')).produce(topic, options),
   );
 }
@@ -38,7 +39,7 @@ export function addConsume(program: Command): void {
     .option('--format <text|json|template>', 'how a record is printed', 'text')
     .addHelpText(
       'after',
-      `${examples('consume events --from-beginning', 'consume events --from-beginning --exit-at-end --format json', "consume events --format '%p/%o\\t%k\\t%v\\n'")}
+      `${examples('consume events --from-beginning', 'consume events --from-beginning --exit-at-end --format json', "consume events --format '%p/%o\\t%k\\t%v\\n'", 'consume users --from-beginning --value-format avro --value-schema user.avsc')}
 
 Formats:
   text      the value and a newline, byte for byte
@@ -46,8 +47,9 @@ Formats:
             no UTF-8 as {"base64": "…"}, what is absent as null; headers as [{"key", "value"}, …]
   template  %t topic  %p partition  %o offset  %T timestamp in ms  %k key  %v value  %h headers as k=v,k=v  %% a percent sign;
             \\t \\n \\r \\0 \\\\ \\xHH as elsewhere; nothing is added at the end
---output json is the same as --format json.`,
+--output json is the same as --format json. With --value-format avro a value is shown as JSON.`,
     );
+  withValueFormat(consume).option('--reader-schema <file>', 'another Avro schema, as which values are read');
   withConnection(consume).action(async (topic, options) =>
     (await import('../commands/consume.ts')).consume(topic, options),
   );
