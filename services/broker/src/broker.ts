@@ -121,6 +121,7 @@ export class Broker implements AsyncDisposable {
       observer,
     });
     this.#admitted.promise.catch(() => {});
+      random: ports.random,
   }
 
   /** Registers under `address`, where `service` is already served, and resolves once the controller has let it in and its partitions are led. */

@@ -102,6 +102,21 @@ export class Replicas {
   }
 
   /** Recovers what the directory holds, before registering: `suspects` go into the registration (L3, R6). */
+  /** Metadata says that this broker leads it, which it may only be about to do. */
+  isMine(topic: string, index: number): boolean {
+    return this.leaderOf(topic, index)?.id === this.#me;
+  }
+
+  /** Metadata has it, and it is not being deleted. */
+  knows(topic: TopicId): boolean {
+    const phase = this.#image.topic(topic)?.phase;
+    return phase !== undefined && phase !== 'deleting';
+  }
+
+  nameOf(topic: TopicId): string | undefined {
+    return this.#image.topic(topic)?.name;
+  }
+
   async recover(): Promise<readonly PartitionName[]> {
     const mine: PartitionName[] = [];
     for (const name of this.#directory.unopened) {

@@ -1,6 +1,6 @@
 /** What a broker serves: the log and metadata itself, the rest by one hop to the controller (F1). */
 import type { ImageSource } from '@tributary/metadata';
-import type { Clock, Handlers, Service } from '@tributary/ports';
+import type { Clock, Handlers, Random, Service } from '@tributary/ports';
 import { methods } from '@tributary/wire';
 import type { BrokerObserver } from './observer.ts';
 import type { ProducerIds } from './producer-ids.ts';
@@ -10,6 +10,9 @@ import { fetchHandler } from './rpc/fetch.ts';
 import { listOffsetsHandler } from './rpc/list-offsets.ts';
 import { getMetadataHandler, initProducerIdHandler } from './rpc/metadata.ts';
 import { produceHandler } from './rpc/produce.ts';
+import { publishHandler } from './rpc/publish.ts';
+import { Subscriptions } from './rpc/subscribe.ts';
+import { Turns } from './turns.ts';
 
 interface Parts {
   readonly replicas: Replicas;
@@ -17,13 +20,19 @@ interface Parts {
   readonly controller: ControllerClient;
   readonly producerIds: ProducerIds;
   readonly clock: Clock;
+  readonly random: Random;
   readonly observer: BrokerObserver;
 }
 
-export function brokerService({ replicas, source, controller, producerIds, clock, observer }: Parts): Service {
+export function brokerService({ replicas, source, controller, producerIds, clock, random, observer }: Parts): Service {
+  const turns = new Turns(clock);
+  const subscriptions = new Subscriptions({ replicas, source, clock, random, turns, observer: observer.fetch });
   return (handlers: Handlers): void => {
     handlers.stream(methods.produce, produceHandler(replicas, clock, observer.produce));
     handlers.stream(methods.fetch, fetchHandler(replicas, observer.fetch));
+    handlers.unary(methods.publish, publishHandler({ replicas, source, clock, turns, observer: observer.produce }));
+    handlers.stream(methods.subscribe, (stream, context) => subscriptions.subscribe(stream, context));
+    handlers.unary(methods.grantCredit, (request) => subscriptions.grantCredit(request));
     handlers.unary(methods.listOffsets, listOffsetsHandler(replicas));
     handlers.unary(methods.getMetadata, getMetadataHandler(source, clock));
     handlers.unary(methods.initProducerId, initProducerIdHandler(producerIds));

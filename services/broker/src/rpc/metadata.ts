@@ -23,10 +23,11 @@ import type {
   TopicMetadata,
 } from '@tributary/wire';
 import type { ProducerIds } from '../producer-ids.ts';
+import { imageAtLeast } from './least-revision.ts';
 
 export function getMetadataHandler(source: ImageSource, clock: Clock) {
   return async (request: GetMetadataRequest, context: CallContext): Promise<GetMetadataResponse> => {
-    const image = await atLeast(source, clock, request.context?.minRevision ?? 0n, context.signal);
+    const image = await imageAtLeast(source, clock, request.context?.minRevision ?? 0n, context.signal);
     return {
       throttleMs: 0,
       clusterId: image.cluster?.clusterId ?? '',
@@ -35,31 +36,6 @@ export function getMetadataHandler(source: ImageSource, clock: Clock) {
       topics: request.allTopics ? allTopics(image) : request.topics.map((name) => topicNamed(image, name)),
     };
   };
-}
-
-async function atLeast(
-  source: ImageSource,
-  clock: Clock,
-  revision: bigint,
-  signal: AbortSignal,
-): Promise<ClusterImage> {
-  if (source.current.revision >= revision) return source.current;
-  const waiting = new AbortController();
-  const stop = (): void =>
-    waiting.abort(
-      new TributaryError(
-        'REQUEST_TIMED_OUT',
-        `This broker has seen metadata revision ${source.current.revision}, asked for was ${revision}; try again.`,
-      ),
-    );
-  signal.addEventListener('abort', stop, { once: true });
-  clock.sleep(limits.minRevisionWaitMs, waiting.signal).then(stop, () => {});
-  try {
-    return await source.reached(revision, waiting.signal);
-  } finally {
-    signal.removeEventListener('abort', stop);
-    waiting.abort();
-  }
 }
 
 function endpoints(image: ClusterImage): BrokerEndpoint[] {

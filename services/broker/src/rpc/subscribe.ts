@@ -1,0 +1,159 @@
+/**
+ * RecordService.Subscribe and GrantCredit: records as they become readable, for clients that know nothing of batches. The first answer comes at
+ * once and names the subscription. Partitions take turns; those added to a topic of which all are subscribed are read from their beginning.
+ * A client that does not read holds back its own subscription and nothing else.
+ *
+ * A failure of a partition travels in an answer, ends that partition and no other: OFFSET_OUT_OF_RANGE, NOT_LEADER_OR_FOLLOWER, UNKNOWN_TOPIC_ID,
+ * UNKNOWN_TOPIC_OR_PARTITION, KAFKA_STORAGE_ERROR, and CORRUPT_MESSAGE, MESSAGE_TOO_LARGE (more than `limits.subscribeBatch` after decompression),
+ * UNSUPPORTED_COMPRESSION_TYPE of a batch, with the offset behind it. The call fails with INVALID_REQUEST, INVALID_TOPIC_EXCEPTION,
+ * UNKNOWN_TOPIC_OR_PARTITION, INCONSISTENT_CLUSTER_ID, REQUEST_TIMED_OUT (M4); it ends without an error when no partition is left.
+ * GrantCredit: RESOURCE_NOT_FOUND when the subscription is over or another broker's, INVALID_REQUEST when it asked for no bound.
+ */
+import type { ClusterImage, ImageSource, Stored, TopicInfo } from '@tributary/metadata';
+import { limits, randomId, TributaryError } from '@tributary/model';
+import type { CallContext, Random, Stream } from '@tributary/ports';
+import type { GrantCreditRequest, GrantCreditResponse, SubscribeRequest, SubscribeResponse } from '@tributary/wire';
+import { checkCluster } from './context.ts';
+import { imageAtLeast } from './least-revision.ts';
+import { topicByName } from './named-topic.ts';
+import { fromBeginning, type Selection, selectionsOf } from './subscribe-request.ts';
+import { SubscribedPartition } from './subscribed-partition.ts';
+import { Subscription, type SubscriptionParts } from './subscription.ts';
+
+export interface SubscribeParts extends SubscriptionParts {
+  readonly source: ImageSource;
+  readonly random: Random;
+}
+
+/** A topic of which all partitions are read, and how many of them are. */
+interface Followed {
+  readonly topic: TopicInfo;
+  partitions: number;
+}
+
+export class Subscriptions {
+  readonly #parts: SubscribeParts;
+  readonly #byId = new Map<string, Subscription>();
+
+  constructor(parts: SubscribeParts) {
+    this.#parts = parts;
+  }
+
+  async subscribe(stream: Stream<SubscribeResponse, SubscribeRequest>, context: CallContext): Promise<void> {
+    const { replicas, source, clock } = this.#parts;
+    const request = await firstOf(stream);
+    checkCluster(request.context, replicas.clusterId);
+    const selections = selectionsOf(request);
+    const image = await imageAtLeast(source, clock, request.context?.minRevision ?? 0n, context.signal);
+    const chosen = selections.map((selection) => ({ selection, topic: topicByName(image, selection.topic) }));
+    checkCount(
+      chosen.reduce((sum, { selection, topic }) => sum + (selection.partitions?.length ?? topic.partitions), 0),
+    );
+    const id = randomId(() => this.#parts.random.nextU32());
+    const subscription = new Subscription(id, request, stream, this.#parts, context.signal);
+    this.#byId.set(id, subscription);
+    const stopping = new AbortController();
+    try {
+      stream.send({ throttleMs: 0, subscriptionId: id, partitions: [], creditNeeded: 0n });
+      const following = this.#begin(subscription, chosen, stopping.signal);
+      await subscription.over;
+      stopping.abort();
+      await following;
+    } finally {
+      stopping.abort();
+      this.#byId.delete(id);
+      subscription.close();
+    }
+  }
+
+  async grantCredit(request: GrantCreditRequest): Promise<GrantCreditResponse> {
+    checkCluster(request.context, this.#parts.replicas.clusterId);
+    const subscription = this.#byId.get(request.subscriptionId);
+    if (subscription === undefined) {
+      throw new TributaryError(
+        'RESOURCE_NOT_FOUND',
+        'No subscription of this broker has that id: its stream is over, or runs over another broker.',
+      );
+    }
+    subscription.grant(request.creditLimit);
+    return { throttleMs: 0 };
+  }
+
+  /** Adds the partitions, then those that are added to the topics. Never rejects. */
+  async #begin(
+    subscription: Subscription,
+    chosen: readonly { readonly selection: Selection; readonly topic: Stored<TopicInfo> }[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const followed: Followed[] = [];
+    const readers = chosen.flatMap(({ selection, topic }) => {
+      if (selection.partitions === undefined) followed.push({ topic, partitions: topic.partitions });
+      return partitionsOf(selection, topic).map(
+        (index) =>
+          new SubscribedPartition(topic, index, selection.positions.get(index) ?? selection.start, subscription.wake),
+      );
+    });
+    await inTurn(readers, (reader) => subscription.add(reader));
+    const follows = followed.length > 0 && !subscription.stopAtEnd;
+    subscription.settle(follows);
+    if (follows) await this.#follow(subscription, followed, signal);
+  }
+
+  /** New partitions of the topics, for as long as any of these exists. */
+  async #follow(subscription: Subscription, followed: readonly Followed[], signal: AbortSignal): Promise<void> {
+    try {
+      for await (const { image } of this.#parts.source.changes(signal)) {
+        for (const each of followed) await this.#addNew(subscription, each, image);
+        if (followed.every(({ topic }) => isGone(image, topic))) break;
+      }
+    } catch {
+      // The subscription is over, or the broker is.
+    }
+    subscription.settle(false);
+  }
+
+  async #addNew(subscription: Subscription, followed: Followed, image: ClusterImage): Promise<void> {
+    const now = image.topic(followed.topic.topicId)?.partitions ?? 0;
+    const room = limits.subscribePartitions - subscription.partitions;
+    const added: SubscribedPartition[] = [];
+    while (followed.partitions < now && added.length < room)
+      added.push(new SubscribedPartition(followed.topic, followed.partitions++, fromBeginning, subscription.wake));
+    await inTurn(added, (reader) => subscription.add(reader));
+  }
+}
+
+/** Any further message is not read: a subscription is asked for once. @throws TributaryError INVALID_REQUEST. */
+async function firstOf(stream: AsyncIterable<SubscribeRequest>): Promise<SubscribeRequest> {
+  const { value, done } = await stream[Symbol.asyncIterator]().next();
+  if (done === true) throw new TributaryError('INVALID_REQUEST', 'Subscribe was called without a request.');
+  return value;
+}
+
+function checkCount(partitions: number): void {
+  if (partitions <= limits.subscribePartitions) return;
+  throw new TributaryError(
+    'INVALID_REQUEST',
+    `The topics have ${partitions} partitions, a subscription at most ${limits.subscribePartitions}: split it.`,
+  );
+}
+
+/** Those that do not exist are told of one by one, as failures. */
+function partitionsOf({ partitions, positions }: Selection, topic: TopicInfo): readonly number[] {
+  if (partitions !== undefined) return partitions;
+  const unknown = [...positions.keys()].filter((index) => index < 0 || index >= topic.partitions);
+  return [...Array.from({ length: topic.partitions }, (_, index) => index), ...unknown];
+}
+
+function isGone(image: ClusterImage, { topicId }: TopicInfo): boolean {
+  const topic = image.topic(topicId);
+  return topic === undefined || topic.phase === 'deleting';
+}
+
+/** Searches for positions read files: so many at a time. */
+async function inTurn<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const remaining = items.values();
+  const worker = async (): Promise<void> => {
+    for (const item of remaining) await work(item);
+  };
+  await Promise.all(Array.from({ length: Math.min(items.length, limits.partitionsOpenedAtOnce) }, worker));
+}

@@ -1,0 +1,266 @@
+/** One Subscribe on its way: its partitions take turns, a slice of log each, within one credit and one bound on what is on its way (E1). */
+import { limits, TributaryError } from '@tributary/model';
+import type { Clock, Stream } from '@tributary/ports';
+import type { ErrorCode, SubscribedRecords, SubscribeRequest, SubscribeResponse } from '@tributary/wire';
+import type { Slice } from '../partition/partition.ts';
+import type { Replicas } from '../replicas.ts';
+import type { Turns } from '../turns.ts';
+import type { FetchObserver } from './fetch.ts';
+import { currentEpoch } from './named-topic.ts';
+import { OpenSlice, type Taken } from './open-slice.ts';
+import type { SubscribedPartition } from './subscribed-partition.ts';
+
+export interface SubscriptionParts {
+  readonly replicas: Replicas;
+  readonly clock: Clock;
+  readonly turns: Turns;
+  readonly observer: FetchObserver;
+}
+
+type Answers = Stream<SubscribeResponse, SubscribeRequest>;
+
+export class Subscription {
+  readonly id: string;
+  readonly stopAtEnd: boolean;
+  readonly #parts: SubscriptionParts;
+  readonly #stream: Answers;
+  readonly #signal: AbortSignal;
+  readonly #readers = new Set<SubscribedPartition>();
+  /** Those that may have something to send, in turn. */
+  readonly #queue: SubscribedPartition[] = [];
+  /** Those whose next record waits for credit, in the order in which they met its end. */
+  #thirsty: SubscribedPartition[] = [];
+  /** Bytes of records; undefined: no bound. */
+  #creditLimit: number | undefined;
+  #sent = 0;
+  /** The limit under which the client was last told what is needed: once is enough. */
+  #toldAt = -1;
+  #pumping = false;
+  #awaitsMore = true;
+  readonly #over = Promise.withResolvers<void>();
+
+  /** @param creditBytes 0: no bound. @param signal of the call. */
+  constructor(
+    id: string,
+    { creditBytes, stopAtEnd }: Pick<SubscribeRequest, 'creditBytes' | 'stopAtEnd'>,
+    stream: Answers,
+    parts: SubscriptionParts,
+    signal: AbortSignal,
+  ) {
+    this.id = id;
+    this.stopAtEnd = stopAtEnd;
+    this.#stream = stream;
+    this.#parts = parts;
+    this.#signal = signal;
+    this.#creditLimit = creditBytes === 0n ? undefined : Number(creditBytes);
+    if (signal.aborted) this.#over.resolve();
+    signal.addEventListener('abort', () => this.#over.resolve(), { once: true });
+  }
+
+  get partitions(): number {
+    return this.#readers.size;
+  }
+
+  /** Resolves when the client is gone or nothing can come any more. */
+  get over(): Promise<void> {
+    return this.#over.promise;
+  }
+
+  /** @throws TributaryError INVALID_REQUEST where there is no bound to raise. */
+  grant(limit: bigint): void {
+    if (this.#creditLimit === undefined)
+      throw new TributaryError(
+        'INVALID_REQUEST',
+        'This subscription asked for no bound (credit_bytes was 0): there is no credit to raise.',
+      );
+    if (Number(limit) <= this.#creditLimit) return;
+    this.#creditLimit = Number(limit);
+    const thirsty = this.#thirsty;
+    this.#thirsty = [];
+    for (const reader of thirsty) {
+      if (reader.state !== 'thirsty') continue;
+      reader.state = 'reads';
+      this.wake(reader);
+    }
+  }
+
+  /** Reads one more partition. Resolves when it has begun, or cannot. */
+  async add(reader: SubscribedPartition): Promise<void> {
+    this.#readers.add(reader);
+    await this.#begin(reader);
+  }
+
+  /** @param awaitsMore partitions may still be added: the subscription is not over for want of any. */
+  settle(awaitsMore: boolean): void {
+    this.#awaitsMore = awaitsMore;
+    if (this.#readers.size === 0 && !awaitsMore) this.#over.resolve();
+  }
+
+  readonly wake = (reader: SubscribedPartition): void => {
+    if (reader.queued || reader.state !== 'reads') return;
+    reader.queued = true;
+    this.#queue.push(reader);
+    if (this.#pumping) return;
+    this.#pumping = true;
+    // After the tick that made it readable: several batches leave in one answer.
+    queueMicrotask(() => void this.#pump());
+  };
+
+  close(): void {
+    this.#over.resolve();
+    for (const reader of this.#readers) reader.end();
+    this.#readers.clear();
+  }
+
+  async #begin(reader: SubscribedPartition): Promise<void> {
+    try {
+      await reader.begin(this.#parts.replicas, this.#parts.clock, this.stopAtEnd, this.#signal);
+      this.wake(reader);
+    } catch (thrown) {
+      if (!this.#signal.aborted) this.#fail(reader, TributaryError.from(thrown));
+    }
+  }
+
+  async #pump(): Promise<void> {
+    for (let reader = this.#queue.shift(); reader !== undefined; reader = this.#queue.shift()) {
+      reader.queued = false;
+      if (reader.state !== 'reads' || this.#signal.aborted) continue;
+      if (this.#isFull) await this.#stream.writable();
+      if (reader.state !== 'reads') continue;
+      try {
+        await this.#read(reader);
+      } catch (thrown) {
+        this.#failedToRead(reader, TributaryError.from(thrown));
+      }
+    }
+    this.#pumping = false;
+  }
+
+  get #isFull(): boolean {
+    return this.#stream.queuedBytes >= limits.streamQueue;
+  }
+
+  async #read(reader: SubscribedPartition): Promise<void> {
+    if (reader.hasReachedEnd) return this.#end(reader);
+    const { partition } = reader;
+    // A batch larger than the target is read whole: no bound but max.message.bytes.
+    const pending = partition.read(
+      reader.position,
+      limits.fetchChunk,
+      Number.MAX_SAFE_INTEGER,
+      currentEpoch(partition),
+    );
+    const slice: Slice = pending instanceof Promise ? await pending : pending;
+    if (slice.kind !== 'records') return;
+    try {
+      await this.#send(
+        reader,
+        new OpenSlice(slice.records, { from: reader.position, next: slice.next, until: reader.until }),
+      );
+    } finally {
+      slice.release?.();
+    }
+    if (reader.hasReachedEnd) this.#end(reader);
+    else this.wake(reader);
+  }
+
+  /** All of the slice, a chunk at a time, as far as the client takes it. */
+  async #send(reader: SubscribedPartition, open: OpenSlice): Promise<void> {
+    for (;;) {
+      // What is large is read again rather than kept while a slow client makes up its mind.
+      if (this.#isFull && open.bytes > limits.subscribeHeld) return;
+      if (this.#isFull) await this.#stream.writable();
+      const taken = await this.#take(reader, open);
+      if (taken === undefined || taken.why.kind !== 'full') return;
+    }
+  }
+
+  /** @returns undefined when the reader is over. */
+  async #take(reader: SubscribedPartition, open: OpenSlice): Promise<Taken | undefined> {
+    let taken: Taken | undefined;
+    await this.#parts.turns.run(() => {
+      if (reader.state !== 'reads' || this.#signal.aborted) return 0;
+      const credit = this.#creditLimit === undefined ? Number.POSITIVE_INFINITY : this.#creditLimit - this.#sent;
+      taken = open.take(credit);
+      reader.position = open.position;
+      this.#sent += taken.bytes;
+      this.#parts.observer.fetched(taken.bytes);
+      if (taken.records.length > 0) this.#answer(reader, { records: taken.records });
+      this.#notAll(reader, taken.why);
+      return taken.cost;
+    });
+    return taken;
+  }
+
+  #notAll(reader: SubscribedPartition, why: Taken['why']): void {
+    switch (why.kind) {
+      case 'full':
+      case 'end':
+        return;
+      case 'credit':
+        reader.state = 'thirsty';
+        this.#thirsty.push(reader);
+        this.#askForCredit(this.#sent + why.bytes);
+        return;
+      case 'broken':
+        this.#fail(reader, why.error, why.next);
+    }
+  }
+
+  #askForCredit(needed: number): void {
+    if (this.#creditLimit === undefined || this.#toldAt === this.#creditLimit) return;
+    this.#toldAt = this.#creditLimit;
+    this.#stream.send({ throttleMs: 0, subscriptionId: '', partitions: [], creditNeeded: BigInt(needed) });
+  }
+
+  #answer(reader: SubscribedPartition, what: Partial<SubscribedRecords>): void {
+    const partition: SubscribedRecords = {
+      topic: reader.topic.name,
+      partition: reader.index,
+      errorCode: 0,
+      errorMessage: '',
+      highWatermark: reader.partition.highWatermark,
+      records: [],
+      nextOffset: reader.position,
+      ...what,
+    };
+    this.#stream.send({ throttleMs: 0, subscriptionId: '', partitions: [partition], creditNeeded: 0n });
+  }
+
+  /** A leader that begins a new epoch pauses; one that has moved away is named by the error. */
+  #failedToRead(reader: SubscribedPartition, error: TributaryError): void {
+    if (reader.state !== 'reads' || this.#signal.aborted) return;
+    const { topicId } = reader.topic;
+    if (error.error === 'NOT_LEADER_OR_FOLLOWER' && this.#parts.replicas.isMine(topicId, reader.index))
+      void this.#begin(reader);
+    else this.#fail(reader, error);
+  }
+
+  /** The partition is over, the others go on. @param next where reading could go on. */
+  #fail(reader: SubscribedPartition, error: TributaryError, next: bigint = reader.position): void {
+    this.#parts.observer.refused(error);
+    this.#stream.send({
+      throttleMs: 0,
+      subscriptionId: '',
+      partitions: [
+        {
+          topic: reader.topic.name,
+          partition: reader.index,
+          errorCode: error.code as ErrorCode,
+          errorMessage: error.message,
+          highWatermark: -1n,
+          records: [],
+          nextOffset: next,
+        },
+      ],
+      creditNeeded: 0n,
+    });
+    this.#end(reader);
+  }
+
+  #end(reader: SubscribedPartition): void {
+    reader.end();
+    this.#readers.delete(reader);
+    this.settle(this.#awaitsMore);
+  }
+}
