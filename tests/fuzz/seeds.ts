@@ -97,7 +97,7 @@ export function seeds(victim: string, topicId: TopicId): Seeds {
     createPartitions: { context, name: victim, totalCount: 4, validateOnly: true },
     alterConfigs: { ...topic, operations, validateOnly: false },
     describeConfigs: topic,
-    reportFlushed: { context, brokerId: 1, brokerEpoch: 1n, replicas: [place] },
+    reportFlushed: { context, brokerId: 1, brokerEpoch: 1n, replicas: [{ ...place, revision: 0n }] },
     allocateProducerIds: { context, brokerId: 1, brokerEpoch: 1n },
   };
 }

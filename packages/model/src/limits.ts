@@ -27,6 +27,12 @@ export const limits = {
   scanChunk: 1024 * 1024,
   /** Log between two producer snapshots: a start after a crash reads at most so much of it twice. */
   snapshotInterval: 64 * 1024 * 1024,
+  /** Longest stretch of compaction without a turn for others, ms: what a produce request may wait for it. */
+  compactionSliceMs: 1.5,
+  /** Bytes that compaction writes between two syncs: a larger one would hold up the syncs of those who produce. */
+  compactionSync: 8 * 1024 * 1024,
+  /** How often a read looks for a segment again because compaction replaced the one that it had found: each time takes a whole round of compaction. */
+  readRestarts: 16,
   /** Producer snapshots kept per partition beyond the one that recovery may need. */
   snapshotsKept: 2,
   /** Copies of cut bytes kept per partition (L3); the oldest goes. */
@@ -42,6 +48,12 @@ export const limits = {
   diskHeadroom: 16 * 1024 * 1024,
   /** The same of the embedded metadata store: its journal once more beside the old one, which opening and outgrowing write. */
   metadataHeadroom: 8 * 1024 * 1024,
+  /** Open files of which one may be closed, looked at before one more than allowed is opened: a look must not cost more than opening. */
+  openFilesLookedAt: 1_000,
+  /** Files that a broker's process must be allowed to open. */
+  openFilesLeast: 256,
+  /** Of them, those that are neither of a segment nor a connection: indexes and checkpoints being written, locks, libraries, listeners. */
+  otherFiles: 128,
   /** How often the free space is looked at, ms: between, a broker counts what it writes itself. */
   diskCheckMs: 1_000,
   /** Share of the disk that must be free beyond the high-water mark before produce is accepted again. */
@@ -82,6 +94,13 @@ export const limits = {
   minRevisionWaitMs: 5_000,
   /** Deadline of calls between the parts, ms. */
   internalCallMs: 5_000,
+  /** Replicas whose word that all is flushed goes into one request (R6). */
+  flushReports: 1_000,
+  /** How often that word is given again, ms: a controller that has taken over knows of none. */
+  flushReportMs: 5_000,
+  /** How often DeleteRecords tries to move the log start, ms, and for how long: under load a snapshot of producers comes with the next write. */
+  deleteRecordsRetryMs: 20,
+  deleteRecordsMs: 10_000,
   /** How often deadlines of parked answers are looked at, ms. */
   parkedTickMs: 250,
   /** Avro: fields, items and entries within one another; a hostile value of a recursive schema would exhaust the stack. */

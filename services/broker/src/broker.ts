@@ -1,5 +1,5 @@
 /** A broker: its data directory, its replicas, its place in the cluster, and what it serves. */
-import { nodeId, TributaryError } from '@tributary/model';
+import { brokerSettings, nodeId, softwareVersion, TributaryError } from '@tributary/model';
 import {
   type ClusterImage,
   confirmRemoval,
@@ -10,17 +10,36 @@ import {
 } from '@tributary/metadata';
 import type { Clock, FileSystem, Host, Logger, MetadataStore, Random, Service, Transport } from '@tributary/ports';
 import { methods } from '@tributary/wire';
+import { adminService } from './admin-service.ts';
+import { reportFlushed } from './flush-reports.ts';
 import { DataDirectory } from './log/data-directory.ts';
+import { fileBudget } from './file-budget.ts';
 import { type BrokerObserver, silentObserver } from './observer.ts';
 import type { Partition } from './partition/partition.ts';
 import { ProducerIds } from './producer-ids.ts';
 import { checkVersion, Registration } from './registration.ts';
-import { Replicas } from './replicas.ts';
+import { type NewlyFlushing, Replicas } from './replicas.ts';
 import { ControllerClient, noContext } from './rpc/controller-client.ts';
+import type { Identity } from './rpc/describe-broker.ts';
+import { Neighbours } from './rpc/neighbours.ts';
 import { brokerService } from './service.ts';
 import { LiveSettings } from './settings.ts';
 import { upkeep } from './upkeep.ts';
 
+export {
+  decodeMeta,
+  findNextBatch,
+  inspectCheckpoints,
+  inspectOffsetIndex,
+  inspectSnapshot,
+  inspectTimeIndex,
+  isLeftover,
+  type PartitionCheckpoint,
+  parseFileName,
+  parseFolderName,
+  parseSwapName,
+  scanFile,
+} from './log/inspect.ts';
 export { BrokerMetrics } from './metrics.ts';
 export type { BrokerObserver } from './observer.ts';
 
@@ -67,6 +86,8 @@ export async function createBroker(config: BrokerConfig, ports: BrokerPorts, sig
     await directory.bind(clusterOf(image), me);
     // Before a folder is put aside because this metadata does not know it: older metadata knows less (M6).
     directory.noteRevision(image.revision);
+    const settings = brokerSettings({ ...config.configs, ...image.brokerConfigs(me) });
+    directory.openFiles.resize(fileBudget(settings, ports.host.openFilesMax).files);
     const replicas = new Replicas(me, directory, ports, image);
     const suspects = await replicas.recover();
     return new Broker({ config, ports, directory, replicas, suspects, observer, stack: stack.move() });
@@ -105,6 +126,8 @@ export class Broker implements AsyncDisposable {
   #running: Promise<void>[] = [];
   readonly #admitted = Promise.withResolvers<void>();
   #serving = false;
+  #address = '';
+  readonly #startedMs: number;
 
   constructor(parts: BrokerParts) {
     const { config, ports, replicas, observer } = parts;
@@ -112,16 +135,31 @@ export class Broker implements AsyncDisposable {
     this.settings = new LiveSettings(nodeId(config.nodeId), config.configs, ports.images.current);
     this.#controller = new ControllerClient(ports.images, ports.transport);
     const producerIds = new ProducerIds(() => this.#allocateProducerIds());
-    this.service = brokerService({
+    this.#startedMs = ports.clock.wallMs();
+    const controller = this.#controller;
+    const serveData = brokerService({
       replicas,
       source: ports.images,
-      controller: this.#controller,
+      controller,
       producerIds,
       clock: ports.clock,
+      random: ports.random,
       observer,
     });
+    const serveAdmin = adminService({
+      replicas,
+      directory: parts.directory,
+      settings: this.settings,
+      controller,
+      neighbours: new Neighbours(nodeId(config.nodeId), ports.images, ports.transport),
+      described: { identity: () => this.#identity(), resources: () => [] },
+      clock: ports.clock,
+    });
+    this.service = (handlers) => {
+      serveData(handlers);
+      serveAdmin(handlers);
+    };
     this.#admitted.promise.catch(() => {});
-      random: ports.random,
   }
 
   /** Registers under `address`, where `service` is already served, and resolves once the controller has let it in and its partitions are led. */
@@ -135,6 +173,7 @@ export class Broker implements AsyncDisposable {
       sessionTimeoutMs: config.sessionTimeoutMs,
     };
     await directory.lookAtDisk(this.settings.current.diskHighWatermarkRatio);
+    this.#address = address;
     const registration = new Registration(where, directory, ports);
     this.#registration = registration;
     const { signal } = this.#stopping;
@@ -142,6 +181,7 @@ export class Broker implements AsyncDisposable {
     this.#running = [
       this.#guard(registration.keep(suspects, registered, signal)),
       this.#guard(this.#followAll(signal)),
+      this.#guard(reportFlushed(replicas, (flushed) => this.#reportFlushed(flushed), ports, signal)),
       this.#guard(
         upkeep(replicas, directory, { settings: this.settings, checkpointMs: config.checkpointMs }, ports, signal),
       ),
@@ -195,11 +235,28 @@ export class Broker implements AsyncDisposable {
     }
   }
 
-  async #allocateProducerIds() {
+  /** What each request to the controller says. @throws TributaryError BROKER_NOT_AVAILABLE before it has registered. */
+  #sender() {
     const epoch = this.#registration?.epoch;
     if (epoch === undefined)
       throw new TributaryError('BROKER_NOT_AVAILABLE', 'This broker is not registered yet; try again.');
-    const request = { context: noContext, brokerId: this.#parts.config.nodeId, brokerEpoch: epoch };
+    return { context: noContext, brokerId: this.#parts.config.nodeId, brokerEpoch: epoch };
+  }
+
+  async #reportFlushed(flushed: readonly NewlyFlushing[]): Promise<void> {
+    const replicas = flushed.map(({ name, leaderEpoch, revision }) => ({ ...name, leaderEpoch, revision }));
+    const request = { ...this.#sender(), replicas };
+    await this.#controller.call(methods.reportFlushed, request, this.#stopping.signal);
+  }
+
+  #identity(): Identity {
+    const { host, rack } = this.#parts.config;
+    const brokerEpoch = this.#registration?.epoch ?? 0n;
+    return { address: this.#address, host, rack, brokerEpoch, softwareVersion, startedMs: this.#startedMs };
+  }
+
+  async #allocateProducerIds() {
+    const request = this.#sender();
     const { firstId, count } = await this.#controller.call(methods.allocateProducerIds, request, this.#stopping.signal);
     return { first: firstId, count };
   }

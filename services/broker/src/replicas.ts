@@ -16,7 +16,7 @@ import {
   topicId,
   withBrokerDefaults,
 } from '@tributary/model';
-import type { ClusterImage, PartitionInfo, PartitionName, Stored } from '@tributary/metadata';
+import { Bell, type ClusterImage, type PartitionInfo, type PartitionName, type Stored } from '@tributary/metadata';
 import type { Clock, Logger } from '@tributary/ports';
 import type { DataDirectory } from './log/data-directory.ts';
 import { Partition } from './partition/partition.ts';
@@ -39,6 +39,15 @@ interface Replica {
   turn: Promise<void>;
 }
 
+/** A replica that flushes each write while metadata does not say so yet (R6). */
+export interface NewlyFlushing {
+  readonly name: PartitionName;
+  readonly partition: Partition;
+  readonly leaderEpoch: LeaderEpoch;
+  /** Metadata revision as of which it does. */
+  readonly revision: bigint;
+}
+
 export class Replicas {
   readonly #me: NodeId;
   readonly #directory: DataDirectory;
@@ -51,6 +60,9 @@ export class Replicas {
   #isFollowing = false;
   /** Those that the disk had no room for: the others go on, and `retry` takes these up again. */
   readonly #putOff = new Set<Replica>();
+  readonly #newlyFlushing = new Map<Replica, NewlyFlushing>();
+  /** Rings when there are more of {@link newlyFlushing}. */
+  readonly flushing = new Bell();
   readonly clusterId: ClusterId;
 
   constructor(me: NodeId, directory: DataDirectory, ports: ReplicasPorts, image: ClusterImage) {
@@ -90,18 +102,6 @@ export class Replicas {
     return info?.leader === undefined ? undefined : { id: info.leader, epoch: info.leaderEpoch };
   }
 
-  /** Has any folder or open file of the topic. */
-  has(topic: TopicId): boolean {
-    return this.#replicas.has(topic);
-  }
-
-  *open(): Generator<{ readonly name: PartitionName; readonly partition: Partition }> {
-    for (const byIndex of this.#replicas.values()) {
-      for (const { name, partition } of byIndex.values()) if (partition !== undefined) yield { name, partition };
-    }
-  }
-
-  /** Recovers what the directory holds, before registering: `suspects` go into the registration (L3, R6). */
   /** Metadata says that this broker leads it, which it may only be about to do. */
   isMine(topic: string, index: number): boolean {
     return this.leaderOf(topic, index)?.id === this.#me;
@@ -117,6 +117,18 @@ export class Replicas {
     return this.#image.topic(topic)?.name;
   }
 
+  /** Has any folder or open file of the topic. */
+  has(topic: TopicId): boolean {
+    return this.#replicas.has(topic);
+  }
+
+  *open(): Generator<{ readonly name: PartitionName; readonly partition: Partition }> {
+    for (const byIndex of this.#replicas.values()) {
+      for (const { name, partition } of byIndex.values()) if (partition !== undefined) yield { name, partition };
+    }
+  }
+
+  /** Recovers what the directory holds, before registering: `suspects` go into the registration (L3, R6). */
   async recover(): Promise<readonly PartitionName[]> {
     const mine: PartitionName[] = [];
     for (const name of this.#directory.unopened) {
@@ -215,14 +227,33 @@ export class Replicas {
       return;
     }
     const config = topicConfig(withBrokerDefaults(about.configs, this.#image.clusterConfigs));
-    replica.partition ??= await this.#open(info, `${about.name}-${index}`, config);
+    // Recovery goes by what acknowledgements meant so far; from now on `async` is only what both the settings and the key call so (R6).
+    const flushPolicy = info.effectiveFlushPolicy;
+    replica.partition ??= await this.#open(info, `${about.name}-${index}`, { ...config, flushPolicy });
     const { partition } = replica;
-    partition.configure(config);
+    partition.configure({ ...config, flushPolicy: config.flushPolicy === 'async' ? flushPolicy : 'commit' });
+    this.#noteFlushing(replica, partition, info, config.flushPolicy === 'commit' && flushPolicy === 'async');
     if (info.leader === this.#me && this.#admitted) {
       await partition.lead(info.leaderEpoch, info.isr, info.effectiveMinIsr);
     } else {
       partition.wait(this.#whyNotLeading(info));
     }
+  }
+
+  /** Those whose word metadata waits for. */
+  newlyFlushing(): Iterable<NewlyFlushing> {
+    return this.#newlyFlushing.values();
+  }
+
+  #noteFlushing(replica: Replica, partition: Partition, info: PartitionInfo, isNews: boolean): void {
+    if (!isNews) {
+      this.#newlyFlushing.delete(replica);
+      return;
+    }
+    const { name } = replica;
+    const { leaderEpoch } = info;
+    this.#newlyFlushing.set(replica, { name, partition, leaderEpoch, revision: this.#image.revision });
+    this.flushing.ring();
   }
 
   #whyNotLeading(info: PartitionInfo): string {
@@ -246,6 +277,7 @@ export class Replicas {
   async #remove(replica: Replica): Promise<void> {
     const { name, partition } = replica;
     const deleted = this.#image.topic(name.topicId)?.phase === 'deleting';
+    this.#newlyFlushing.delete(replica);
     if (partition !== undefined) {
       replica.partition = undefined;
       await partition.close();

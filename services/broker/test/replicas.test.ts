@@ -20,6 +20,7 @@ function imageOf(directoryId: string, phase: 'ready' | 'deleting' = 'ready'): Cl
     replicas: [{ nodeId: me, directoryId }],
     isr: [me],
     effectiveMinIsr: 1,
+    effectiveFlushPolicy: 'commit',
   };
   const image = {
     cluster: { clusterId: clusterId('c') },

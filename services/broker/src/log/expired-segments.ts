@@ -27,3 +27,21 @@ export async function countRemovable(list: SegmentList, end: Offset, rule: Reten
   }
   return segments.length;
 }
+
+/** What goes when the log begins later. */
+export interface Removable {
+  /** The log start afterwards. */
+  readonly start: Offset;
+  /** Offsets that are no longer readable. */
+  readonly records: number;
+  /** Of the segments that go as a whole. */
+  readonly bytes: number;
+}
+
+/** @param start where the log begins. @param to where it is to begin; at `end` the segment that is being written goes too. */
+export function removableBelow(list: SegmentList, start: Offset, end: Offset, to: Offset): Removable {
+  if (to <= start) return { start, records: 0, bytes: 0 };
+  const count = to >= end ? list.count : list.indexOf(to);
+  const bytes = list.all.slice(0, count).reduce((sum, segment) => sum + segment.bytes, 0);
+  return { start: to, records: Number(to - start), bytes };
+}

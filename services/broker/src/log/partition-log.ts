@@ -8,7 +8,7 @@ import { Chronicle } from './chronicle.ts';
 import { findEnd } from './cut-position.ts';
 import { refuseDamaged } from './damage.ts';
 import type { Disk } from './disk.ts';
-import { countRemovable } from './expired-segments.ts';
+import { countRemovable, type Removable, removableBelow } from './expired-segments.ts';
 import { Flusher } from './flusher.ts';
 import { removeLater } from './late-removal.ts';
 import type { LogHome } from './log-home.ts';
@@ -106,6 +106,11 @@ export class PartitionLog {
 
   get latestEpoch(): LeaderEpoch | undefined {
     return this.#chronicle.epochs.latest;
+  }
+
+  /** Compaction has been through all below. */
+  get firstDirty(): Offset {
+    return this.#chronicle.firstDirty;
   }
 
   get sizeBytes(): number {
@@ -297,9 +302,8 @@ export class PartitionLog {
 
   async #shorten(segment: Segment, position: number, end: Offset): Promise<void> {
     segment.bytes = position;
-    const file = await segment.openForAppend();
     try {
-      await file.truncate(position);
+      await segment.truncate(position);
     } catch (thrown) {
       await this.#disk.fail(segment.path, thrown);
     }
@@ -317,18 +321,44 @@ export class PartitionLog {
     );
   }
 
-  /** Raises the log start, persisted, and removes the segments wholly below it. @throws TributaryError OFFSET_OUT_OF_RANGE above the high watermark (L4). */
-  async advanceStart(offset: Offset): Promise<void> {
+  /**
+   * Raises the log start, persisted, and removes the segments wholly below it.
+   * @returns false: what producers wrote below it is not in a snapshot yet (P3), or there is no room for one; to be called again.
+   * @throws TributaryError OFFSET_OUT_OF_RANGE above the high watermark (L4).
+   */
+  async advanceStart(offset: Offset): Promise<boolean> {
     if (offset > this.#chronicle.highWatermark || offset > this.#end) {
       throw new TributaryError(
         'OFFSET_OUT_OF_RANGE',
         `${this.#home.folder}: the log start cannot pass the high watermark ${this.#chronicle.highWatermark} to ${offset}.`,
       );
     }
-    await this.#upkeep.run(async () => {
-      if (offset <= this.#chronicle.start || this.#closing.signal.aborted) return;
+    // Under `async` a loss of power could else leave a log that ends before it begins.
+    if (offset > this.#flusher.durable) await this.sync();
+    return await this.#upkeep.run(async () => {
+      if (offset <= this.#chronicle.start) return true;
+      if (this.#closing.signal.aborted) return false;
+      if (offset === this.#end) await this.#rollEmpty();
       await this.#moveStart(offset);
+      if (this.#chronicle.start >= offset) return true;
+      // Or none would ever be taken while records keep coming.
+      this.#producers.wantSnapshot();
+      return false;
     });
+  }
+
+  /** What {@link advanceStart} would take away. */
+  previewStart(offset: Offset): Removable {
+    return removableBelow(this.#segments, this.#chronicle.start, this.#end, offset);
+  }
+
+  /** What {@link enforceRetention} would take away under `config`. */
+  async previewRetention(config: TopicConfig, now: number): Promise<Removable> {
+    const start = this.#chronicle.start;
+    if (!config.cleanup.delete) return removableBelow(this.#segments, start, this.#end, start);
+    const rule: RetentionRule = { ...config, now, highWatermark: this.#chronicle.highWatermark };
+    const count = await countRemovable(this.#segments, this.#end, rule);
+    return removableBelow(this.#segments, start, this.#end, this.#segments.at(count)?.base ?? this.#end);
   }
 
   /** @param now wall clock, ms. @returns how many segments went. */

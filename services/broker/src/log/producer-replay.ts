@@ -29,6 +29,11 @@ export class ProducerReplay {
     return this.#bytesSinceSnapshot >= limits.snapshotInterval;
   }
 
+  /** At the next call of `append`, before which alone the state is not ahead of the log. */
+  wantSnapshot(): void {
+    this.#bytesSinceSnapshot = limits.snapshotInterval;
+  }
+
   /** As the state is now; it may be ahead of the log. */
   take(): ProducerSnapshot {
     return this.#replay.take();

@@ -36,15 +36,47 @@ export async function firstRecordSince(
 export async function newestRecord(segments: readonly Segment[], start: Offset): Promise<FoundRecord | undefined> {
   let newest: { readonly segment: Segment; readonly timestamp: number; readonly at: Offset } | undefined;
   for (const segment of segments) {
-    const { timestamp, at } = await segment.newest();
+    const { timestamp, at } = await newestFrom(segment, start);
     if (timestamp >= 0 && (newest === undefined || timestamp > newest.timestamp)) newest = { segment, timestamp, at };
   }
   if (newest === undefined) return undefined;
   const { segment, timestamp, at: wanted } = newest;
   const position = await segment.positionBefore(wanted);
-  const batch = await nextBatch(segment, position, (bytes, at) => baseOffsetOf(bytes, at) >= wanted);
+  const batch = await nextBatch(segment, position, (bytes, at) => lastOffsetOf(bytes, at) >= wanted);
   if (batch === undefined) return undefined;
   return recordIn(batch.bytes, (record) => record.timestamp === timestamp && record.offset >= start);
+}
+
+interface Newest {
+  /** −1: no record has one. */
+  readonly timestamp: number;
+  /** An offset of the batch that holds it. */
+  readonly at: Offset;
+}
+
+/** The newest of a segment, which may hold records that are deleted already. */
+async function newestFrom(segment: Segment, start: Offset): Promise<Newest> {
+  const known = await segment.newest();
+  if (segment.base >= start || known.timestamp < 0) return known;
+  // Where the log begins within a batch, its header tells of more than can be read.
+  const position = await segment.positionBefore(start);
+  const first = await nextBatch(segment, position, (bytes, at) => lastOffsetOf(bytes, at) >= start);
+  if (first === undefined) return { timestamp: -1, at: start };
+  let newest: Newest = { timestamp: -1, at: start };
+  for (const { offset, timestamp } of decodeBatch(first.bytes).records)
+    if (offset >= start && timestamp > newest.timestamp) newest = { timestamp, at: offset };
+  await segment.use((file) =>
+    scanFile(
+      file,
+      { from: first.position + first.bytes.length, to: segment.bytes, check: false, chunk },
+      (bytes, at) => {
+        const timestamp = maxTimestampOf(bytes, at);
+        if (timestamp > newest.timestamp) newest = { timestamp, at: baseOffsetOf(bytes, at) };
+        return true;
+      },
+    ),
+  );
+  return newest;
 }
 
 /** The first batch from `position` on that is wanted, in bytes of its own. */

@@ -4,7 +4,6 @@
  */
 import { type Offset, TributaryError } from '@tributary/model';
 import {
-  type ErrorCode,
   type ListedOffset,
   type ListOffsetsPartition,
   type ListOffsetsRequest,
@@ -14,6 +13,7 @@ import {
 import type { Partition } from '../partition/partition.ts';
 import type { Replicas } from '../replicas.ts';
 import { checkCluster } from './context.ts';
+import { failure } from './partition-errors.ts';
 
 interface Found {
   readonly offset: Offset;
@@ -47,16 +47,7 @@ async function answer(replicas: Replicas, wanted: ListOffsetsPartition): Promise
       leaderEpoch: wanted.leaderEpoch,
     };
   } catch (thrown) {
-    const error = TributaryError.from(thrown);
-    return {
-      topicId,
-      partition: index,
-      errorCode: error.code as ErrorCode,
-      errorMessage: error.message,
-      offset: -1n,
-      timestampMs: -1n,
-      leaderEpoch: 0,
-    };
+    return { topicId, partition: index, ...failure(thrown), offset: -1n, timestampMs: -1n, leaderEpoch: 0 };
   }
 }
 
@@ -69,16 +60,24 @@ async function find(partition: Partition, wanted: ListOffsetsPartition): Promise
     case OffsetSpec.MAX_TIMESTAMP:
       return readable(partition, await partition.log.offsetOfMaxTimestamp());
     case OffsetSpec.TIMESTAMP:
+      if (wanted.timestampMs < 0n) {
+        throw new TributaryError(
+          'INVALID_REQUEST',
+          `${wanted.timestampMs} is no timestamp: say milliseconds since 1970; earliest and latest are specs of their own.`,
+        );
+      }
       return readable(partition, await partition.log.offsetForTimestamp(Number(wanted.timestampMs)));
     default:
       throw new TributaryError(
         'INVALID_REQUEST',
-        'ListOffsets names no spec: say earliest, latest, max timestamp or timestamp.',
+        `ListOffsets has no spec ${Number(wanted.spec)}: say earliest, latest, max timestamp or timestamp.`,
       );
   }
 }
 
-/** Records above the high watermark do not exist for clients. */
+/** Records above the high watermark do not exist for clients. @throws TributaryError OFFSET_NOT_AVAILABLE: such a one may be about to (R8). */
 function readable(partition: Partition, found: Found | undefined): Found | undefined {
-  return found === undefined || found.offset >= partition.highWatermark ? undefined : found;
+  if (found === undefined || found.offset < partition.highWatermark) return found;
+  partition.latest();
+  return undefined;
 }

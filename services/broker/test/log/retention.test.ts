@@ -36,7 +36,12 @@ describe('retention', () => {
             broker.log.noteHighWatermark(at(hw));
             const now = 10_000 + Math.max(0, batchCount * step) + age;
             const { sizeBytes, segmentCount } = broker.log;
+            const preview = await broker.log.previewRetention(config(settings), now);
             const gone = await broker.log.enforceRetention(now);
+            assert.deepEqual(
+              [preview.start, preview.records, preview.bytes],
+              [broker.log.startOffset, Number(broker.log.startOffset), sizeBytes - broker.log.sizeBytes],
+            );
             const begins = Number(broker.log.startOffset);
             assert.ok(begins <= hw, `start ${begins}, HW ${hw}`);
             let newer = written.slice(begins).reduce((sum, one) => sum + one.bytes.length, 0);

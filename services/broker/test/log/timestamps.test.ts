@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { offset } from '@tributary/model';
 import { type Broker, batch, config, range, start } from './harness.ts';
 import { onSimulatedDisk } from './on-disk.ts';
 
@@ -34,13 +35,31 @@ describe('timestamps', () => {
         assert.deepEqual(await log.offsetOfMaxTimestamp(), { offset: BigInt(first?.[0] ?? -1), timestampMs: newest });
       };
       await check(broker);
+      broker.log.noteHighWatermark(offset(300n));
       await broker.log.sync();
       await broker.directory.checkpoint();
       disk.crash('process');
       const recovered = await start(disk.mount(), { config: small });
       await check(recovered);
       await recovered.directory.close();
-      await check(await start(disk.mount(), { config: small }));
+      const last = await start(disk.mount(), { config: small });
+      await check(last);
+      // Also where the log begins within a batch, and within a segment whose newest record is gone.
+      for (let from = 7; from < 300; from += 22) {
+        while (!(await last.log.advanceStart(offset(BigInt(from)))));
+        const readable = stamps.filter(([at]) => at >= from);
+        const newest = readable.reduce((best, each) => (each[1] > best[1] ? each : best));
+        assert.deepEqual(
+          await last.log.offsetOfMaxTimestamp(),
+          { offset: BigInt(newest[0]), timestampMs: newest[1] },
+          `from ${from}`,
+        );
+        const first = readable.find(([, stamp]) => stamp >= 5_100);
+        assert.deepEqual(
+          await last.log.offsetForTimestamp(5_100),
+          first && { offset: BigInt(first[0]), timestampMs: first[1] },
+        );
+      }
     });
   });
 });

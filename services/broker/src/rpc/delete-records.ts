@@ -1,0 +1,86 @@
+/**
+ * LogService.DeleteRecords (L4): moves the log start up to an offset, or (−1) up to the high watermark, and answers once the new start is on the
+ * disk. An offset that is gone already changes nothing. With `validate_only` it says what would go. Errors travel per partition: OFFSET_OUT_OF_RANGE
+ * above the high watermark, POLICY_VIOLATION where cleanup.policy does not include delete, KAFKA_STORAGE_ERROR (try again), UNKNOWN_TOPIC_ID,
+ * NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH.
+ */
+import { limits, type Offset, offset, TributaryError } from '@tributary/model';
+import type { CallContext, Clock } from '@tributary/ports';
+import type {
+  DeletedRecords,
+  DeleteRecordsPartition,
+  DeleteRecordsRequest,
+  DeleteRecordsResponse,
+} from '@tributary/wire';
+import type { Partition } from '../partition/partition.ts';
+import type { Replicas } from '../replicas.ts';
+import { checkCluster } from './context.ts';
+import { failure } from './partition-errors.ts';
+
+/** In a request: all that can be read. */
+const toTheEnd = -1n;
+
+export function deleteRecordsHandler(replicas: Replicas, clock: Clock) {
+  return async (request: DeleteRecordsRequest, { signal }: CallContext): Promise<DeleteRecordsResponse> => {
+    checkCluster(request.context, replicas.clusterId);
+    const partitions: DeletedRecords[] = [];
+    for (const wanted of request.partitions) {
+      partitions.push(await answer(replicas, wanted, request.validateOnly, clock, signal));
+    }
+    return { throttleMs: 0, partitions };
+  };
+}
+
+async function answer(
+  replicas: Replicas,
+  wanted: DeleteRecordsPartition,
+  validateOnly: boolean,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<DeletedRecords> {
+  const { topicId, partition: index } = wanted;
+  try {
+    const partition = replicas.find(topicId, index);
+    const to = target(partition, wanted);
+    const { start, records, bytes } = partition.log.previewStart(to);
+    if (!validateOnly) await moveStart(partition, to, clock, signal);
+    const logStartOffset = validateOnly ? start : partition.startOffset;
+    const gone = { logStartOffset, records: BigInt(records), bytes: BigInt(bytes) };
+    return { topicId, partition: index, errorCode: 0, errorMessage: '', ...gone };
+  } catch (thrown) {
+    return { topicId, partition: index, ...failure(thrown), logStartOffset: -1n, records: 0n, bytes: 0n };
+  }
+}
+
+/** @throws TributaryError, as above. */
+function target(partition: Partition, { beforeOffset, leaderEpoch }: DeleteRecordsPartition): Offset {
+  const notLeader = partition.state.checkLeader(leaderEpoch);
+  if (notLeader !== undefined) throw notLeader;
+  const { name, config } = partition.state;
+  if (!config.cleanup.delete) {
+    throw new TributaryError(
+      'POLICY_VIOLATION',
+      `${name} keeps the newest record of each key (cleanup.policy=compact): records can be deleted where the policy includes delete.`,
+    );
+  }
+  const end = partition.highWatermark;
+  if (beforeOffset === toTheEnd) return end;
+  if (beforeOffset >= 0n && beforeOffset <= end) return offset(beforeOffset);
+  throw new TributaryError(
+    'OFFSET_OUT_OF_RANGE',
+    `${name} has offsets ${partition.startOffset} to ${end}; records before ${beforeOffset} cannot be deleted, those before ${end} at most (or −1: all of them).`,
+  );
+}
+
+async function moveStart(partition: Partition, to: Offset, clock: Clock, signal: AbortSignal): Promise<void> {
+  const givesUpAt = clock.monotonicMs() + limits.deleteRecordsMs;
+  while (!(await partition.log.advanceStart(to))) {
+    if (clock.monotonicMs() >= givesUpAt) {
+      throw new TributaryError(
+        'KAFKA_STORAGE_ERROR',
+        `${partition.state.name}: what producers wrote below offset ${to} could not be written down in time, and must be before it goes; try again.`,
+      );
+    }
+    await clock.sleep(limits.deleteRecordsRetryMs, signal);
+  }
+}
