@@ -13,6 +13,7 @@ const bootTimeGrainMs = 60_000;
 export function nodeHost(service = 'tributary'): Host {
   return {
     bootId: readBootId(),
+    openFilesMax: readOpenFilesMax(),
     crash: (reason) => {
       lastWords(`${service}: stopping at once: ${reason}\n`);
       // Exit handlers could write to a disk or a peer on behalf of a state that is known to be wrong.
@@ -37,6 +38,16 @@ function readBootId(): string {
     return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   } catch {
     return darwinBootId() ?? `boot-${Math.round((Date.now() - os.uptime() * 1000) / bootTimeGrainMs)}`;
+  }
+}
+
+/** As the process has it now: Node raises what a shell sets to what the system allows. */
+function readOpenFilesMax(): number | undefined {
+  try {
+    const found = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'));
+    return found?.[1] === undefined ? undefined : Number(found[1]);
+  } catch {
+    return undefined;
   }
 }
 

@@ -26,6 +26,7 @@ import type { OpenLogOptions } from './log-types.ts';
 import { decodeMeta, encodeMeta, type Meta } from './meta.ts';
 import { Mutex } from './mutex.ts';
 import { deletedSuffix, folderName, isLeftover, parseFolderName } from './names.ts';
+import type { OpenFiles } from './open-files.ts';
 import { PartitionLog } from './partition-log.ts';
 import { ReadBuffers } from './read-buffers.ts';
 import { TailCache } from './tail-cache.ts';
@@ -314,6 +315,11 @@ export class DataDirectory implements AsyncDisposable {
   /** Measures the disk: call it every limits.diskCheckMs. @param ratio share in use from which on records are refused. */
   async lookAtDisk(ratio: number): Promise<DiskSpace> {
     return await this.#disk.look(ratio);
+  }
+
+  /** Files of segments that may be open at once. */
+  get openFiles(): OpenFiles {
+    return this.#disk.openFiles;
   }
 
   /** Why the disk takes no records now; undefined: it does. */

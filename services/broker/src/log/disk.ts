@@ -7,6 +7,7 @@ import { brokerConfigKeys, limits, TributaryError } from '@tributary/model';
 import { type Clock, type File, FileError, type FileSystem, type Host, type Logger } from '@tributary/ports';
 import { DiskMark, type DiskSpace } from './disk-mark.ts';
 import { temporarySuffix } from './names.ts';
+import { OpenFiles } from './open-files.ts';
 import { SyncPool } from './sync-pool.ts';
 
 export interface DiskOptions {
@@ -25,6 +26,8 @@ export class Disk {
   readonly #host: Host;
   readonly #synced: (ms: number) => void;
   readonly #pool = new SyncPool(limits.syncsInFlight);
+  /** Of all logs. */
+  readonly openFiles = new OpenFiles(Number(brokerConfigKeys['open.files.max'].default));
   readonly #headroom: Headroom;
   #ratio = Number(brokerConfigKeys['disk.high.watermark.ratio'].default);
   readonly #mark = new DiskMark(this.#ratio);
