@@ -1,6 +1,18 @@
-import { limits, type TopicId, topicId, TributaryError } from '@tributary/model';
-import { ConfigSource, methods } from '@tributary/wire';
-import { FinalError } from './final-error.ts';
+import { type TopicId, topicId, TributaryError } from '@tributary/model';
+import { methods } from '@tributary/wire';
+import { type BrokerDescription, describeBroker, describeLogDirs, type LogDirDescription } from './admin-brokers.ts';
+import { type AdminOptions, adminCall, type ChangeOptions, finalIfUnknown, leavesDoubt } from './admin-call.ts';
+import {
+  type AlteredConfigs,
+  alterConfigs,
+  type ConfigChange,
+  type ConfigResource,
+  type ConfigValue,
+  describeConfigs,
+  valueOf,
+} from './admin-configs.ts';
+import { type DeletedRecords, deleteRecords, previewRetention, type RecordsToDelete } from './admin-records.ts';
+import { type FoundOffset, lookUpOffsets, type OffsetQuestion } from './offset-lookup.ts';
 import type { Routing } from './routing.ts';
 
 export interface NewTopic {
@@ -22,15 +34,6 @@ export interface TopicSummary {
   readonly internal: boolean;
 }
 
-export interface TopicConfigValue {
-  readonly name: string;
-  readonly value: string;
-  readonly defaultValue: string;
-  /** Who set the value. */
-  readonly source: 'default' | 'cluster' | 'broker' | 'topic';
-  readonly documentation: string;
-}
-
 export interface PartitionDescription {
   readonly partition: number;
   /** Node id; undefined: none now, for the reason given. */
@@ -47,7 +50,7 @@ export interface PartitionDescription {
 }
 
 export interface TopicDescription extends TopicSummary {
-  readonly configs: readonly TopicConfigValue[];
+  readonly configs: readonly ConfigValue[];
   readonly partitionDescriptions: readonly PartitionDescription[];
 }
 
@@ -59,17 +62,6 @@ export interface ClusterDescription {
     readonly host: string;
     readonly rack: string;
   }[];
-}
-
-export interface AdminOptions {
-  /** For the whole call, retries included, ms. Default: the client's `requestTimeoutMs`. */
-  readonly timeoutMs?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface CreateTopicOptions extends AdminOptions {
-  /** Checks everything and creates nothing. */
-  readonly validateOnly?: boolean | undefined;
 }
 
 /**
@@ -88,7 +80,7 @@ export class Admin {
    * @throws TributaryError TOPIC_ALREADY_EXISTS, INVALID_TOPIC_EXCEPTION, INVALID_PARTITIONS, INVALID_REPLICATION_FACTOR, INVALID_CONFIG, each naming what
    *   is wrong and what is allowed.
    */
-  async createTopic(topic: NewTopic, options: CreateTopicOptions = {}): Promise<TopicSummary> {
+  async createTopic(topic: NewTopic, options: ChangeOptions = {}): Promise<TopicSummary> {
     const { name, partitions = 0, replicationFactor = 0, configs = {} } = topic;
     let inDoubt = false;
     const answer = await this.#routing.retry(
@@ -189,14 +181,114 @@ export class Admin {
       throw new TributaryError('UNKNOWN_SERVER_ERROR', `The description of topic "${name}" came back empty.`);
     return {
       ...summaryOf(answer.topic),
-      configs: answer.configs.map(({ name: key, value, defaultValue, source, documentation }) => {
-        return { name: key, value, defaultValue, source: sourceOf(source), documentation };
-      }),
+      configs: answer.configs.map(valueOf),
       partitionDescriptions: answer.partitions.map(({ leaderId, ...partition }) => ({
         ...partition,
         leader: leaderId < 0 ? undefined : leaderId,
       })),
     };
+  }
+
+  /**
+   * Adds partitions; there is no way back, and new records of a key may come to another partition than its old ones.
+   * @param total how many there are to be in all.
+   * @throws TributaryError UNKNOWN_TOPIC_OR_PARTITION, INVALID_PARTITIONS, INVALID_REPLICATION_FACTOR.
+   */
+  async createPartitions(
+    name: string,
+    total: number,
+    options: ChangeOptions = {},
+  ): Promise<{ readonly before: number; readonly partitions: number }> {
+    let inDoubt = false;
+    const call = this.#call(`Adding partitions to topic "${name}"`, options);
+    const answer = await this.#routing.retry(call, async (attempt, deadlineMs) => {
+      const { validateOnly = false, signal } = options;
+      const request = { context: this.#routing.context, name, totalCount: total, validateOnly };
+      try {
+        return await this.#routing.callOnce(methods.createPartitions, request, attempt, deadlineMs, signal);
+      } catch (thrown) {
+        const error = finalIfUnknown(thrown);
+        // The answer to an earlier attempt was lost.
+        if (error.error === 'INVALID_PARTITIONS' && inDoubt) {
+          const { partitions } = await this.describeTopic(name, options);
+          if (partitions === total) return { partitionsBefore: total, partitions, revision: 0n };
+        }
+        inDoubt ||= leavesDoubt(error);
+        throw error;
+      }
+    });
+    this.#routing.changedAt(answer.revision);
+    // Producers and consumers that are open already learn of them at once.
+    if (options.validateOnly !== true) this.#routing.refresh();
+    return { before: answer.partitionsBefore, partitions: answer.partitions };
+  }
+
+  /**
+   * All changes or none.
+   * @throws TributaryError INVALID_CONFIG naming the setting, the value and what is allowed; UNKNOWN_TOPIC_OR_PARTITION, BROKER_ID_NOT_REGISTERED,
+   *   INVALID_REQUEST.
+   */
+  async alterConfigs(
+    resource: ConfigResource,
+    changes: readonly ConfigChange[],
+    options: ChangeOptions = {},
+  ): Promise<AlteredConfigs> {
+    return await alterConfigs(this.#routing, resource, changes, options);
+  }
+
+  /** @throws TributaryError UNKNOWN_TOPIC_OR_PARTITION, BROKER_ID_NOT_REGISTERED. */
+  async describeConfigs(resource: ConfigResource, options: AdminOptions = {}): Promise<readonly ConfigValue[]> {
+    return await describeConfigs(this.#routing, resource, options);
+  }
+
+  /**
+   * Offsets in the order of the questions; undefined: no record is that young, or none has a timestamp.
+   * @throws TributaryError UNKNOWN_TOPIC_OR_PARTITION; what lasted when the deadline came.
+   */
+  async listOffsets(
+    questions: readonly OffsetQuestion[],
+    options: AdminOptions = {},
+  ): Promise<readonly (FoundOffset | undefined)[]> {
+    const call = this.#call('Listing offsets', options);
+    return await lookUpOffsets(this.#routing, questions, call);
+  }
+
+  /**
+   * Takes records from the beginning of partitions away for ever. Where one fails others may have been done: the error names the partition.
+   * @throws TributaryError OFFSET_OUT_OF_RANGE, POLICY_VIOLATION, UNKNOWN_TOPIC_OR_PARTITION; what lasted when the deadline came.
+   */
+  async deleteRecords(
+    wanted: readonly RecordsToDelete[],
+    options: ChangeOptions = {},
+  ): Promise<readonly DeletedRecords[]> {
+    return await deleteRecords(this.#routing, wanted, options);
+  }
+
+  /** What retention would take from a topic at once. @param settings in force, whole, by name. @throws TributaryError INVALID_CONFIG. */
+  async previewRetention(
+    topic: { readonly name: string; readonly id: string },
+    settings: Readonly<Record<string, string>>,
+    options: AdminOptions = {},
+  ): Promise<readonly DeletedRecords[]> {
+    const { brokers } = await this.describeCluster(options);
+    const addresses = brokers.map(({ address }) => address);
+    return await previewRetention(this.#routing, topic, settings, addresses, options);
+  }
+
+  /** @param id undefined: whoever is asked. @throws TributaryError BROKER_ID_NOT_REGISTERED naming those there are. */
+  async describeBroker(id?: number, options: AdminOptions = {}): Promise<BrokerDescription> {
+    return await describeBroker(this.#routing, id, options);
+  }
+
+  /** The data directories of brokers, with the logs of these topics (none named: all). @param ids of brokers; none: all. @throws as describeBroker. */
+  async describeLogDirs(
+    { ids = [], topicIds = [] }: { readonly ids?: readonly number[]; readonly topicIds?: readonly string[] } = {},
+    options: AdminOptions = {},
+  ): Promise<readonly LogDirDescription[]> {
+    const asked = ids.length > 0 ? ids : (await this.describeCluster(options)).brokers.map(({ id }) => id);
+    const found: LogDirDescription[] = [];
+    for (const id of asked) found.push(...(await describeLogDirs(this.#routing, id, topicIds, options)));
+    return found;
   }
 
   /** The brokers as they are now. */
@@ -215,26 +307,10 @@ export class Admin {
     };
   }
 
-  #call(
-    what: string,
-    options: AdminOptions,
-  ): { deadlineMs: number; attemptMs: number; signal: AbortSignal | undefined; what: string } {
-    const deadlineMs = options.timeoutMs ?? this.#routing.options.requestTimeoutMs;
-    // A change takes what it takes: asking again while the first attempt runs would only queue behind it.
-    return { deadlineMs, attemptMs: Math.max(deadlineMs, limits.attemptTimeoutMs), signal: options.signal, what };
+  #call(what: string, options: AdminOptions) {
+    return adminCall(this.#routing, what, options);
   }
 }
-
-/** Having asked the controller, an unknown topic is not one in creation. */
-function finalIfUnknown(thrown: unknown): TributaryError {
-  const error = TributaryError.from(thrown);
-  return error.error === 'UNKNOWN_TOPIC_OR_PARTITION'
-    ? new FinalError(error.error, error.message, { cause: error })
-    : error;
-}
-
-const leavesDoubt = (error: TributaryError): boolean =>
-  error.error === 'NETWORK_EXCEPTION' || error.error === 'REQUEST_TIMED_OUT' || error.error === 'UNKNOWN_SERVER_ERROR';
 
 function summaryOf(topic: {
   name: string;
@@ -245,18 +321,4 @@ function summaryOf(topic: {
 }): TopicSummary {
   const { name, partitions, replicationFactor, internal } = topic;
   return { name, id: topicId(topic.topicId), partitions, replicationFactor, internal };
-}
-
-function sourceOf(source: ConfigSource): 'default' | 'cluster' | 'broker' | 'topic' {
-  switch (source) {
-    case ConfigSource.TOPIC:
-      return 'topic';
-    case ConfigSource.BROKER:
-      return 'broker';
-    case ConfigSource.CLUSTER:
-      return 'cluster';
-    case ConfigSource.DEFAULT:
-    case ConfigSource.UNSPECIFIED:
-      return 'default';
-  }
 }

@@ -28,15 +28,16 @@ export { type ErrorName, type Offset, type TopicId, TributaryError } from '@trib
 export { type Compression, partitionOfKey, type RecordHeader } from '@tributary/record';
 export type {
   Admin,
-  AdminOptions,
   ClusterDescription,
-  CreateTopicOptions,
   NewTopic,
   PartitionDescription,
-  TopicConfigValue,
   TopicDescription,
   TopicSummary,
 } from './admin.ts';
+export type { BrokerDescription, LogDescription, LogDirDescription, ResourceUse } from './admin-brokers.ts';
+export type { AdminOptions, ChangeOptions } from './admin-call.ts';
+export type { AlteredConfigs, ConfigChange, ConfigResource, ConfigValue } from './admin-configs.ts';
+export type { DeletedRecords, RecordsToDelete } from './admin-records.ts';
 export { type AvroOptions, type AvroSerde, avro } from './avro.ts';
 export type { AvroDuration } from './avro/logical-forms.ts';
 export type { AvroSchema, SchemaFraming, SchemaId, SchemaSource } from './avro/schema-source.ts';
@@ -57,6 +58,7 @@ export type { ConsumerRecord } from './consumer-record.ts';
 export type { Delivery, RecordMetadata } from './delivery.ts';
 export type { HeadersInput, HeaderValue } from './headers.ts';
 export type { ClientPorts } from './ports.ts';
+export type { FoundOffset, OffsetQuestion } from './offset-lookup.ts';
 export type { Producer, ProducerRecord } from './producer.ts';
 export type { DeliveryFailure, Partitioner, ProducerOptions } from './producer-options.ts';
 export { type Deserializer, type Serde, type Serializer, serializers } from './serializers.ts';

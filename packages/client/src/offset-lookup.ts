@@ -6,14 +6,23 @@ import { type CallOptions, type Route, type Routing, routeOf } from './routing.t
 export interface OffsetQuestion {
   readonly topic: string;
   readonly partition: number;
+  /** `time`: of the first record at or after it; `newest`: of the first record with the newest timestamp. */
   readonly wanted:
     | { readonly kind: 'beginning' }
     | { readonly kind: 'end' }
+    | { readonly kind: 'newest' }
+    /** Milliseconds since 1970. */
     | { readonly kind: 'time'; readonly timestampMs: number };
 }
 
+export interface FoundOffset {
+  readonly offset: Offset;
+  /** Undefined for `beginning` and `end`. */
+  readonly timestampMs: number | undefined;
+}
+
 /** Undefined: no record is that young. */
-export type OffsetAnswer = { readonly offset: Offset; readonly timestampMs: number | undefined } | undefined;
+export type OffsetAnswer = FoundOffset | undefined;
 
 /**
  * Answers in the order of the questions.
@@ -99,6 +108,8 @@ function specOf({ wanted }: OffsetQuestion): OffsetSpec {
       return OffsetSpec.EARLIEST;
     case 'end':
       return OffsetSpec.LATEST;
+    case 'newest':
+      return OffsetSpec.MAX_TIMESTAMP;
     case 'time':
       return OffsetSpec.TIMESTAMP;
   }

@@ -202,6 +202,11 @@ export class Routing implements AsyncDisposable {
     return peer;
   }
 
+  /** The way to a broker, by the address that it advertises. */
+  wayTo(advertised: string): string {
+    return this.#reachable(advertised);
+  }
+
   /** A connection to this address failed; if it never carried anything, the way by the bootstrap address is taken for a while. */
   unreachable(address: string): void {
     if (address !== this.#bootstrap) this.#detours.set(address, this.ports.clock.monotonicMs() + limits.detourMs);
