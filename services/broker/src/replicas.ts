@@ -102,9 +102,9 @@ export class Replicas {
     return info?.leader === undefined ? undefined : { id: info.leader, epoch: info.leaderEpoch };
   }
 
-  /** Metadata says that this broker leads it, which it may only be about to do. */
-  isMine(topic: string, index: number): boolean {
-    return this.leaderOf(topic, index)?.id === this.#me;
+  /** Whose replicas they are. */
+  get me(): NodeId {
+    return this.#me;
   }
 
   /** Metadata has it, and it is not being deleted. */

@@ -1,6 +1,14 @@
 /** Record-level calls name topics by name (F2), and are served by whoever leads. */
-import type { ClusterImage, Stored, TopicInfo } from '@tributary/metadata';
-import { checkTopicName, limits, type Millis, millis, TributaryError } from '@tributary/model';
+import type { ClusterImage, ImageSource, Stored, TopicInfo } from '@tributary/metadata';
+import {
+  checkTopicName,
+  limits,
+  type Millis,
+  millis,
+  partitionIndex,
+  type TopicId,
+  TributaryError,
+} from '@tributary/model';
 import type { Clock } from '@tributary/ports';
 import type { Partition } from '../partition/partition.ts';
 import type { Replicas } from '../replicas.ts';
@@ -16,22 +24,35 @@ export function topicByName(image: ClusterImage, name: string): Stored<TopicInfo
   );
 }
 
+/** What it takes to tell whether a partition is led here. */
+export interface LeaderParts {
+  readonly replicas: Pick<Replicas, 'find' | 'me'>;
+  readonly source: Pick<ImageSource, 'current'>;
+  readonly clock: Clock;
+}
+
+/** Metadata says that this broker leads it, which it may only be about to do. */
+export function isMine({ replicas, source: { current } }: LeaderParts, id: TopicId, index: number): boolean {
+  const phase = current.topic(id)?.phase;
+  return phase === 'ready' && current.partition(id, partitionIndex(index))?.leader === replicas.me;
+}
+
 /**
  * The partition, led by this broker. One that it is about to lead (it was just created, or this broker has just started) is waited for.
  * @throws TributaryError UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER.
  */
 export async function ledPartition(
-  replicas: Pick<Replicas, 'find' | 'isMine'>,
-  topicId: string,
+  parts: LeaderParts,
+  id: TopicId,
   index: number,
-  clock: Clock,
   signal: AbortSignal,
 ): Promise<Partition> {
+  const { replicas, clock } = parts;
   const deadline = clock.monotonicMs() + limits.leadershipWaitMs;
   for (;;) {
-    const found = leading(replicas, topicId, index);
+    const found = leading(replicas, id, index);
     if (!(found instanceof TributaryError)) return found;
-    if (!replicas.isMine(topicId, index) || clock.monotonicMs() >= deadline) throw found;
+    if (!isMine(parts, id, index) || clock.monotonicMs() >= deadline) throw found;
     await clock.sleep(limits.leadershipPollMs, signal);
   }
 }

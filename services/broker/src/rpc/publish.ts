@@ -19,7 +19,7 @@ import type { Replicas } from '../replicas.ts';
 import type { Turns } from '../turns.ts';
 import { checkCluster } from './context.ts';
 import { imageAtLeast } from './least-revision.ts';
-import { currentEpoch, deadlineAfter, ledPartition, topicByName } from './named-topic.ts';
+import { currentEpoch, deadlineAfter, isMine, ledPartition, topicByName } from './named-topic.ts';
 import type { ProduceObserver } from './produce.ts';
 import { builtBatches, type BuiltBatch } from './publish-batches.ts';
 
@@ -45,7 +45,7 @@ export function publishHandler(parts: PublishParts) {
     const topic = topicByName(image, request.topic);
     const keyless = (): number => {
       const turn = turns.get(topic) ?? 0;
-      const chosen = nextLed(replicas, topic, turn);
+      const chosen = nextLed(parts, topic, turn);
       turns.set(topic, chosen + 1);
       return chosen;
     };
@@ -121,10 +121,10 @@ function placed(
 }
 
 /** The first partition from `turn` on, round in a ring, that this broker leads; where it leads none, the one whose turn it is. */
-function nextLed(replicas: Replicas, topic: TopicInfo, turn: number): number {
+function nextLed(parts: PublishParts, topic: TopicInfo, turn: number): number {
   for (let step = 0; step < topic.partitions; step++) {
     const index = (turn + step) % topic.partitions;
-    if (replicas.isMine(topic.topicId, index)) return index;
+    if (isMine(parts, topic.topicId, index)) return index;
   }
   return turn % topic.partitions;
 }
@@ -165,9 +165,9 @@ class Publication {
 
   /** Appends the records of one partition; when it resolves they may still wait for their acknowledgement. Never rejects. */
   async append(index: number, records: readonly number[], signal: AbortSignal): Promise<void> {
-    const { replicas, clock, observer } = this.#parts;
+    const { observer } = this.#parts;
     try {
-      const partition = await ledPartition(replicas, this.#topic.topicId, index, clock, signal);
+      const partition = await ledPartition(this.#parts, this.#topic.topicId, index, signal);
       await this.#appendAll(partition, index, records);
     } catch (thrown) {
       const error = TributaryError.from(thrown);

@@ -13,6 +13,7 @@ import type { ClusterImage, ImageSource, Stored, TopicInfo } from '@tributary/me
 import { limits, randomId, TributaryError } from '@tributary/model';
 import type { CallContext, Random, Stream } from '@tributary/ports';
 import type { GrantCreditRequest, GrantCreditResponse, SubscribeRequest, SubscribeResponse } from '@tributary/wire';
+import type { Replicas } from '../replicas.ts';
 import { checkCluster } from './context.ts';
 import { imageAtLeast } from './least-revision.ts';
 import { topicByName } from './named-topic.ts';
@@ -21,6 +22,7 @@ import { SubscribedPartition } from './subscribed-partition.ts';
 import { Subscription, type SubscriptionParts } from './subscription.ts';
 
 export interface SubscribeParts extends SubscriptionParts {
+  readonly replicas: Replicas;
   readonly source: ImageSource;
   readonly random: Random;
 }

@@ -1,10 +1,8 @@
 /** One partition as a subscription reads it. */
 import type { TopicInfo } from '@tributary/metadata';
 import { type Offset, offset, TributaryError } from '@tributary/model';
-import type { Clock } from '@tributary/ports';
 import type { Partition } from '../partition/partition.ts';
-import type { Replicas } from '../replicas.ts';
-import { ledPartition } from './named-topic.ts';
+import { type LeaderParts, ledPartition } from './named-topic.ts';
 import type { Start } from './subscribe-request.ts';
 
 /**
@@ -45,9 +43,9 @@ export class SubscribedPartition {
    * Finds the partition and, the first time, the position. @param stopAtEnd it is to stop where the log ends now.
    * @throws TributaryError as `ledPartition`; CORRUPT_MESSAGE, KAFKA_STORAGE_ERROR from the search for a timestamp.
    */
-  async begin(replicas: Replicas, clock: Clock, stopAtEnd: boolean, signal: AbortSignal): Promise<void> {
+  async begin(parts: LeaderParts, stopAtEnd: boolean, signal: AbortSignal): Promise<void> {
     this.state = 'begins';
-    const partition = await ledPartition(replicas, this.topic.topicId, this.index, clock, signal);
+    const partition = await ledPartition(parts, this.topic.topicId, this.index, signal);
     if (this.#start !== undefined) {
       // The end first: what is appended while the position is looked for lies behind it.
       if (stopAtEnd) this.until = await latest(partition, signal);
@@ -79,13 +77,22 @@ async function located(partition: Partition, start: Start, signal: AbortSignal):
     case 'end':
       return await latest(partition, signal);
     case 'offset':
-      return start.offset;
+      return within(partition, start.offset);
     case 'timestamp': {
       const found = await partition.log.offsetForTimestamp(start.timestampMs);
       if (found !== undefined && found.offset < partition.highWatermark) return found.offset;
       return await latest(partition, signal);
     }
   }
+}
+
+/** Before anything else is said of it: a position beyond the end is an error, not an end. */
+function within({ state, startOffset }: Partition, wanted: Offset): Offset {
+  if (wanted >= startOffset && wanted <= state.staged) return wanted;
+  throw new TributaryError(
+    'OFFSET_OUT_OF_RANGE',
+    `${state.name} has offsets ${startOffset} to ${state.highWatermark}; asked for was ${wanted}.`,
+  );
 }
 
 /** R8: a new leader knows where the log ends once its epoch's start is committed; until then it is waited for. */

@@ -1,18 +1,15 @@
 /** One Subscribe on its way: its partitions take turns, a slice of log each, within one credit and one bound on what is on its way (E1). */
 import { limits, TributaryError } from '@tributary/model';
-import type { Clock, Stream } from '@tributary/ports';
+import type { Stream } from '@tributary/ports';
 import type { ErrorCode, SubscribedRecords, SubscribeRequest, SubscribeResponse } from '@tributary/wire';
 import type { Slice } from '../partition/partition.ts';
-import type { Replicas } from '../replicas.ts';
 import type { Turns } from '../turns.ts';
 import type { FetchObserver } from './fetch.ts';
-import { currentEpoch } from './named-topic.ts';
+import { currentEpoch, type LeaderParts } from './named-topic.ts';
 import { OpenSlice, type Taken } from './open-slice.ts';
 import type { SubscribedPartition } from './subscribed-partition.ts';
 
-export interface SubscriptionParts {
-  readonly replicas: Replicas;
-  readonly clock: Clock;
+export interface SubscriptionParts extends LeaderParts {
   readonly turns: Turns;
   readonly observer: FetchObserver;
 }
@@ -114,7 +111,7 @@ export class Subscription {
 
   async #begin(reader: SubscribedPartition): Promise<void> {
     try {
-      await reader.begin(this.#parts.replicas, this.#parts.clock, this.stopAtEnd, this.#signal);
+      await reader.begin(this.#parts, this.stopAtEnd, this.#signal);
       this.wake(reader);
     } catch (thrown) {
       if (!this.#signal.aborted) this.#fail(reader, TributaryError.from(thrown));
@@ -227,12 +224,10 @@ export class Subscription {
     this.#stream.send({ throttleMs: 0, subscriptionId: '', partitions: [partition], creditNeeded: 0n });
   }
 
-  /** A leader that begins a new epoch pauses; one that has moved away is named by the error. */
+  /** A leader that begins a new epoch only pauses; for one that has moved away, or a topic that is gone, beginning again finds the error. */
   #failedToRead(reader: SubscribedPartition, error: TributaryError): void {
     if (reader.state !== 'reads' || this.#signal.aborted) return;
-    const { topicId } = reader.topic;
-    if (error.error === 'NOT_LEADER_OR_FOLLOWER' && this.#parts.replicas.isMine(topicId, reader.index))
-      void this.#begin(reader);
+    if (error.error === 'NOT_LEADER_OR_FOLLOWER') void this.#begin(reader);
     else this.#fail(reader, error);
   }
 
