@@ -14,14 +14,28 @@ export type LogFileKind = 'log' | 'index' | 'timeindex' | 'snapshot' | 'cut';
 
 const pattern = /^(\d{20})\.(log|index|timeindex|snapshot|cut)$/;
 
-/** Twenty digits, so that names sort as offsets do. */
-export const fileName = (base: Offset, kind: LogFileKind): string => `${base.toString().padStart(20, '0')}.${kind}`;
+/** Twenty, so that names sort as offsets do. */
+const digits = (value: Offset): string => value.toString().padStart(20, '0');
+
+export const fileName = (base: Offset, kind: LogFileKind): string => `${digits(base)}.${kind}`;
 
 /** undefined: some other file. */
 export function parseFileName(name: string): { readonly base: Offset; readonly kind: LogFileKind } | undefined {
   const match = pattern.exec(name);
   if (match === null) return undefined;
   return { base: offset(BigInt(match[1] ?? '0')), kind: match[2] as LogFileKind };
+}
+
+const swapPattern = /^(\d{20})-(\d{20})\.swap$/;
+
+/** What takes the place of all segments from `base` to below `end`, from the moment that it has this name. */
+export const swapName = (base: Offset, end: Offset): string => `${digits(base)}-${digits(end)}.swap`;
+
+/** undefined: some other file. */
+export function parseSwapName(name: string): { readonly base: Offset; readonly end: Offset } | undefined {
+  const match = swapPattern.exec(name);
+  if (match === null) return undefined;
+  return { base: offset(BigInt(match[1] ?? '0')), end: offset(BigInt(match[2] ?? '0')) };
 }
 
 /** A file that is being written and does not count yet. */

@@ -35,7 +35,7 @@ export class ProducerSnapshots {
   async newest(): Promise<ProducerSnapshot | undefined> {
     for (let end = this.newestOffset; end !== undefined; end = this.newestOffset) {
       const file = await this.#disk.readWhole(this.#pathOf(end));
-      const bytes = file === undefined ? undefined : decode(file);
+      const bytes = file === undefined ? undefined : decodeSnapshotFile(file);
       if (bytes !== undefined) return { bytes, end };
       await this.dropNewest('it is damaged');
     }
@@ -94,7 +94,8 @@ function encodeHeader(bytes: Uint8Array): Buffer {
   return header;
 }
 
-function decode(file: Uint8Array): Uint8Array | undefined {
+/** The state's bytes in a snapshot's file; undefined: the file is damaged. */
+export function decodeSnapshotFile(file: Uint8Array): Uint8Array | undefined {
   if (file.length < headerBytes) return undefined;
   const header = Buffer.from(file.buffer, file.byteOffset, headerBytes);
   const bytes = file.subarray(headerBytes);
