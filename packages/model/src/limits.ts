@@ -126,6 +126,20 @@ export const limits = {
   /** Wait before the metadata store is asked again, ms: doubled from the first to the second while it fails. */
   storeRetryMsMin: 50,
   storeRetryMsMax: 2_000,
+  /** One attempt at a call at one member of the metadata store, ms: three of etcd's elections (1 s), half of a silent watch. */
+  storeCallMs: 3_000,
+  /** Keys in one page of a read of the metadata store: a page stays below 1 MiB, as values are a few hundred bytes. */
+  storePage: 1_000,
+  /** A read of several pages begins again when the history that it reads from is compacted, so often. */
+  storeReadAttempts: 5,
+  /** Comparisons and operations in one transaction that etcd accepts as it comes. */
+  etcdTransactionOperations: 128,
+  /** Share of a lease's time to live that its holder gives up: the two clocks need not run alike, and its timers fire late. */
+  leaseMarginRatio: 0.1,
+  /** Signs of life in a lease's time to live: two may be lost. */
+  leaseSignsOfLife: 3,
+  /** Silence on a connection to etcd before it is probed, ms. More often than every 5 s, etcd takes for abuse. */
+  etcdKeepaliveMs: 10_000,
   /** Revisions that a metadata watch can go back: a watcher that was away for longer lists again. */
   metadataHistoryRevisions: 10_000,
   /** Changes kept for the same purpose: bounds the memory when each revision changes many keys. */
@@ -199,6 +213,24 @@ export const limits = {
   frameCopied: 4096,
   /** Calls open at once on one connection: far above what a client needs, far below what would exhaust a process. */
   callsPerConnection: 1024,
+  /** Calls open at once over all connections of a server: each costs it about 10 KiB before its first byte. */
+  calls: 20_000,
+  /** What a received chunk costs beside its bytes: one of a single byte is an object too. */
+  chunkOverhead: 256,
+  /** One request of a unary call that carries no records: a list of every partition of a large topic fits several times. */
+  unaryRequest: 4 * 1024 * 1024,
+  /** How long a client may leave an answer unread, or a request unfinished, while the server has nothing to do for it, ms; its call is then ended. */
+  stalledMs: 30_000,
+  /** How long a connection may take until it has said that it speaks HTTP/2, ms. */
+  handshakeMs: 10_000,
+  /** How often a server looks for stalled calls and idle connections, ms. */
+  serverSweepMs: 1_000,
+  /** Streams that a client may reset in a row before it has let one end, within a sweep: beyond, it does nothing else (CVE-2023-44487). */
+  resetsPerSweep: 1_000,
+  /** What an answer tells a client to wait before its next request where the server has no room, ms. */
+  throttleMs: 200,
+  /** Defaults of a server that nobody gave bounds, such as the controller's: a broker's without its settings. */
+  serverMemory: 256 * 1024 * 1024,
   /** Silence on a connection with open calls before it is probed, ms: notices a peer that vanished without a word. */
   keepaliveMs: 10_000,
   /** How long a probe may go unanswered, ms: longer than a peer's longest pause. */

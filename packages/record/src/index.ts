@@ -33,6 +33,14 @@ export {
   stampLeaderEpoch,
 } from './batch-header.ts';
 export { BatchScanner, type BatchSpan, scanBatches } from './batch-scanner.ts';
+export {
+  checkKeys,
+  deleteHorizonMax,
+  deleteHorizonOf,
+  emptiedBatch,
+  KeptRecords,
+  newestTimestampOf,
+} from './compact-batch.ts';
 export { compress, decompress, decompressedBytesMax } from './compression.ts';
 export {
   type ControlBatchFields,
@@ -52,5 +60,6 @@ export {
   type RecordHeader,
 } from './encode.ts';
 export { partitionOfKey } from './key-partition.ts';
+export { RecordSpans } from './record-spans.ts';
 export { type BatchProducer, computeCrc, setProducer, stampCrc, stampLogAppendTime } from './restamp.ts';
 export { type BatchOrigin, checkBatch, checkFrame } from './validate-batch.ts';

@@ -74,6 +74,8 @@ function checkFresh(bytes: Uint8Array, at: number, count: number, lastDelta: num
     );
   }
   if ((attributes & attribute.control) !== 0) throw invalid(at, 'clients may not write control records');
+  // Compaction would take the base timestamp for the time from which tombstones may go.
+  if ((attributes & attribute.deleteHorizon) !== 0) throw invalid(at, 'a producer may not claim a delete horizon');
   if (compressionOf(attributes) === undefined) {
     throw new TributaryError(
       'UNSUPPORTED_COMPRESSION_TYPE',

@@ -29,3 +29,7 @@ export function refuseDamaged(name: string, damaged: readonly DamagedRange[], of
     `${name}: offsets ${range.from} to ${range.to - 1n} are lost, the disk was damaged; reading goes on at ${range.to}.`,
   );
 }
+
+/** What compaction says of a segment that it cannot read. */
+export const damagedAt = (path: string, position: number, why: string): TributaryError =>
+  new TributaryError('CORRUPT_MESSAGE', `${path} is damaged at byte ${position}: ${why}.`);

@@ -16,7 +16,7 @@ import {
 } from '@tributary/record';
 import type { LogSlice } from './log-types.ts';
 import type { ReadBuffers } from './read-buffers.ts';
-import type { Segment } from './segment.ts';
+import { type Segment, SegmentRetired } from './segment.ts';
 import type { SegmentList } from './segment-list.ts';
 
 interface Ahead {
@@ -60,6 +60,12 @@ export class LogReader {
   /** See PartitionLog.read. */
   async read(from: Offset, target: number, most: number, upTo: Offset): Promise<LogSlice> {
     const wanted: Wanted = { from, target: Math.min(target, most, limits.fetchChunk), most, upTo };
+    return await onCurrentSegments(() => this.#walk(wanted));
+  }
+
+  /** @throws SegmentRetired where compaction has replaced what it walks through. */
+  async #walk(wanted: Wanted): Promise<LogSlice> {
+    const { from } = wanted;
     let place = this.#places.get(from);
     if (place !== undefined) this.#places.delete(from);
     else place = await this.#search(from);
@@ -69,6 +75,8 @@ export class LogReader {
         if ('kind' in found) return found;
         place = found;
       } else {
+        // Nothing follows it in the list any more, and that would look like the end of the log.
+        if (place.segment.isRetired) throw new SegmentRetired(place.segment.path);
         const following = this.#segments.after(place.segment);
         place = following && { segment: following, position: 0, ahead: undefined };
       }
@@ -131,11 +139,28 @@ export class LogReader {
   }
 
   #remember(offset: Offset, place: Place): void {
+    if (place.segment.isRetired) return;
     this.#places.set(offset, place);
     if (this.#places.size <= limits.readPositions) return;
     for (const oldest of this.#places.keys()) {
       this.#places.delete(oldest);
       return;
+    }
+  }
+}
+
+/** Begins again on the segments as they are now where compaction replaced one that the task had found. @throws TributaryError KAFKA_STORAGE_ERROR. */
+export async function onCurrentSegments<T>(task: () => Promise<T>): Promise<T> {
+  for (let restart = 0; ; restart++) {
+    try {
+      return await task();
+    } catch (thrown) {
+      if (!(thrown instanceof SegmentRetired)) throw thrown;
+      if (restart === limits.readRestarts)
+        throw new TributaryError(
+          'KAFKA_STORAGE_ERROR',
+          `${thrown.message}: compaction overtakes every read; try again.`,
+        );
     }
   }
 }

@@ -1,6 +1,6 @@
 // pure
 /** What the log and its callers hand each other. */
-import type { LeaderEpoch, Offset, TopicConfig } from '@tributary/model';
+import type { LeaderEpoch, Offset, ProducerId, TopicConfig } from '@tributary/model';
 import type { BatchHeader } from '@tributary/record';
 
 /** One batch, stamped and checked. The log owns `bytes` from the call of `append` on: nobody may change them any more. */
@@ -47,6 +47,8 @@ export interface LogReplay {
   /** Forget all; begin with the snapshot (undefined: with nothing) as of all batches below `at`. @throws if it cannot be read. */
   restore(snapshot: Uint8Array | undefined, at: Offset): void;
   batch(header: BatchHeader): void;
+  /** Whether the batch is one by which the state knows the producer: compaction leaves it, emptied if need be, so that the log alone still tells of it. */
+  remembers(producer: ProducerId, baseOffset: Offset): boolean;
   /**
    * Called synchronously at the beginning of some calls of `append`. The state may already hold batches of that call: `end` says how far
    * it goes, and the snapshot is kept only once the log reaches `end` too.

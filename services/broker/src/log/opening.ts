@@ -8,6 +8,7 @@ import { fileName, isLeftover, parseFileName } from './names.ts';
 import { ProducerSnapshots } from './producer-snapshots.ts';
 import { type RecoveredLog, recoverLog } from './recovery.ts';
 import { Segment } from './segment.ts';
+import { rollForward } from './segment-swap.ts';
 
 export interface OpeningOptions {
   readonly config: TopicConfig;
@@ -19,7 +20,9 @@ export interface OpenedLog extends RecoveredLog {
 }
 
 export async function openFiles(home: LogHome, options: OpeningOptions): Promise<OpenedLog> {
-  const names = await home.disk.files.list(home.folder);
+  const found = await home.disk.files.list(home.folder);
+  const isChanged = await rollForward(home.disk, home.folder, found);
+  const names = isChanged ? await home.disk.files.list(home.folder) : found;
   const bases = await tidy(home, names);
   const snapshots = new ProducerSnapshots(home.disk, home.folder, names);
   const checkpoint = home.checkpoint();

@@ -5,14 +5,18 @@
 import { assert, type LeaderEpoch, type Offset, type TopicConfig, TributaryError } from '@tributary/model';
 import { FileError } from '@tributary/ports';
 import { Chronicle } from './chronicle.ts';
+import { cutFiles } from './cut-files.ts';
 import { findEnd } from './cut-position.ts';
 import { refuseDamaged } from './damage.ts';
+import type { CompactionOptions, CompactionReport } from './compaction.ts';
+import type { Cleanable } from './compaction-plan.ts';
 import type { Disk } from './disk.ts';
 import { countRemovable, type Removable, removableBelow } from './expired-segments.ts';
 import { Flusher } from './flusher.ts';
 import { removeLater } from './late-removal.ts';
+import { LogCompaction } from './log-compaction.ts';
 import type { LogHome } from './log-home.ts';
-import { LogReader } from './log-reader.ts';
+import { LogReader, onCurrentSegments } from './log-reader.ts';
 import type {
   FoundRecord,
   LogBatch,
@@ -55,6 +59,7 @@ export class PartitionLog {
   /** Work that nobody waits for. */
   #background: Promise<void> = Promise.resolve();
   readonly #closing = new AbortController();
+  readonly #compaction: LogCompaction;
 
   private constructor(home: LogHome, opened: OpenedLog, { config, replay }: OpenLogOptions) {
     const { checkpoint, segments, end, epochs, snapshots, report } = opened;
@@ -71,6 +76,20 @@ export class PartitionLog {
     this.#chronicle = new Chronicle(home, checkpoint, epochs, end, () =>
       this.#config.flushPolicy === 'commit' ? this.#flusher.durable : this.#end,
     );
+    this.#compaction = new LogCompaction({
+      home,
+      segments: this.#segments,
+      chronicle: this.#chronicle,
+      producers: this.#producers,
+      reader: this.#reader,
+      upkeep: this.#upkeep,
+      closing: this.#closing.signal,
+      config: () => this.#config,
+      end: () => this.#end,
+      durable: () => this.#flusher.durable,
+      settled: () => this.#background,
+      roll: () => this.#rollEmpty(),
+    });
   }
 
   /** Recovers if need be, and replays the producer state. */
@@ -246,12 +265,12 @@ export class PartitionLog {
 
   /** First record with a timestamp ≥ `timestampMs`; undefined: there is none. @throws TributaryError CORRUPT_MESSAGE. */
   async offsetForTimestamp(timestampMs: number): Promise<FoundRecord | undefined> {
-    return await firstRecordSince([...this.#segments.all], this.#chronicle.start, timestampMs);
+    return await onCurrentSegments(() => firstRecordSince([...this.#segments.all], this.#chronicle.start, timestampMs));
   }
 
   /** First record with the newest timestamp; undefined: no record has one. @throws TributaryError CORRUPT_MESSAGE. */
   async offsetOfMaxTimestamp(): Promise<FoundRecord | undefined> {
-    return await newestRecord([...this.#segments.all], this.#chronicle.start);
+    return await onCurrentSegments(() => newestRecord([...this.#segments.all], this.#chronicle.start));
   }
 
   /** Persisted before it resolves. @param start where its first batch will begin. @throws TributaryError KAFKA_STORAGE_ERROR: to be called again. */
@@ -290,25 +309,9 @@ export class PartitionLog {
     this.#flusher.cut(end);
     this.#tail.truncate(end);
     this.#reader.forget();
-    for (const gone of this.#segments.keepFirst(index + 1).toReversed()) {
-      this.#flusher.forget(gone);
-      await gone.remove();
-    }
+    const removed = this.#segments.keepFirst(index + 1);
     await this.#producers.cut(end);
-    // Names first: a removed segment that came back would follow a gap.
-    await this.#disk.syncDirectory(this.#home.folder);
-    await this.#shorten(segment, position, end);
-  }
-
-  async #shorten(segment: Segment, position: number, end: Offset): Promise<void> {
-    segment.bytes = position;
-    try {
-      await segment.truncate(position);
-    } catch (thrown) {
-      await this.#disk.fail(segment.path, thrown);
-    }
-    this.#flusher.wrote(segment, end);
-    await segment.reindexTail(end, this.#config.indexIntervalBytes);
+    await cutFiles(this.#home, this.#flusher, removed, segment, { position, end }, this.#config.indexIntervalBytes);
   }
 
   /** Nobody appends, flushes or keeps house. */
@@ -364,7 +367,7 @@ export class PartitionLog {
   /** @param now wall clock, ms. @returns how many segments went. */
   async enforceRetention(now: number): Promise<number> {
     return await this.#upkeep.run(async () => {
-      if (this.#closing.signal.aborted) return 0;
+      if (this.#closing.signal.aborted || !this.#config.cleanup.delete) return 0;
       const rule: RetentionRule = { ...this.#config, now, highWatermark: this.#chronicle.highWatermark };
       const count = await countRemovable(this.#segments, this.#end, rule);
       if (count === 0) return 0;
@@ -372,6 +375,25 @@ export class PartitionLog {
       const start = this.#segments.at(count)?.base ?? this.#end;
       return await this.#moveStart(start > this.#chronicle.start ? start : this.#chronicle.start);
     });
+  }
+
+  /** What compaction would take up, and whether it is time; undefined: nothing, or the topic is not compacted. @param now wall clock, ms. */
+  async cleanable(now: number): Promise<Cleanable | undefined> {
+    return await this.#compaction.cleanable(now);
+  }
+
+  /**
+   * One round of compaction (L5); one at a time.
+   * @returns undefined: nothing to do, or the log changed meanwhile.
+   * @throws TributaryError CORRUPT_MESSAGE: what is damaged stays as it is, with all behind it; KAFKA_STORAGE_ERROR; the reason of the signal.
+   */
+  async compact(options: CompactionOptions): Promise<CompactionReport | undefined> {
+    try {
+      return await this.#compaction.compact(options);
+    } catch (thrown) {
+      if (thrown instanceof FileError) throw await this.#disk.storageError('compact', this.#home.folder, thrown);
+      throw thrown;
+    }
   }
 
   /** So that the segment that was written until now can go. */
@@ -431,6 +453,7 @@ export class PartitionLog {
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
+    await this.#compaction.ended();
     await this.#exclusively(async () => {
       await this.#flusher.flushNow();
       this.#segments.active.pause();
@@ -454,6 +477,7 @@ export class PartitionLog {
   /** The partition is being deleted: nothing is flushed. */
   async abandon(): Promise<void> {
     this.#closing.abort();
+    await this.#compaction.ended();
     await this.#exclusively(() => this.#letGo());
   }
 

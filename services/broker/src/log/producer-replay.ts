@@ -1,5 +1,5 @@
 /** Keeping what is a function of the log in step with it: the newest snapshot, then the header of every batch after it (P3). */
-import { limits, type Offset } from '@tributary/model';
+import { limits, type Offset, type ProducerId } from '@tributary/model';
 import { nextOffsetOf, readBatchHeader } from '@tributary/record';
 import type { Disk } from './disk.ts';
 import type { LogReplay, ProducerSnapshot } from './log-types.ts';
@@ -37,6 +37,11 @@ export class ProducerReplay {
   /** As the state is now; it may be ahead of the log. */
   take(): ProducerSnapshot {
     return this.#replay.take();
+  }
+
+  /** See LogReplay. */
+  remembers(producer: ProducerId, baseOffset: Offset): boolean {
+    return this.#replay.remembers(producer, baseOffset);
   }
 
   /** The log holds all that the snapshot does: {@link write} will not be asked for another one soon. */

@@ -47,7 +47,7 @@ export async function scanFile(file: File, options: ScanOptions, visit: VisitBat
 const damagedAt = (position: number, why: string): ScanEnd => ({ kind: 'damaged', position, why });
 
 /** Why the batch is not sound; undefined: it is. */
-function defect(bytes: Buffer, at: number, check: boolean): string | undefined {
+export function defect(bytes: Buffer, at: number, check: boolean): string | undefined {
   if (!check) return magicOf(bytes, at) === batchMagic ? undefined : `the magic byte is ${magicOf(bytes, at)}`;
   try {
     checkBatch(bytes, at, bytes.length, 'log');
@@ -93,7 +93,7 @@ async function isBatch(window: Window, position: number, to: number, least: Offs
 }
 
 /** A moving part of a file. */
-class Window {
+export class Window {
   readonly #file: File;
   readonly #to: number;
   readonly #chunk: number;

@@ -72,6 +72,19 @@ export class SegmentList {
     return this.#segments.splice(count);
   }
 
+  /** Whether all are here, one behind the other. */
+  has(neighbours: readonly Segment[]): boolean {
+    const at = this.#segments.findIndex((each) => each === neighbours[0]);
+    return at >= 0 && neighbours.every((each, index) => this.#segments[at + index] === each);
+  }
+
+  /** One segment in the place of neighbours that are all here. */
+  replace(neighbours: readonly Segment[], segment: Segment): void {
+    const at = this.#segments.findIndex((each) => each === neighbours[0]);
+    assert(this.has(neighbours) && neighbours.at(-1) !== this.active, 'closed neighbours are replaced');
+    this.#segments.splice(at, neighbours.length, segment);
+  }
+
   replaceAll(segment: Segment): readonly Segment[] {
     return this.#segments.splice(0, this.#segments.length, segment);
   }

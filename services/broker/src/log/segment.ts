@@ -2,15 +2,23 @@
  * One segment of a log: `<base>.log`, whole batches one after the other, with its two indexes. Only the last segment of a log grows. What is
  * said of its size and newest record is what was written whole; a reader never looks beyond.
  */
-import { assert, limits, type Offset, type TopicConfig } from '@tributary/model';
+import { limits, type Offset, type TopicConfig } from '@tributary/model';
 import type { File } from '@tributary/ports';
-import { baseOffsetOf, batchHeaderBytes, batchMagic, magicOf, maxTimestampOf, nextOffsetOf } from '@tributary/record';
+import {
+  baseOffsetOf,
+  batchHeaderBytes,
+  batchMagic,
+  magicOf,
+  newestTimestampOf,
+  nextOffsetOf,
+} from '@tributary/record';
 import type { SegmentFacts } from './checkpoint-file.ts';
 import type { Disk } from './disk.ts';
 import type { IndexCache } from './index-cache.ts';
 import type { IndexOrigin } from './index-file.ts';
 import { deletedSuffix, fileName, type LogFileKind } from './names.ts';
 import type { OffsetEntry } from './offset-index.ts';
+import type { Holder } from './open-files.ts';
 import { scanFile } from './scan.ts';
 import { deltaMax, SegmentIndex } from './segment-index.ts';
 
@@ -48,13 +56,18 @@ interface Handle {
   isReleased: boolean;
 }
 
+/** The segment was replaced by another that holds what is left of its records: whoever reads looks for that one. */
+export class SegmentRetired extends Error {
+  override readonly name = 'SegmentRetired';
+}
+
 /**
  * What is known of the indexes: `sound`: this process made or checked them; `closed`: found on the disk, to be checked against their last entry
  * at first use; `open`: as they were left when the log was closed, without a last entry.
  */
 type IndexState = 'sound' | 'closed' | 'open';
 
-export class Segment {
+export class Segment implements Holder {
   readonly base: Offset;
   readonly path: string;
   readonly #place: SegmentPlace;
@@ -73,6 +86,13 @@ export class Segment {
   #checking: Promise<void> | undefined;
   #handle: Handle | undefined;
   #opening: Promise<Handle> | undefined;
+  #openingForAppend: Promise<Handle> | undefined;
+  /** Bytes were written that no sync has been asked for. */
+  #isDirty = false;
+  #syncing: Promise<void> | undefined;
+  /** The file has not got its name yet: it could not be opened again. */
+  #isHeld = false;
+  #isRetired = false;
 
   constructor(place: SegmentPlace, base: Offset, indexOrigin: IndexOrigin) {
     this.#place = place;
@@ -126,51 +146,152 @@ export class Segment {
 
   /** Opens the file for appending, creating it. Whoever reads goes on with the file as it was opened before. */
   async openForAppend(): Promise<File> {
-    if (this.#handle?.isWritable !== true) {
-      await this.release();
-      const file = await this.#place.disk.files.open(this.path, 'append');
-      this.#handle = { file, isWritable: true, users: 0, isReleased: false };
-    }
-    return this.file;
+    return (await this.#writable()).file;
   }
 
-  /** Of a segment that is open for appending. */
-  get file(): File {
-    assert(this.#handle?.isWritable === true, `${this.path} is not open for appending`);
-    return this.#handle.file;
+  async #writable(): Promise<Handle> {
+    if (this.#handle?.isWritable === true) return this.#handle;
+    this.#openingForAppend ??= this.#openWritable().finally(() => {
+      this.#openingForAppend = undefined;
+    });
+    return await this.#openingForAppend;
+  }
+
+  async #openWritable(): Promise<Handle> {
+    await this.release();
+    const { disk } = this.#place;
+    const handle = await disk.openFiles.open(this, async () => {
+      const file = await disk.files.open(this.path, 'append');
+      return { file, isWritable: true, users: 0, isReleased: false };
+    });
+    // A reader may have opened it meanwhile.
+    await this.release();
+    disk.openFiles.used(this);
+    this.#handle = handle;
+    return handle;
+  }
+
+  /** Adds at the end; call {@link sync} to flush. @throws FileError. */
+  async append(chunks: readonly Uint8Array[]): Promise<void> {
+    await this.#write((file) => file.append(chunks));
+  }
+
+  /** As {@link append}. */
+  async truncate(bytes: number): Promise<void> {
+    await this.#write((file) => file.truncate(bytes));
+  }
+
+  async #write(task: (file: File) => Promise<void>): Promise<void> {
+    const handle = this.#handle?.isWritable === true ? this.#handle : await this.#writable();
+    handle.users++;
+    try {
+      await task(handle.file);
+    } finally {
+      // Not before: a sync that is asked for meanwhile does not cover it.
+      this.#isDirty = true;
+      await this.#leave(handle);
+    }
+  }
+
+  /** Flushes what was written before the call. Never rejects: when a sync fails the process ends (L2). */
+  async sync(): Promise<void> {
+    // Somebody else's sync that is under way began after the last write.
+    if (!this.#isDirty) return await this.#syncing;
+    this.#isDirty = false;
+    const syncing = this.#syncNow();
+    this.#syncing = syncing;
+    await syncing;
+    if (this.#syncing === syncing) this.#syncing = undefined;
+  }
+
+  /** Also what another process wrote, or nobody: the page cache may have what the disk has not. */
+  async syncAnyway(): Promise<void> {
+    this.#isDirty = true;
+    await this.sync();
+  }
+
+  async #syncNow(): Promise<void> {
+    const handle = this.#handle?.isWritable === true ? this.#handle : await this.#writable();
+    handle.users++;
+    await this.#place.disk.sync(handle.file, this.path);
+    await this.#leave(handle);
+  }
+
+  /** For {@link OpenFiles}. */
+  get state(): Holder['state'] {
+    if (this.#isHeld || this.#handle === undefined || this.#handle.users > 0 || this.#syncing !== undefined)
+      return 'busy';
+    return this.#isDirty ? 'unflushed' : 'idle';
   }
 
   /** Gives `task` the open file, which stays open until it is done. */
   async use<T>(task: (file: File) => Promise<T>): Promise<T> {
-    const handle = this.#handle ?? (await this.#open());
+    let handle = this.#handle ?? (await this.#open());
+    // Released while this task waited for it.
+    while (handle.isReleased) handle = this.#handle ?? (await this.#open());
+    this.#place.disk.openFiles.used(this);
     handle.users++;
     try {
       return await task(handle.file);
     } finally {
-      handle.users--;
-      if (handle.isReleased && handle.users === 0) await handle.file.close();
+      await this.#leave(handle);
     }
   }
 
+  async #leave(handle: Handle): Promise<void> {
+    handle.users--;
+    if (handle.users > 0) return;
+    if (handle.isReleased) await handle.file.close();
+    else if (this.#place.disk.openFiles.isOver) await this.#place.disk.openFiles.closeOne();
+  }
+
   async #open(): Promise<Handle> {
-    this.#opening ??= this.#place.disk.files.open(this.path, 'read').then(
-      (file) => {
-        this.#opening = undefined;
-        this.#handle ??= { file, isWritable: false, users: 0, isReleased: false };
-        return this.#handle;
-      },
-      (thrown: unknown) => {
-        this.#opening = undefined;
-        throw thrown;
-      },
-    );
+    if (this.#isRetired) throw new SegmentRetired(this.path);
+    this.#opening ??= this.#openReadable().finally(() => {
+      this.#opening = undefined;
+    });
     return await this.#opening;
   }
 
-  /** Closes the file once nobody uses it. A segment that is not written opens again when it is read. */
+  async #openReadable(): Promise<Handle> {
+    const { disk } = this.#place;
+    const file = await disk.openFiles.open(this, () => disk.files.open(this.path, 'read'));
+    if (this.#handle !== undefined || this.#isRetired) await file.close();
+    // Whose file it is that has the name now, nobody can say.
+    if (this.#isRetired) throw new SegmentRetired(this.path);
+    if (this.#handle !== undefined) return this.#handle;
+    this.#handle = { file, isWritable: false, users: 0, isReleased: false };
+    return this.#handle;
+  }
+
+  /** Takes an open file that gets its name later, and until {@link named} could not be opened again. */
+  hold(file: File): void {
+    this.#isHeld = true;
+    this.#handle = { file, isWritable: false, users: 0, isReleased: false };
+    this.#place.disk.openFiles.used(this);
+  }
+
+  named(): void {
+    this.#isHeld = false;
+  }
+
+  get isRetired(): boolean {
+    return this.#isRetired;
+  }
+
+  /** Another segment holds what is left of its records. Reads that are under way go on, later ones are told. */
+  async retire(): Promise<void> {
+    this.#isRetired = true;
+    this.forgetIndex();
+    await this.release();
+  }
+
+  /** Closes the file once nobody uses it. It opens again when it is read or written. */
   async release(): Promise<void> {
+    if (this.#isHeld) return;
     const handle = this.#handle;
     this.#handle = undefined;
+    this.#place.disk.openFiles.closed(this);
     if (handle === undefined) return;
     handle.isReleased = true;
     if (handle.users === 0) await handle.file.close();
@@ -239,7 +360,7 @@ export class Segment {
     await this.use((file) =>
       scanFile(file, { from, to: this.bytes, check: false, chunk: lookChunk }, (bytes, at) => {
         const base = baseOffsetOf(bytes, at);
-        found = base === wanted && maxTimestampOf(bytes, at) === timestamp;
+        found = base === wanted && newestTimestampOf(bytes, at) === timestamp;
         return base < wanted;
       }),
     );
@@ -293,7 +414,7 @@ export class Segment {
     while (from < this.bytes) {
       const ended = await this.use((file) =>
         scanFile(file, { from, to: this.bytes, check: false }, (bytes, at, position) => {
-          const batch = { baseOffset: baseOffsetOf(bytes, at), maxTimestamp: maxTimestampOf(bytes, at) };
+          const batch = { baseOffset: baseOffsetOf(bytes, at), maxTimestamp: newestTimestampOf(bytes, at) };
           index.note(batch, position, rebuiltInterval);
           end = nextOffsetOf(bytes, at);
           return true;
@@ -334,7 +455,7 @@ export class Segment {
     if (this.bytes === 0) this.firstTimestamp = -1;
     await this.use((file) =>
       scanFile(file, { from, to: this.bytes, check: false }, (bytes, at, position) => {
-        const batch = { baseOffset: baseOffsetOf(bytes, at), maxTimestamp: maxTimestampOf(bytes, at) };
+        const batch = { baseOffset: baseOffsetOf(bytes, at), maxTimestamp: newestTimestampOf(bytes, at) };
         this.note(batch, position, indexIntervalBytes);
         return true;
       }),

@@ -1,7 +1,7 @@
 /** Recovery's reading: every batch from the recovery point on is checked and noted in fresh indexes; what is whole comes back as runs. */
 import { leaderEpoch, type LeaderEpoch, limits, type Offset, type TopicConfig } from '@tributary/model';
 import type { File } from '@tributary/ports';
-import { baseOffsetOf, leaderEpochOf, maxTimestampOf, nextOffsetOf } from '@tributary/record';
+import { baseOffsetOf, leaderEpochOf, newestTimestampOf, nextOffsetOf } from '@tributary/record';
 import type { EpochStart } from './epochs.ts';
 import type { Run, Survey } from './recovery-plan.ts';
 import { findNextBatch, scanFile } from './scan.ts';
@@ -186,7 +186,7 @@ class Pass {
       this.#splitAt(position);
     this.#begins ??= baseOffset;
     this.#segment.note(
-      { baseOffset, maxTimestamp: maxTimestampOf(bytes, at) },
+      { baseOffset, maxTimestamp: newestTimestampOf(bytes, at) },
       position,
       this.#options.config.indexIntervalBytes,
     );

@@ -124,6 +124,12 @@ export class ProducerState implements LogReplay {
     if (producer.batches.length > limits.batchesInFlight) producer.batches.shift();
   }
 
+  /** One of the last five of its producer (P2). */
+  remembers(producer: ProducerId, baseOffset: Offset): boolean {
+    const batches = this.#producers.get(producer)?.batches ?? [];
+    return batches.some((batch) => batch.baseOffset === baseOffset);
+  }
+
   /** For a snapshot file: all that is not expired by the log's own time. */
   take(): ProducerSnapshot {
     const producers: SnapshotProducer[] = [];

@@ -2,13 +2,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { offset } from '@tributary/model';
-import type { FileSystem, Host } from '@tributary/ports';
 import type { Coverage } from '../../../../tests/simulator/coverage.ts';
-import { type Bench, onSimulatedDisk } from './on-disk.ts';
+import { type Crash, Machine } from './machine.ts';
+import { onSimulatedDisk } from './on-disk.ts';
 import { bases, batches, range, readAll, start, testHost } from './harness.ts';
 import { Story, storyConfig } from './story.ts';
-
-type Crash = 'process' | 'power';
 
 interface Plan {
   readonly seed: number;
@@ -34,51 +32,6 @@ interface Outcome {
 
 const steps = 25;
 const lives = 2;
-
-/** One machine whose processes come and go. */
-class Machine {
-  readonly #bench: Bench;
-  readonly #how: Crash;
-  #boot = 1;
-
-  constructor(bench: Bench, how: Crash) {
-    this.#bench = bench;
-    this.#how = how;
-  }
-
-  /** Runs a process until it ends by itself, by its own crash, or at operation `crashAt`. @param each is told every operation's number. */
-  async run(
-    task: (files: FileSystem, host: Host) => Promise<void>,
-    crashAt = 0,
-    each: (number: number) => void = () => {},
-  ): Promise<void> {
-    const { disk } = this.#bench;
-    const { promise: ended, resolve: end } = Promise.withResolvers<void>();
-    const first = disk.operations;
-    disk.onOperation = (number) => {
-      each(number - first);
-      if (number - first !== crashAt) return;
-      this.crash(this.#how);
-      end();
-    };
-    const host: Host = {
-      bootId: `boot ${this.#boot}`,
-      crash: () => {
-        this.crash('process');
-        end();
-      },
-    };
-    await Promise.race([task(disk.mount(), host), ended]);
-    disk.onOperation = undefined;
-    disk.crash('process');
-  }
-
-  crash(how: Crash): void {
-    this.#bench.disk.onOperation = undefined;
-    this.#bench.disk.crash(how);
-    if (how === 'power') this.#boot++;
-  }
-}
 
 async function survive(plan: Plan): Promise<Outcome> {
   const { seed, how, at, again = 0, failSyncAt = 0, fullAt = 0, fullFor = 0 } = plan;

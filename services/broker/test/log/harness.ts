@@ -93,6 +93,10 @@ export class RecordingReplay implements LogReplay {
     this.replayed++;
   }
 
+  remembers(): boolean {
+    return false;
+  }
+
   apply(base: Offset, next: Offset): void {
     this.seen.push(base.toString());
     this.end = next;
