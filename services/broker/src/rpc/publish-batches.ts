@@ -57,13 +57,17 @@ export function* builtBatches(
       }
       taken.push(index);
       if (taken.length > 1 || builder.estimatedSize <= most) continue;
+      refuse(index, tooLarge(`Record ${index}`, builder.estimatedSize, rules));
       taken = [];
       builder.reset();
     } else if (producer !== undefined) throw refusal;
-    refuse(index, refusal ?? tooLarge(`Record ${index}`, rules));
+    else refuse(index, refusal);
   }
   if (taken.length === 0) return;
-  if (builder.estimatedSize > most) throw tooLarge(`A batch of ${taken.length} records under one sequence`, rules);
+  if (builder.estimatedSize > most) {
+    const what = `The batch of ${taken.length} records under one sequence`;
+    throw tooLarge(what, builder.estimatedSize, rules);
+  }
   yield finish(builder, options, taken);
 }
 
@@ -112,9 +116,9 @@ function refusalOf(record: PublishRecord, index: number, rules: RecordRules): Tr
   );
 }
 
-function tooLarge(what: string, { name, config }: RecordRules): TributaryError {
+function tooLarge(what: string, bytes: number, { name, config }: RecordRules): TributaryError {
   return new TributaryError(
     'MESSAGE_TOO_LARGE',
-    `${what} is larger than ${name} allows: max.message.bytes is ${config.maxMessageBytes}.`,
+    `${what} takes ${bytes} bytes as a batch; max.message.bytes of ${name} is ${config.maxMessageBytes}.`,
   );
 }
