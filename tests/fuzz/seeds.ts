@@ -18,9 +18,9 @@ const context = {
   minRevision: 0n,
 };
 
-/** @param victim a topic that nobody misses. */
+/** @param victim a topic that nobody misses, just created: its leader epoch is 0. */
 export function seeds(victim: string, topicId: TopicId): Seeds {
-  const place = { topicId, partition: 0, leaderEpoch: 1 };
+  const place = { topicId, partition: 0, leaderEpoch: 0 };
   const records = encodeBatch([
     { key: 'k', value: 'v'.repeat(50), timestamp: 1_700_000_000_000 },
     { key: null, value: 'w', timestamp: 1_700_000_000_001 },
