@@ -30,11 +30,20 @@ export function generate(root) {
       stdio: ['ignore', 2, 2],
     });
     if (result.status !== 0) throw new Error('buf generate failed: see above');
+    writeFileSync(path.join(scratch, 'descriptor-set.ts'), descriptorSet(bin, root, env));
     replaceTree(scratch, path.join(root, target));
     writeAtomically(path.join(root, target, stampName), stamp);
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
+}
+
+/** All of proto/ as a google.protobuf.FileDescriptorSet, which server reflection answers from. A source file: bundles then hold it too. */
+function descriptorSet(bin, root, env) {
+  const args = [path.join(bin, 'buf'), 'build', '--as-file-descriptor-set', '--exclude-source-info', '--output', '-'];
+  const { status, stdout } = spawnSync(process.execPath, args, { cwd: root, env, stdio: ['ignore', 'pipe', 2] });
+  if (status !== 0) throw new Error('buf build failed: see above');
+  return `export const descriptorSet =\n  '${stdout.toString('base64')}';\n`;
 }
 
 /** Everything that decides what comes out: the sources, the options, and the versions of the two generators. */
@@ -45,6 +54,7 @@ function inputsHash(root) {
     ...sources.map((file) => path.join('proto', file)),
     'buf.yaml',
     'buf.gen.yaml',
+    path.join('scripts', 'generate.mjs'),
     path.join('node_modules', 'ts-proto', 'package.json'),
     path.join('node_modules', '@bufbuild', 'buf', 'package.json'),
   ];

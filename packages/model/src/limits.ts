@@ -235,10 +235,14 @@ export const limits = {
   keepaliveMs: 10_000,
   /** How long a probe may go unanswered, ms: longer than a peer's longest pause. */
   keepaliveTimeoutMs: 10_000,
+  /** How often a watched health status is looked at, ms: a change may be noticed so late. */
+  healthWatchMs: 500,
   /** Calls in flight have this long to finish when a server closes, ms. */
   closeGraceMs: 2_000,
   /** Characters of an error sentence on the wire: it travels in a header. */
   errorMessageLength: 2_000,
+  /** The same sentence as it is escaped there: with its typed details below the 8 KiB of headers that gRPC's clients take. */
+  errorMessageEncoded: 3_000,
   /** Allocated for a message on the word of its header alone; the rest follows as the bytes arrive. */
   messageAllocated: 1024 * 1024,
 } as const;

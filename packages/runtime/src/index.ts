@@ -22,4 +22,5 @@ export {
   textSetting,
   variableOf,
 } from './settings.ts';
+export { withStandardServices } from './standard-services/standard-services.ts';
 export { grpcTransport } from './transport/grpc-transport.ts';

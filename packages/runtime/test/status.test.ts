@@ -31,6 +31,35 @@ describe('a status', () => {
     );
   });
 
+  it('with its details stays below the 8 KiB of headers that clients take, whatever the sentence', () => {
+    for (const sentence of ['x'.repeat(5_000), ' '.repeat(5_000), '€'.repeat(5_000), '\u{1f600}'.repeat(5_000)]) {
+      const trailers = errorTrailers(new TributaryError('INVALID_REQUEST', sentence));
+      const size = Object.entries(trailers).reduce((sum, [name, value]) => sum + name.length + String(value).length, 0);
+      assert.ok(size < 7_500, `${size} bytes`);
+      assert.doesNotThrow(() => decodeURIComponent(String(trailers['grpc-message'])));
+    }
+  });
+
+  it('says the same as a typed detail: google.rpc.Status with an ErrorInfo', () => {
+    const trailers = errorTrailers(new TributaryError('UNKNOWN_TOPIC_ID', 'no such topic'));
+    const bytes = Buffer.from(String(trailers['grpc-status-details-bin']), 'base64');
+    // Written down by hand from the two messages: code 5, message, details { type_url, value { reason, domain, metadata } }.
+    const text = (tag: number, value: string | Buffer): Buffer =>
+      Buffer.concat([Buffer.from([tag, value.length]), Buffer.from(value)]);
+    const entry = (key: string, value: string): Buffer => text(26, Buffer.concat([text(10, key), text(18, value)]));
+    const info = Buffer.concat([
+      text(10, 'UNKNOWN_TOPIC_ID'),
+      text(18, 'tributary'),
+      entry('code', '100'),
+      entry('retriable', 'true'),
+      entry('refresh_metadata', 'true'),
+    ]);
+    const any = Buffer.concat([text(10, 'type.googleapis.com/google.rpc.ErrorInfo'), text(18, info)]);
+    const length = [(any.length & 0x7f) | 0x80, any.length >> 7];
+    const expected = [Buffer.from([8, 5]), text(18, 'no such topic'), Buffer.from([26, ...length]), any];
+    assert.deepEqual(bytes, Buffer.concat(expected));
+  });
+
   it('travels in headers: printable ASCII only', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (sentence) => {

@@ -7,3 +7,13 @@ export * from './gen/tributary/v1alpha/metadata.ts';
 export * from './gen/tributary/v1alpha/record.ts';
 export * from './gen/tributary/v1alpha/state.ts';
 export * from './methods.ts';
+export { Descriptors } from './descriptors.ts';
+export {
+  healthMethods,
+  type HealthCheckResponse,
+  reflectionMethods,
+  type ServerReflectionRequest,
+  type ServerReflectionResponse,
+  ServingStatus,
+} from './standard-methods.ts';
+export { errorDetails } from './error-details.ts';

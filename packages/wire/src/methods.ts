@@ -1,7 +1,4 @@
 /** Every call of the public and internal API, built from the generated service definitions: the only place that knows their paths. */
-import type { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
-import { TributaryError } from '@tributary/model';
-import type { Codec, StreamMethod, UnaryMethod } from '@tributary/ports';
 import { fetchResponseCodec, produceRequestCodec, produceResponseCodec } from './batch-codecs.ts';
 import { AdminServiceDefinition } from './gen/tributary/v1alpha/admin.ts';
 import { BrokerServiceDefinition } from './gen/tributary/v1alpha/broker.ts';
@@ -9,73 +6,8 @@ import { ControllerServiceDefinition } from './gen/tributary/v1alpha/controller.
 import { LogServiceDefinition } from './gen/tributary/v1alpha/log.ts';
 import { MetadataServiceDefinition } from './gen/tributary/v1alpha/metadata.ts';
 import { RecordServiceDefinition } from './gen/tributary/v1alpha/record.ts';
+import { stream, unary } from './generated-methods.ts';
 import { publishRequestCodec, publishResponseCodec, subscribeResponseCodec } from './record-codecs.ts';
-
-/** What ts-proto generates for a message. */
-interface GeneratedMessage<T> {
-  encode(message: T, writer?: BinaryWriter): BinaryWriter;
-  decode(input: BinaryReader | Uint8Array, length?: number): T;
-}
-
-interface ServiceDefinition {
-  readonly fullName: string;
-}
-
-interface UnaryDefinition<Request, Response> {
-  readonly name: string;
-  readonly requestType: GeneratedMessage<Request>;
-  readonly requestStream: false;
-  readonly responseType: GeneratedMessage<Response>;
-  readonly responseStream: false;
-}
-
-interface StreamDefinition<Request, Response> {
-  readonly name: string;
-  readonly requestType: GeneratedMessage<Request>;
-  /** false: the client sends one message and ends its side. */
-  readonly requestStream: boolean;
-  readonly responseType: GeneratedMessage<Response>;
-  readonly responseStream: true;
-}
-
-/** The codec that ts-proto generated. Decoding @throws TributaryError INVALID_REQUEST when the bytes are no such message. */
-function generated<T>(type: GeneratedMessage<T>): Codec<T> {
-  return {
-    encode: (message) => type.encode(message).finish(),
-    decode: (bytes) => {
-      try {
-        return type.decode(bytes);
-      } catch (cause) {
-        const why = cause instanceof Error ? cause.message : String(cause);
-        throw new TributaryError('INVALID_REQUEST', `The message is not valid protobuf: ${why}.`, { cause });
-      }
-    },
-  };
-}
-
-function unary<Request, Response>(
-  service: ServiceDefinition,
-  method: UnaryDefinition<Request, Response>,
-): UnaryMethod<Request, Response> {
-  return {
-    kind: 'unary',
-    path: `/${service.fullName}/${method.name}`,
-    request: generated(method.requestType),
-    response: generated(method.responseType),
-  };
-}
-
-function stream<Request, Response>(
-  service: ServiceDefinition,
-  method: StreamDefinition<Request, Response>,
-): StreamMethod<Request, Response> {
-  return {
-    kind: 'stream',
-    path: `/${service.fullName}/${method.name}`,
-    request: generated(method.requestType),
-    response: generated(method.responseType),
-  };
-}
 
 const log = LogServiceDefinition.methods;
 const metadata = MetadataServiceDefinition.methods;

@@ -4,7 +4,7 @@ import { type Controller, createController } from '@tributary/controller';
 import { EmbeddedMetadataStore, type ImageSource, metadataKeys, openImageSource } from '@tributary/metadata';
 import { checkBrokerConfigs, limits, nodeId } from '@tributary/model';
 import type { Handlers, Host, Logger } from '@tributary/ports';
-import { grpcTransport, nodeClock, nodeFileSystem, nodeRandom } from '@tributary/runtime';
+import { grpcTransport, nodeClock, nodeFileSystem, nodeRandom, withStandardServices } from '@tributary/runtime';
 
 export interface DevConfig {
   readonly dataDirectory: string;
@@ -31,6 +31,9 @@ export interface Dev extends AsyncDisposable {
 
 /** Node id of broker and controller: one namespace for all roles, one process. */
 const me = nodeId(1);
+
+/** Served by the controller, for health. */
+const isControllers = (service: string): boolean => /\.(Admin|Controller)Service$/.test(service);
 
 /** Resolves once records can be produced. @throws TributaryError naming what is wrong with the data directory or the port. */
 export async function assembleDev(config: DevConfig, ports: DevPorts, signal: AbortSignal): Promise<Dev> {
@@ -83,7 +86,9 @@ export async function assembleDev(config: DevConfig, ports: DevPorts, signal: Ab
   };
   // Whoever finds the port open finds everything behind it: registering needs the store alone, so it can come first.
   await broker.start(address);
-  const server = stack.use(await grpcTransport.serve(address, service));
+  const isReady = (name: string): boolean =>
+    isControllers(name) ? images.current.controller !== undefined : broker.readiness().ready;
+  const server = stack.use(await grpcTransport.serve(address, withStandardServices(service, isReady)));
   const running = stack.move();
   return { address: server.address, broker, controller, images, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }

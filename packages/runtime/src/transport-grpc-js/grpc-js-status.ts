@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http2';
 import { Metadata, type StatusObject, type status as statuses } from '@grpc/grpc-js';
 import { TributaryError } from '@tributary/model';
-import { errorFromTrailers, errorTrailers } from '../transport/status.ts';
+import { detailsHeader, errorFromTrailers, errorTrailers } from '../transport/status.ts';
 
 const errorCodeHeader = 'tributary-error-code';
 
@@ -23,6 +23,7 @@ export function statusFromError(error: TributaryError): StatusObject & Error {
   const trailers = errorTrailers(error);
   const metadata = new Metadata();
   metadata.set(errorCodeHeader, String(trailers[errorCodeHeader]));
+  metadata.set(detailsHeader, Buffer.from(String(trailers[detailsHeader]), 'base64'));
   const code = Number(trailers['grpc-status']) as statuses;
   return Object.assign(new Error(error.message), {
     code,

@@ -1,5 +1,9 @@
-/** How a call ends on the wire: gRPC's status, its sentence, and Kafka's error number in a trailer of our own. */
+/**
+ * How a call ends on the wire: gRPC's status, its sentence, Kafka's error number in a trailer of our own, and all of it once more as a typed detail
+ * of gRPC's richer error model.
+ */
 import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http2';
+import { errorDetails } from '@tributary/wire';
 import { errorName, errorTable, type ErrorName, type GrpcStatus, limits, TributaryError } from '@tributary/model';
 
 const ok = 0;
@@ -33,17 +37,31 @@ const errors: Readonly<Record<number, ErrorName>> = {
 };
 
 const errorCodeHeader = 'tributary-error-code';
+export const detailsHeader = 'grpc-status-details-bin';
 
 export const okTrailers: OutgoingHttpHeaders = { 'grpc-status': ok };
 
 export function errorTrailers(error: TributaryError): OutgoingHttpHeaders {
-  const sentence = error.message.slice(0, limits.errorMessageLength).toWellFormed();
+  const status = codes[errorTable[error.error].status];
+  const { sentence, encoded } = sentenceOf(error.message);
   return {
-    'grpc-status': codes[errorTable[error.error].status],
-    // Of what encodeURI leaves alone, nothing needs escaping here.
-    'grpc-message': encodeURI(sentence),
+    'grpc-status': status,
+    'grpc-message': encoded,
     [errorCodeHeader]: error.code,
+    [detailsHeader]: Buffer.from(errorDetails(error, status, sentence)).toString('base64'),
   };
+}
+
+/** As much of it as all clients take: many refuse trailers of more than 8 KiB, and a letter may take nine bytes. */
+function sentenceOf(message: string): { readonly sentence: string; readonly encoded: string } {
+  let sentence = message.slice(0, limits.errorMessageLength).toWellFormed();
+  for (;;) {
+    // Of what encodeURI leaves alone, nothing needs escaping here.
+    const encoded = encodeURI(sentence);
+    if (encoded.length <= limits.errorMessageEncoded) return { sentence, encoded };
+    const kept = Math.floor((sentence.length * limits.errorMessageEncoded) / encoded.length);
+    sentence = sentence.slice(0, Math.min(kept, sentence.length - 1)).toWellFormed();
+  }
 }
 
 /** @returns undefined for success. @param peer for the sentence. */
