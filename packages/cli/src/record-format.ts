@@ -1,6 +1,6 @@
 /** How `consume` prints a record. */
-import { isUtf8 } from 'node:buffer';
 import type { ConsumerRecord } from '@tributary/client';
+import { byteText } from './byte-text.ts';
 import { UsageError } from './failure.ts';
 import { unescaped } from './option-values.ts';
 import type { StandardOutput } from './standard-output.ts';
@@ -44,12 +44,7 @@ function asJson(record: ConsumerRecord, output: StandardOutput, values: ValueFor
   output.writeText(`${place},"key":${jsonOf(key)},"value":${shown},"headers":[${list}]}\n`);
 }
 
-/** Text as a string, other bytes so that nothing of them is lost. */
-function jsonOf(bytes: Uint8Array | null): string {
-  if (bytes === null) return 'null';
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  return isUtf8(buffer) ? JSON.stringify(buffer.toString('utf8')) : `{"base64":"${buffer.toString('base64')}"}`;
-}
+const jsonOf = (bytes: Uint8Array | null): string => (bytes === null ? 'null' : JSON.stringify(byteText(bytes)));
 
 const placeholders: Readonly<Record<string, RecordFormat>> = {
   t: (record, output) => output.writeText(record.topic),
