@@ -47,6 +47,8 @@ export class ProduceStream {
   #heard = false;
   #over = false;
   #waitingForRoom = false;
+  /** The broker has asked for a pause. */
+  #throttled = false;
 
   constructor(address: string, routing: Routing, acks: Acks, listener: ProduceStreamListener) {
     this.address = address;
@@ -64,6 +66,7 @@ export class ProduceStream {
 
   /** The network takes more. When not, `ready` is called once it does. */
   hasRoom(): boolean {
+    if (this.#throttled) return false;
     if (this.#stream.queuedBytes + this.#batchBytes < limits.streamQueue) return true;
     if (!this.#waitingForRoom) {
       this.#waitingForRoom = true;
@@ -147,6 +150,7 @@ export class ProduceStream {
     try {
       for await (const message of this.#stream) {
         this.#heard = true;
+        if (message.throttleMs > 0) this.#pause(message.throttleMs);
         for (const result of message.results) this.#take(result);
         this.#listener.ready();
       }
@@ -163,6 +167,19 @@ export class ProduceStream {
     if (flight === undefined) return;
     this.#flights.delete(result.correlationId);
     this.#listener.answered(flight.queue, flight.batch, answerOf(result), result);
+  }
+
+  /** Nothing is sent for so long: the broker has no room. */
+  #pause(ms: number): void {
+    if (this.#throttled) return;
+    this.#throttled = true;
+    const over = (): void => {
+      this.#throttled = false;
+      if (!this.#over) this.#listener.ready();
+    };
+    this.#routing.ports.clock
+      .sleep(Math.min(ms, limits.throttleMsMax), this.#cancel.signal)
+      .then(over, () => undefined);
   }
 
   async #waitForRoom(): Promise<void> {

@@ -215,6 +215,8 @@ export const limits = {
   callsPerConnection: 1024,
   /** Calls open at once over all connections of a server: each costs it about 10 KiB before its first byte. */
   calls: 20_000,
+  /** What a record of a Publish costs beside its bytes, once it is decoded. */
+  decodedRecord: 200,
   /** What a received chunk costs beside its bytes: one of a single byte is an object too. */
   chunkOverhead: 256,
   /** One request of a unary call that carries no records: a list of every partition of a large topic fits several times. */
@@ -229,6 +231,8 @@ export const limits = {
   resetsPerSweep: 1_000,
   /** What an answer tells a client to wait before its next request where the server has no room, ms. */
   throttleMs: 200,
+  /** Client: the longest wait that a broker may ask for, ms: beyond, it is asked again. */
+  throttleMsMax: 30_000,
   /** Defaults of a server that nobody gave bounds, such as the controller's: a broker's without its settings. */
   serverMemory: 256 * 1024 * 1024,
   /** Silence on a connection with open calls before it is probed, ms: notices a peer that vanished without a word. */

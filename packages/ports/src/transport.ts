@@ -1,4 +1,5 @@
 // pure
+import type { MemoryBudget } from '@tributary/model';
 /** gRPC's shapes without gRPC: unary calls and bidirectional streams of typed messages. */
 export interface Codec<T> {
   encode(message: T): Uint8Array;
@@ -17,6 +18,8 @@ export interface UnaryMethod<Request, Response> {
   readonly path: string;
   readonly request: Codec<Request>;
   readonly response: Codec<Response>;
+  /** Bytes of a request; a larger one is refused before it is read. Default: limits.messageBytesMax. */
+  readonly requestBytesMax?: number;
 }
 
 export interface StreamMethod<Request, Response> {
@@ -45,6 +48,33 @@ export interface CallContext {
   readonly peer: string;
   /** Aborted when the call is over for any reason, the deadline included. */
   readonly signal: AbortSignal;
+  /** For what outlives the message that brought it; absent where nobody counts. */
+  readonly memory?: CallMemory | undefined;
+}
+
+/** What a connection may hold of the server's memory. */
+export interface CallMemory {
+  /** @returns false: there is no room; the request is refused with THROTTLING_QUOTA_EXCEEDED. */
+  take(bytes: number): boolean;
+  give(bytes: number): void;
+}
+
+/** The bounds of a server, read anew at each use, and what it met of them. */
+export interface ServerLimits {
+  /** What is received and not yet taken, or sent and not yet on its way. */
+  readonly memory: MemoryBudget;
+  readonly connectionsMax: number;
+  /** A connection without a call for so long is closed, ms. */
+  readonly connectionIdleMs: number;
+  /** Counts, kept by the server. */
+  readonly use: ServerUse;
+}
+
+export interface ServerUse {
+  connections: number;
+  connectionsRefused: number;
+  calls: number;
+  callsRefused: number;
 }
 
 export interface Handlers {
@@ -77,7 +107,7 @@ export interface Transport {
   /** Does not wait for the connection. @param address host:port */
   connect(address: string): Peer;
   /** @throws TributaryError naming the address when it is taken. @returns the address with the port that was given for port 0. */
-  serve(address: string, service: Service): Promise<Server>;
+  serve(address: string, service: Service, bounds?: ServerLimits): Promise<Server>;
 }
 
 export interface Server extends AsyncDisposable {

@@ -1,6 +1,6 @@
 /** Calls as the generated service definitions describe them, with the codecs that were generated for their messages. */
 import type { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
-import { TributaryError } from '@tributary/model';
+import { limits, TributaryError } from '@tributary/model';
 import type { Codec, StreamMethod, UnaryMethod } from '@tributary/ports';
 
 /** What ts-proto generates for a message. */
@@ -54,6 +54,7 @@ export function unary<Request, Response>(
     path: `/${service.fullName}/${method.name}`,
     request: generated(method.requestType),
     response: generated(method.responseType),
+    requestBytesMax: limits.unaryRequest,
   };
 }
 

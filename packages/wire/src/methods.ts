@@ -1,4 +1,5 @@
 /** Every call of the public and internal API, built from the generated service definitions: the only place that knows their paths. */
+import { limits } from '@tributary/model';
 import { fetchResponseCodec, produceRequestCodec, produceResponseCodec } from './batch-codecs.ts';
 import { AdminServiceDefinition } from './gen/tributary/v1alpha/admin.ts';
 import { BrokerServiceDefinition } from './gen/tributary/v1alpha/broker.ts';
@@ -29,6 +30,7 @@ export const methods = {
   publish: {
     ...unary(RecordServiceDefinition, record.publish),
     request: publishRequestCodec,
+    requestBytesMax: limits.messageBytesMax,
     response: publishResponseCodec,
   },
   subscribe: { ...stream(RecordServiceDefinition, record.subscribe), response: subscribeResponseCodec },

@@ -1,5 +1,5 @@
 /** A broker: its data directory, its replicas, its place in the cluster, and what it serves. */
-import { brokerSettings, nodeId, softwareVersion, TributaryError } from '@tributary/model';
+import { nodeId, softwareVersion, TributaryError } from '@tributary/model';
 import {
   type ClusterImage,
   confirmRemoval,
@@ -9,11 +9,10 @@ import {
   type PartitionName,
 } from '@tributary/metadata';
 import type { Clock, FileSystem, Host, Logger, MetadataStore, Random, Service, Transport } from '@tributary/ports';
-import { methods } from '@tributary/wire';
+import { methods, type ResourceUse } from '@tributary/wire';
 import { adminService } from './admin-service.ts';
 import { reportFlushed } from './flush-reports.ts';
 import { DataDirectory } from './log/data-directory.ts';
-import { fileBudget } from './file-budget.ts';
 import { type BrokerObserver, silentObserver } from './observer.ts';
 import type { Partition } from './partition/partition.ts';
 import { ProducerIds } from './producer-ids.ts';
@@ -22,6 +21,7 @@ import { type NewlyFlushing, Replicas } from './replicas.ts';
 import { ControllerClient, noContext } from './rpc/controller-client.ts';
 import type { Identity } from './rpc/describe-broker.ts';
 import { Neighbours } from './rpc/neighbours.ts';
+import { Resources } from './resources.ts';
 import { brokerService } from './service.ts';
 import { LiveSettings } from './settings.ts';
 import { upkeep } from './upkeep.ts';
@@ -86,11 +86,21 @@ export async function createBroker(config: BrokerConfig, ports: BrokerPorts, sig
     await directory.bind(clusterOf(image), me);
     // Before a folder is put aside because this metadata does not know it: older metadata knows less (M6).
     directory.noteRevision(image.revision);
-    const settings = brokerSettings({ ...config.configs, ...image.brokerConfigs(me) });
-    directory.openFiles.resize(fileBudget(settings, ports.host.openFilesMax).files);
+    const settings = new LiveSettings(me, config.configs, image);
+    const resources = new Resources(settings.current, directory.openFiles, ports.host.openFilesMax);
     const replicas = new Replicas(me, directory, ports, image);
     const suspects = await replicas.recover();
-    return new Broker({ config, ports, directory, replicas, suspects, observer, stack: stack.move() });
+    return new Broker({
+      config,
+      ports,
+      settings,
+      resources,
+      directory,
+      replicas,
+      suspects,
+      observer,
+      stack: stack.move(),
+    });
   } catch (thrown) {
     await stack.disposeAsync();
     throw thrown;
@@ -107,6 +117,8 @@ function clusterOf(image: ClusterImage) {
 interface BrokerParts {
   readonly config: BrokerConfig;
   readonly ports: BrokerPorts;
+  readonly settings: LiveSettings;
+  readonly resources: Resources;
   readonly directory: DataDirectory;
   readonly replicas: Replicas;
   readonly suspects: readonly PartitionName[];
@@ -119,6 +131,8 @@ export class Broker implements AsyncDisposable {
   readonly service: Service;
   /** Dynamic: read it anew at each use, or listen to its changes. */
   readonly settings: LiveSettings;
+  /** The bounds of whoever serves `service`. */
+  readonly resources: Resources;
   readonly #parts: BrokerParts;
   readonly #stopping = new AbortController();
   readonly #controller: ControllerClient;
@@ -132,7 +146,9 @@ export class Broker implements AsyncDisposable {
   constructor(parts: BrokerParts) {
     const { config, ports, replicas, observer } = parts;
     this.#parts = parts;
-    this.settings = new LiveSettings(nodeId(config.nodeId), config.configs, ports.images.current);
+    this.settings = parts.settings;
+    this.resources = parts.resources;
+    this.settings.onChange(() => this.resources.apply(this.settings.current));
     this.#controller = new ControllerClient(ports.images, ports.transport);
     const producerIds = new ProducerIds(() => this.#allocateProducerIds());
     this.#startedMs = ports.clock.wallMs();
@@ -152,7 +168,7 @@ export class Broker implements AsyncDisposable {
       settings: this.settings,
       controller,
       neighbours: new Neighbours(nodeId(config.nodeId), ports.images, ports.transport),
-      described: { identity: () => this.#identity(), resources: () => [] },
+      described: { identity: () => this.#identity(), resources: () => this.#use() },
       clock: ports.clock,
     });
     this.service = (handlers) => {
@@ -259,6 +275,15 @@ export class Broker implements AsyncDisposable {
     const request = this.#sender();
     const { firstId, count } = await this.#controller.call(methods.allocateProducerIds, request, this.#stopping.signal);
     return { first: firstId, count };
+  }
+
+  #use(): readonly ResourceUse[] {
+    return this.resources.list().map(({ name, used, limit, refused }) => ({
+      name,
+      used: BigInt(used),
+      limit: BigInt(limit),
+      refused: BigInt(refused),
+    }));
   }
 
   /** For metrics. */

@@ -7,12 +7,14 @@ import type { ErrorName, TributaryError } from '@tributary/model';
 import type { Histogram, Metrics } from '@tributary/runtime';
 import type { BrokerObserver } from './observer.ts';
 import type { Partition } from './partition/partition.ts';
+import type { Resources, ResourceUse } from './resources.ts';
 
 type RequestKind = 'produce' | 'fetch';
 type PartitionLabel = 'topic' | 'partition';
 
 /** What is read at each scrape. */
 interface Watched {
+  readonly resources: Pick<Resources, 'list'>;
   partitions(): Iterable<{ readonly name: PartitionName; readonly partition: Partition }>;
 }
 
@@ -117,6 +119,33 @@ export class BrokerMetrics {
     this.#registerErrors(metrics);
     this.#registerPartitions(metrics, broker, images);
     this.#registerTopics(metrics, images);
+    this.#registerResources(metrics, broker);
+  }
+
+  #registerResources(metrics: Metrics, { resources }: Watched): void {
+    const figures = [
+      ['tributary_resource_used', 'Of a bounded resource, in use now.', ({ used }: ResourceUse) => used],
+      ['tributary_resource_limit', 'Of a bounded resource, what is allowed.', ({ limit }: ResourceUse) => limit],
+    ] as const;
+    for (const [name, help, of] of figures) {
+      metrics.gauge({
+        name,
+        help,
+        labelNames: ['resource'],
+        collect() {
+          for (const each of resources.list()) this.set({ resource: each.name }, of(each));
+        },
+      });
+    }
+    metrics.counter({
+      name: 'tributary_resource_refused_total',
+      help: 'Requests, calls and connections refused because a resource was used up.',
+      labelNames: ['resource'],
+      collect() {
+        this.reset();
+        for (const each of resources.list()) this.inc({ resource: each.name }, each.refused);
+      },
+    });
   }
 
   #refused(kind: RequestKind, { error }: TributaryError): void {

@@ -1,5 +1,6 @@
 /** What a broker serves: the log and metadata itself, the rest by one hop to the controller (F1). */
 import type { ImageSource } from '@tributary/metadata';
+import { limits } from '@tributary/model';
 import type { Clock, Handlers, Random, Service } from '@tributary/ports';
 import { methods } from '@tributary/wire';
 import type { BrokerObserver } from './observer.ts';
@@ -7,6 +8,7 @@ import type { ProducerIds } from './producer-ids.ts';
 import type { Replicas } from './replicas.ts';
 import type { ControllerClient } from './rpc/controller-client.ts';
 import { fetchHandler } from './rpc/fetch.ts';
+import { holding } from './rpc/held.ts';
 import { listOffsetsHandler } from './rpc/list-offsets.ts';
 import { getMetadataHandler, initProducerIdHandler } from './rpc/metadata.ts';
 import { produceHandler } from './rpc/produce.ts';
@@ -30,7 +32,11 @@ export function brokerService({ replicas, source, controller, producerIds, clock
   return (handlers: Handlers): void => {
     handlers.stream(methods.produce, produceHandler(replicas, clock, observer.produce));
     handlers.stream(methods.fetch, fetchHandler(replicas, observer.fetch));
-    handlers.unary(methods.publish, publishHandler({ replicas, source, clock, turns, observer: observer.produce }));
+    const publish = publishHandler({ replicas, source, clock, turns, observer: observer.produce });
+    handlers.unary(
+      methods.publish,
+      holding(publish, ({ records }) => records.length * limits.decodedRecord),
+    );
     handlers.stream(methods.subscribe, (stream, context) => subscriptions.subscribe(stream, context));
     handlers.unary(methods.grantCredit, (request) => subscriptions.grantCredit(request));
     handlers.unary(methods.listOffsets, listOffsetsHandler(replicas));

@@ -88,7 +88,9 @@ export async function assembleDev(config: DevConfig, ports: DevPorts, signal: Ab
   await broker.start(address);
   const isReady = (name: string): boolean =>
     isControllers(name) ? images.current.controller !== undefined : broker.readiness().ready;
-  const server = stack.use(await grpcTransport.serve(address, withStandardServices(service, isReady)));
+  const server = stack.use(
+    await grpcTransport.serve(address, withStandardServices(service, isReady), broker.resources),
+  );
   const running = stack.move();
   return { address: server.address, broker, controller, images, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }

@@ -121,6 +121,11 @@ export class ClientCall<Out, In> implements Stream<Out, In> {
   }
 
   #brokenOff(rstCode: number | undefined): TributaryError {
+    if (rstCode === constants.NGHTTP2_ENHANCE_YOUR_CALM)
+      return new TributaryError(
+        'THROTTLING_QUOTA_EXCEEDED',
+        `${this.#address} has no room for this call; try again later.`,
+      );
     const what = rstCode === constants.NGHTTP2_REFUSED_STREAM ? 'refused a further call' : 'broke off the call';
     const why = this.#connectionFailure();
     return new TributaryError('NETWORK_EXCEPTION', `${this.#address} ${what}${why === undefined ? '' : ` (${why})`}.`);

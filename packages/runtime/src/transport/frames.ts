@@ -36,24 +36,30 @@ function writeHeader(into: Buffer, length: number): void {
 }
 
 /** @throws TributaryError MESSAGE_TOO_LARGE. */
-export function checkSize(length: number): void {
-  if (length <= limits.messageBytesMax) return;
-  throw new TributaryError(
-    'MESSAGE_TOO_LARGE',
-    `A message of ${length} bytes is larger than the ${limits.messageBytesMax} allowed.`,
-  );
+export function checkSize(length: number, most: number = limits.messageBytesMax): void {
+  if (length <= most) return;
+  throw new TributaryError('MESSAGE_TOO_LARGE', `A message of ${length} bytes is larger than the ${most} allowed.`);
 }
 
 /** Cuts what the network delivers into messages. A message within one chunk is a view of it; others are put together, copied once. */
 export class FrameReader {
   readonly #deliver: (message: Uint8Array) => void;
+  readonly #bytesMax: number;
   /** A header that a chunk's end cut off. */
   #head: Buffer | undefined;
   /** A message that a chunk's end cut off. */
   #partial: PartialMessage | undefined;
 
-  constructor(deliver: (message: Uint8Array) => void) {
+  /** @param bytesMax of one message. */
+  constructor(deliver: (message: Uint8Array) => void, bytesMax: number = limits.messageBytesMax) {
     this.#deliver = deliver;
+    this.#bytesMax = bytesMax;
+  }
+
+  /** What is here of a message is of no use any more. */
+  drop(): void {
+    this.#head = undefined;
+    this.#partial = undefined;
   }
 
   /** True between messages: ending here is not a cut. */
@@ -80,7 +86,7 @@ export class FrameReader {
         this.#head = chunk.subarray(at);
         return;
       } else {
-        const length = messageLength(chunk, at);
+        const length = messageLength(chunk, at, this.#bytesMax);
         at += headerLength;
         if (chunk.length - at >= length) {
           this.#deliver(chunk.subarray(at, at + length));
@@ -128,7 +134,7 @@ class PartialMessage {
   }
 }
 
-function messageLength(chunk: Buffer, at: number): number {
+function messageLength(chunk: Buffer, at: number, most: number): number {
   if (chunk[at] === compressedFlag) {
     throw new TributaryError(
       'UNSUPPORTED_COMPRESSION_TYPE',
@@ -136,6 +142,6 @@ function messageLength(chunk: Buffer, at: number): number {
     );
   }
   const length = chunk.readUInt32BE(at + 1);
-  checkSize(length);
+  checkSize(length, most);
   return length;
 }

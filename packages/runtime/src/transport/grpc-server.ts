@@ -8,42 +8,55 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import { AssertionFailure, limits, TributaryError } from '@tributary/model';
-import type { CallContext, Handlers, Server, Service, UnaryMethod } from '@tributary/ports';
+import type { CallContext, Handlers, Server, ServerLimits, Service, UnaryMethod } from '@tributary/ports';
 import { formatAddress, listenError, parseAddress } from './addresses.ts';
-import { responseHeaders, ServerCall } from './server-call.ts';
-import { keepAlive, sessionMemoryMax, sessionSettings } from './session.ts';
+import { type Incoming, responseHeaders, ServerCall } from './server-call.ts';
+import { sessionMemoryMax, sessionSettings } from './session.ts';
+import { defaultBounds, Visitor } from './visitor.ts';
 import { errorTrailers, single, timeoutFromHeader } from './status.ts';
 
 /** A call as the server keeps it, whatever its messages are. */
 interface RunningCall {
   readonly kind: 'unary' | 'stream';
   finish(error?: TributaryError): void;
+  isStalled(sinceMs: number): boolean;
+  shed(error: TributaryError): void;
 }
 
-type Start = (http2: ServerHttp2Stream, peer: string, timeoutMs: number | undefined) => RunningCall;
+type Start = (incoming: Incoming) => RunningCall;
 
 /** @throws TributaryError INVALID_REQUEST for a bad address, INVALID_CONFIG naming an address that cannot be had. */
-export async function serveGrpc(address: string, service: Service): Promise<Server> {
+export async function serveGrpc(
+  address: string,
+  service: Service,
+  bounds: ServerLimits = defaultBounds(),
+): Promise<Server> {
   const { host, port } = parseAddress(address);
-  const server = new GrpcServer(registered(service));
+  const server = new GrpcServer(registered(service), bounds);
   const bound = await server.listen(host, port);
   return { address: formatAddress({ host, port: bound }), [Symbol.asyncDispose]: () => server.close() };
 }
 
 class GrpcServer {
   readonly #methods: ReadonlyMap<string, Start>;
+  readonly #bounds: ServerLimits;
   readonly #http2: Http2Server;
-  readonly #sessions = new Set<ServerHttp2Session>();
+  readonly #visitors = new Set<Visitor>();
   readonly #calls = new Map<ServerHttp2Stream, RunningCall>();
+  readonly #sweeper: NodeJS.Timeout;
   #closing = false;
 
-  constructor(methods: ReadonlyMap<string, Start>) {
+  constructor(methods: ReadonlyMap<string, Start>, bounds: ServerLimits) {
     this.#methods = methods;
+    this.#bounds = bounds;
     this.#http2 = createServer({ settings: sessionSettings, maxSessionMemory: sessionMemoryMax });
     this.#http2.on('session', (session) => this.#welcome(session));
-    this.#http2.on('stream', (stream: ServerHttp2Stream, headers) => this.#start(stream, headers));
     // A client that speaks no HTTP/2, or breaks off, ends its own session; the server goes on.
     this.#http2.on('sessionError', () => undefined);
+    this.#http2.maxConnections = bounds.connectionsMax;
+    this.#http2.on('drop', () => bounds.use.connectionsRefused++);
+    this.#sweeper = setInterval(() => this.#sweep(), limits.serverSweepMs);
+    this.#sweeper.unref();
   }
 
   listen(host: string, port: number): Promise<number> {
@@ -62,11 +75,12 @@ class GrpcServer {
   async close(): Promise<void> {
     if (this.#closing) return;
     this.#closing = true;
+    clearInterval(this.#sweeper);
     const closed = new Promise<void>((resolve) => this.#http2.close(() => resolve()));
     for (const call of this.#calls.values()) if (call.kind === 'stream') call.finish(shuttingDown());
-    for (const session of this.#sessions) session.close();
+    for (const { session } of this.#visitors) session.close();
     const timer = setTimeout(() => {
-      for (const session of this.#sessions) session.destroy();
+      for (const { session } of this.#visitors) session.destroy();
     }, limits.closeGraceMs);
     await closed;
     clearTimeout(timer);
@@ -77,18 +91,26 @@ class GrpcServer {
       session.destroy();
       return;
     }
-    this.#sessions.add(session);
-    session.setLocalWindowSize(limits.transportWindow);
-    let open = 0;
-    session.on('stream', (stream) => {
-      open++;
-      stream.once('close', () => open--);
+    const visitor = new Visitor(session, this.#bounds.memory.connection());
+    this.#visitors.add(visitor);
+    this.#bounds.use.connections++;
+    session.on('stream', (http2, headers) => this.#start(visitor, http2, headers));
+    session.once('close', () => {
+      this.#visitors.delete(visitor);
+      this.#bounds.use.connections--;
     });
-    keepAlive(session, () => open > 0);
-    session.once('close', () => this.#sessions.delete(session));
   }
 
-  #start(http2: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+  /** The bounds that only time can break. */
+  #sweep(): void {
+    this.#http2.maxConnections = this.#bounds.connectionsMax;
+    const now = performance.now();
+    for (const visitor of this.#visitors) visitor.check(now, this.#bounds.connectionIdleMs);
+    for (const call of this.#calls.values()) if (call.isStalled(now - limits.stalledMs)) call.shed(stalled());
+  }
+
+  #start(visitor: Visitor, http2: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+    visitor.opened(http2);
     const path = single(headers[constants.HTTP2_HEADER_PATH]) ?? '';
     const start = this.#methods.get(path);
     if (!isGrpc(headers))
@@ -96,10 +118,18 @@ class GrpcServer {
     else if (this.#closing) refuseCall(http2, shuttingDown());
     else if (start === undefined)
       refuseCall(http2, new TributaryError('UNSUPPORTED_VERSION', `This server has no method ${path}.`));
-    else {
-      const call = start(http2, peerOf(http2), timeoutFromHeader(headers['grpc-timeout']));
+    else if (this.#bounds.use.calls >= limits.calls) {
+      this.#bounds.use.callsRefused++;
+      refuseCall(http2, tooManyCalls());
+    } else {
+      const timeoutMs = timeoutFromHeader(headers['grpc-timeout']);
+      const call = start({ http2, peer: peerOf(http2), timeoutMs, memory: visitor.memory });
       this.#calls.set(http2, call);
-      http2.once('close', () => this.#calls.delete(http2));
+      this.#bounds.use.calls++;
+      http2.once('close', () => {
+        this.#calls.delete(http2);
+        this.#bounds.use.calls--;
+      });
     }
   }
 }
@@ -108,23 +138,30 @@ function registered(service: Service): ReadonlyMap<string, Start> {
   const methods = new Map<string, Start>();
   const handlers: Handlers = {
     unary: (method, handler) => {
-      methods.set(method.path, (http2, peer, timeoutMs) => {
-        const call = new ServerCall(http2, peer, method.request, method.response, timeoutMs);
+      methods.set(method.path, (incoming) => {
+        const call = new ServerCall(incoming, method);
         void settle(call, () => answer(call, method, handler));
-        return { kind: 'unary', finish: (error) => call.finish(error) };
+        return running('unary', call);
       });
     },
     stream: (method, handler) => {
-      methods.set(method.path, (http2, peer, timeoutMs) => {
-        const call = new ServerCall(http2, peer, method.request, method.response, timeoutMs);
+      methods.set(method.path, (incoming) => {
+        const call = new ServerCall(incoming, method);
         void settle(call, () => handler(call, call));
-        return { kind: 'stream', finish: (error) => call.finish(error) };
+        return running('stream', call);
       });
     },
   };
   service(handlers);
   return methods;
 }
+
+const running = (kind: RunningCall['kind'], call: Omit<RunningCall, 'kind'>): RunningCall => ({
+  kind,
+  finish: (error) => call.finish(error),
+  isStalled: (sinceMs) => call.isStalled(sinceMs),
+  shed: (error) => call.shed(error),
+});
 
 async function answer<Request, Response>(
   call: ServerCall<Response, Request>,
@@ -160,6 +197,20 @@ function isGrpc(headers: IncomingHttpHeaders): boolean {
 
 function shuttingDown(): TributaryError {
   return new TributaryError('BROKER_NOT_AVAILABLE', 'The server is shutting down.');
+}
+
+function stalled(): TributaryError {
+  return new TributaryError(
+    'REQUEST_TIMED_OUT',
+    `The client neither read its answer nor went on with its request for ${limits.stalledMs} ms: the call was ended.`,
+  );
+}
+
+function tooManyCalls(): TributaryError {
+  return new TributaryError(
+    'THROTTLING_QUOTA_EXCEEDED',
+    `The server has ${limits.calls} calls open, as many as it allows: try again later.`,
+  );
 }
 
 function refuseCall(http2: ServerHttp2Stream, error: TributaryError): void {

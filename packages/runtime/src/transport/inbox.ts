@@ -50,6 +50,14 @@ export class Inbox<In> implements AsyncIterator<In, undefined> {
     this.#finish({ kind: 'broken', error });
   }
 
+  /** As {@link break}, and what was received is lost. */
+  drop(error: TributaryError): void {
+    this.#messages = [];
+    this.#first = 0;
+    this.#bytes = 0;
+    this.#finish({ kind: 'broken', error });
+  }
+
   next(): Promise<IteratorResult<In, undefined>> {
     const message = this.#messages[this.#first];
     if (message !== undefined) return this.#take(message);

@@ -1,5 +1,5 @@
 import type { Http2Stream } from 'node:http2';
-import { limits } from '@tributary/model';
+import { limits, type Share } from '@tributary/model';
 import type { Codec } from '@tributary/ports';
 import { checkSize, writeFrame } from './frames.ts';
 
@@ -12,10 +12,22 @@ export class Outbox {
   #corked = false;
   #state: 'open' | 'ended' | 'closed' = 'open';
   #waiters: (() => void)[] = [];
+  readonly #share: Share | undefined;
+  #movedMs = 0;
+
+  /** @param share counts what is on its way. */
+  constructor(share?: Share) {
+    this.#share = share;
+  }
 
   /** Bytes that the network has not yet taken. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** When the network last took something, or the first of what waits for it was sent. */
+  get movedMs(): number {
+    return this.#movedMs;
   }
 
   get open(): boolean {
@@ -36,7 +48,11 @@ export class Outbox {
     const pieces = codec.pieces?.(message) ?? [codec.encode(message)];
     const length = total(pieces);
     checkSize(length);
+    if (this.#bytes === 0) this.#movedMs = performance.now();
     this.#bytes += length;
+    this.#share?.take(length);
+    // There may have been no room for it.
+    if (!this.open) return;
     if (this.#stream === undefined) this.#early.push(pieces);
     else this.#write(this.#stream, pieces, length);
   }
@@ -81,6 +97,9 @@ export class Outbox {
   #written(bytes: number): void {
     if (this.#state === 'closed') return;
     this.#bytes -= bytes;
+    this.#movedMs = performance.now();
+    this.#share?.give(bytes);
+    this.#share?.progressed();
     if (this.#bytes < limits.streamQueue) this.#wake();
   }
 

@@ -1,48 +1,64 @@
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
-import { limits, TributaryError } from '@tributary/model';
-import type { CallContext, Codec, Stream } from '@tributary/ports';
+import { type ConnectionMemory, limits, type Share, TributaryError } from '@tributary/model';
+import type { CallContext, Codec, Stream, StreamMethod, UnaryMethod } from '@tributary/ports';
 import { FrameReader } from './frames.ts';
 import { Inbox } from './inbox.ts';
 import { Outbox } from './outbox.ts';
 import { resetStream } from './session.ts';
 import { errorTrailers, okTrailers } from './status.ts';
 
+/** Bytes before each message. */
+const frameHeader = 5;
+
 export const responseHeaders: OutgoingHttpHeaders = {
   [constants.HTTP2_HEADER_STATUS]: constants.HTTP_STATUS_OK,
   [constants.HTTP2_HEADER_CONTENT_TYPE]: 'application/grpc+proto',
 };
 
+/** What a server knows of a call before its first message. */
+export interface Incoming {
+  readonly http2: ServerHttp2Stream;
+  readonly peer: string;
+  readonly timeoutMs: number | undefined;
+  readonly memory: ConnectionMemory;
+}
+
 /** One call from the server's side. It is over when `finish` has been called or the client is gone. */
 export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
   readonly peer: string;
+  readonly memory: ConnectionMemory;
   readonly #http2: ServerHttp2Stream;
   readonly #response: Codec<Out>;
   readonly #inbox: Inbox<In>;
-  readonly #outbox = new Outbox();
+  readonly #share: Share;
+  readonly #outbox: Outbox;
   readonly #frames: FrameReader;
   readonly #deadline: NodeJS.Timeout | undefined;
   #controller: AbortController | undefined;
   #trailers: OutgoingHttpHeaders = okTrailers;
   #over = false;
+  #movedMs = performance.now();
+  /** Of a unary call. */
+  #awaitsRequest: boolean;
 
-  constructor(
-    http2: ServerHttp2Stream,
-    peer: string,
-    request: Codec<In>,
-    response: Codec<Out>,
-    timeoutMs: number | undefined,
-  ) {
+  constructor({ http2, peer, timeoutMs, memory }: Incoming, method: UnaryMethod<In, Out> | StreamMethod<In, Out>) {
     this.peer = peer;
+    this.memory = memory;
     this.#http2 = http2;
-    this.#response = response;
-    this.#inbox = new Inbox(request.decode, {
+    this.#response = method.response;
+    this.#awaitsRequest = method.kind === 'unary';
+    this.#share = memory.share(() => this.#evicted());
+    this.#outbox = new Outbox(this.#share);
+    this.#countArriving(http2);
+    this.#inbox = new Inbox((message) => this.#taken(message, method), {
       bytes: limits.receiveQueue,
       messages: limits.receiveQueueMessages,
       drained: () => http2.resume(),
     });
+    const bytesMax = method.kind === 'unary' ? method.requestBytesMax : undefined;
     this.#frames = new FrameReader((message) => {
       if (!this.#inbox.put(message)) http2.pause();
-    });
+    }, bytesMax);
     http2.on('data', (chunk: Buffer) => this.#receive(chunk));
     // A Node client that cancels ends its data first; the reset is right behind it.
     http2.on('end', () => setImmediate(() => this.#received()));
@@ -59,6 +75,60 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
         timeoutMs,
       );
       this.#deadline.unref();
+    }
+  }
+
+  /** What comes while the stream is paused waits inside it, without an event: up to a window of it, maybe in single bytes. */
+  #countArriving(http2: ServerHttp2Stream): void {
+    const push = http2.push.bind(http2);
+    http2.push = (chunk: Buffer | null, encoding) => {
+      if (chunk !== null && !this.#over) {
+        this.#share.take(chunk.length + limits.chunkOverhead);
+        if (this.#over) return false;
+      }
+      return push(chunk, encoding);
+    };
+  }
+
+  /** The handler has a message: a stream's says itself what it keeps of it, a unary call keeps all until it has answered. */
+  #taken(message: Uint8Array, method: UnaryMethod<In, Out> | StreamMethod<In, Out>): In {
+    if (method.kind === 'unary') this.#share.pin();
+    else this.#share.give(message.length + frameHeader);
+    this.#share.progressed();
+    this.#movedMs = performance.now();
+    this.#awaitsRequest = false;
+    return method.request.decode(message);
+  }
+
+  /** Whether the client has left the server waiting since `sinceMs`: to read an answer, or to go on with a request. */
+  isStalled(sinceMs: number): boolean {
+    if (this.#outbox.bytes > 0) return this.#outbox.movedMs < sinceMs;
+    if (this.#over || this.#movedMs >= sinceMs || this.#http2.isPaused()) return false;
+    return this.#awaitsRequest || !this.#frames.whole;
+  }
+
+  /** Ends the call at once, without what is on its way: the client would not read it. */
+  #evicted(): void {
+    this.shed(
+      new TributaryError(
+        'THROTTLING_QUOTA_EXCEEDED',
+        'The server has no room for this call: what it may hold for its clients is used up; try again later.',
+      ),
+    );
+  }
+
+  /** Ends the call with this status if the client can still be told, else by a reset that gRPC knows as RESOURCE_EXHAUSTED. What it held is free. */
+  shed(error: TributaryError): void {
+    const http2 = this.#http2;
+    const canTell = !this.#over && (!http2.headersSent || this.#outbox.bytes === 0);
+    if (canTell) this.finish(error);
+    else if (!this.#over) this.#finish(error);
+    this.#inbox.drop(error);
+    this.#frames.drop();
+    this.#outbox.close();
+    if (!canTell && !http2.destroyed) {
+      http2.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      http2.destroy();
     }
   }
 
@@ -139,6 +209,8 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
 
   #receive(chunk: Buffer): void {
     if (this.#over) return;
+    this.#share.give(limits.chunkOverhead);
+    this.#movedMs = performance.now();
     try {
       this.#frames.read(chunk);
     } catch (thrown) {
@@ -155,6 +227,7 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
   }
 
   #closed(): void {
+    this.#share.close();
     if (this.#over) return;
     this.#finish(new TributaryError('NETWORK_EXCEPTION', `${this.peer} cancelled the call or is gone.`));
     this.#outbox.close();
@@ -162,6 +235,8 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
 
   #finish(error: TributaryError): void {
     this.#over = true;
+    // What is on its way is still here.
+    this.#share.keep(this.#outbox.bytes);
     clearTimeout(this.#deadline);
     this.#inbox.break(error);
     this.#controller?.abort(error);

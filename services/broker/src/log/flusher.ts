@@ -67,7 +67,7 @@ export class Flusher {
   /** As {@link sync}, inside {@link exclusively}. */
   async flushNow(): Promise<Offset> {
     const target = this.#written;
-    const syncs = [...this.#unsynced].map((segment) => this.#disk.sync(segment.file, segment.path));
+    const syncs = [...this.#unsynced].map((segment) => segment.sync());
     this.#unsynced.clear();
     if (this.#unsyncedNames) {
       this.#unsyncedNames = false;

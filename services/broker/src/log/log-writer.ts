@@ -36,8 +36,7 @@ export async function writeBatches(
   const parts = split(home, active, end, batches, config);
   for (const [index, part] of parts.entries()) {
     try {
-      if (part.isNew) await part.segment.openForAppend();
-      await part.segment.file.append(part.chunks);
+      await part.segment.append(part.chunks);
       home.disk.wrote(part.bytes);
     } catch (thrown) {
       if (!isFull(thrown)) return await home.disk.fail(part.segment.path, thrown);
@@ -90,7 +89,7 @@ async function undo(home: LogHome, parts: readonly Part[]): Promise<void> {
   for (const { segment, isNew } of parts.toReversed()) {
     try {
       if (isNew) await segment.remove();
-      else await segment.file.truncate(segment.bytes);
+      else await segment.truncate(segment.bytes);
     } catch (thrown) {
       await home.disk.fail(segment.path, thrown);
     }

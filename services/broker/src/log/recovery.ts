@@ -267,7 +267,7 @@ class Recovery {
     const last = segments.at(-1);
     for (const [index, { segment }] of survey.read.entries()) {
       const next = survey.read[index + 1]?.segment.base;
-      await syncLog(this.#disk, segment);
+      await syncLog(segment);
       if (next !== undefined) {
         segment.seal(next);
         await segment.release();
@@ -342,9 +342,8 @@ async function wholeBatches(
 }
 
 /** L2: what was only written may be in the page cache alone. */
-async function syncLog(disk: Disk, segment: Segment): Promise<void> {
-  const file = await segment.openForAppend();
-  await disk.sync(file, segment.path);
+async function syncLog(segment: Segment): Promise<void> {
+  await segment.syncAnyway();
 }
 
 async function firstTimestampOf(segment: Segment): Promise<number> {

@@ -3,11 +3,12 @@
  *
  * Errors of a batch travel in its answer: CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP, UNSUPPORTED_COMPRESSION_TYPE,
  * MESSAGE_TOO_LARGE, UNKNOWN_TOPIC_ID, NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, NOT_ENOUGH_REPLICAS,
- * REQUEST_TIMED_OUT, KAFKA_STORAGE_ERROR, UNKNOWN_PRODUCER_ID, INVALID_PRODUCER_EPOCH, OUT_OF_ORDER_SEQUENCE_NUMBER. The stream ends with
+ * REQUEST_TIMED_OUT, KAFKA_STORAGE_ERROR, UNKNOWN_PRODUCER_ID, INVALID_PRODUCER_EPOCH, OUT_OF_ORDER_SEQUENCE_NUMBER,
+ * THROTTLING_QUOTA_EXCEEDED. The stream ends with
  * INCONSISTENT_CLUSTER_ID, INVALID_REQUIRED_ACKS or INVALID_REQUEST.
  */
 import { limits, millis, TributaryError } from '@tributary/model';
-import type { CallContext, Clock, Stream } from '@tributary/ports';
+import type { CallContext, CallMemory, Clock, Stream } from '@tributary/ports';
 import { checkBatch } from '@tributary/record';
 import {
   Acks,
@@ -47,7 +48,7 @@ export interface ProduceObserver {
 
 export function produceHandler(replicas: Replicas, clock: Clock, observer: ProduceObserver) {
   return async (stream: Stream<ProduceResponse, ProduceRequest>, context: CallContext): Promise<void> => {
-    const session = new ProduceSession(stream, replicas, clock, observer);
+    const session = new ProduceSession(stream, replicas, clock, observer, context.memory);
     let first = true;
     for await (const request of stream) {
       if (first) checkCluster(request.context, replicas.clusterId);
@@ -65,6 +66,9 @@ class ProduceSession {
   readonly #replicas: Replicas;
   readonly #clock: Clock;
   readonly #observer: ProduceObserver;
+  readonly #memory: CallMemory | undefined;
+  /** An answer among the next ones says that there was no room. */
+  #isThrottled = false;
   #results: ProduceResult[] = [];
   #scheduled = false;
   #waiting: { readonly below: number; readonly resolve: () => void } | undefined;
@@ -74,11 +78,13 @@ class ProduceSession {
     replicas: Replicas,
     clock: Clock,
     observer: ProduceObserver,
+    memory: CallMemory | undefined,
   ) {
     this.#stream = stream;
     this.#replicas = replicas;
     this.#clock = clock;
     this.#observer = observer;
+    this.#memory = memory;
   }
 
   handle(request: ProduceRequest): void {
@@ -92,8 +98,10 @@ class ProduceSession {
 
   #append(batch: ProduceBatch, acks: PartitionAcks, receivedMs: number, deadlineMs: number): void {
     const bytes = batch.records.length;
+    if (this.#memory?.take(bytes) === false) return this.#refuse(batch, acks);
     this.unansweredBytes += bytes;
     const answer = (outcome: ProduceOutcome): void => {
+      this.#memory?.give(bytes);
       this.unansweredBytes -= bytes;
       if (this.#waiting !== undefined && this.unansweredBytes <= this.#waiting.below) this.#waiting.resolve();
       if (outcome.kind === 'failed') this.#observer.refused(outcome.error);
@@ -114,6 +122,17 @@ class ProduceSession {
     } catch (thrown) {
       answer({ kind: 'failed', error: TributaryError.from(thrown) });
     }
+  }
+
+  #refuse(batch: ProduceBatch, acks: PartitionAcks): void {
+    const error = new TributaryError(
+      'THROTTLING_QUOTA_EXCEEDED',
+      `This broker has no room for another ${batch.records.length} bytes that wait for the disk: try again in ${limits.throttleMs} ms.`,
+    );
+    this.#observer.refused(error);
+    if (acks === 'none') return;
+    this.#isThrottled = true;
+    this.#send(this.#result(batch, { kind: 'failed', error }));
   }
 
   #result(batch: ProduceBatch, outcome: ProduceOutcome): ProduceResult {
@@ -151,7 +170,9 @@ class ProduceSession {
       const results = this.#results;
       this.#results = [];
       this.#scheduled = false;
-      this.#stream.send({ throttleMs: 0, results });
+      const throttleMs = this.#isThrottled ? limits.throttleMs : 0;
+      this.#isThrottled = false;
+      this.#stream.send({ throttleMs, results });
     });
   }
 
