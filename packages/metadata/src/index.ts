@@ -1,4 +1,5 @@
 export * from './delta.ts';
+export { checkTransaction } from './embedded/key-space.ts';
 export * from './embedded-store.ts';
 export * from './follow.ts';
 export * from './headroom.ts';

@@ -44,10 +44,30 @@ export class CompactedError extends Error {
   override readonly name = 'CompactedError';
 }
 
+/**
+ * - `unreachable`: nobody answered, and the call changed nothing. It may be repeated.
+ * - `unknown-outcome`: the answer of a commit was lost. Read before anything is repeated.
+ * - `no-space`: nothing was changed, and nothing that adds can be until an operator makes room.
+ * - `lease-lost`: nothing was changed, as a lease in the transaction is no longer there.
+ * - `refused`: nothing was changed, and the same call will never succeed: credentials, version, another cluster, a malformed request.
+ */
+export type StoreFailure = 'unreachable' | 'unknown-outcome' | 'no-space' | 'lease-lost' | 'refused';
+
+/** A call failed. Its message says what, which store, and what to do. */
+export class MetadataStoreError extends Error {
+  override readonly name = 'MetadataStoreError';
+  readonly failure: StoreFailure;
+
+  constructor(failure: StoreFailure, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.failure = failure;
+  }
+}
+
 export interface MetadataStore {
   /** A linearizable read of all keys that begin with `prefix`. */
   read(prefix: string): Promise<{ readonly revision: bigint; readonly entries: readonly Entry[] }>;
-  /** All or nothing, durable before it resolves. A rejection leaves the outcome unknown. */
+  /** All or nothing, durable before it resolves. A rejection leaves the outcome unknown, unless a {@link MetadataStoreError} says otherwise. */
   commit(transaction: Transaction): Promise<CommitResult>;
   /** Whole revisions in order from `fromRevision` on. @throws CompactedError when that is gone: list again. */
   watch(prefix: string, fromRevision: bigint, signal: AbortSignal): AsyncIterable<WatchRevision>;
