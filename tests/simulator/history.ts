@@ -37,6 +37,8 @@ interface Sent extends SentRecord {
 interface Reader {
   next: bigint | undefined;
   highWatermark: bigint;
+  /** It has seen the log begin here, or had been told so before it took up its position. */
+  logStart: bigint;
 }
 
 /** Called with the rule that does not hold, and what shows it. */
@@ -64,6 +66,10 @@ export class PartitionHistory {
   readonly #damaged = new Set<bigint>();
   #isRotten = false;
   #logStart = 0n;
+  /** Somebody asked for the deletion of what lies below. */
+  #mayBeDeleted = 0n;
+  /** And was told that it is done. */
+  #deleted = 0n;
   #acknowledged = 0;
 
   constructor(promise: PartitionPromise, verdict: Verdict) {
@@ -136,8 +142,22 @@ export class PartitionHistory {
   }
 
   /** A reader begins anew at `offset`. It keeps what it knows of the high watermark. */
-  positioned(reader: string, offset: bigint): void {
-    this.#reader(reader).next = offset;
+  positioned(name: string, offset: bigint): void {
+    const reader = this.#reader(name);
+    reader.next = offset;
+    if (reader.logStart < this.#deleted) reader.logStart = this.#deleted;
+  }
+
+  /** A request to delete the records before `offset` is on its way: from now on they may be gone, and those behind may not. */
+  deleting(offset: bigint): void {
+    if (offset > this.#mayBeDeleted) this.#mayBeDeleted = offset;
+  }
+
+  /** The broker has said that the log begins at `offset` now: it never begins earlier again, whatever happens (L4). */
+  deletedBelow(offset: bigint): void {
+    if (offset > this.#mayBeDeleted && !this.#promise.hasRetention && !this.#isRotten)
+      this.#fail('L4', `the log begins at ${offset}; nobody asked to delete beyond ${this.#mayBeDeleted}`);
+    if (offset > this.#deleted) this.#deleted = offset;
   }
 
   /** One answer: records without a gap, all below `highWatermark`. */
@@ -149,8 +169,12 @@ export class PartitionHistory {
     reader.highWatermark = highWatermark;
     if (logStart > highWatermark)
       this.#fail('L4', `log start ${logStart} is above the high watermark ${highWatermark}`);
-    if (logStart < this.#logStart) this.#fail('L4', `log start went back from ${this.#logStart} to ${logStart}`);
-    this.#logStart = logStart;
+    if (logStart < reader.logStart && !this.#isRotten)
+      this.#fail('L4', `${name} saw the log start go back from ${reader.logStart} to ${logStart}`);
+    if (logStart > this.#mayBeDeleted && !this.#promise.hasRetention && !this.#isRotten)
+      this.#fail('L4', `the log begins at ${logStart}; nobody asked to delete beyond ${this.#mayBeDeleted}`);
+    reader.logStart = logStart;
+    if (logStart > this.#logStart) this.#logStart = logStart;
     for (const record of records) {
       if (reader.next !== undefined && record.offset !== reader.next) {
         this.#fail('E1', `${name} read offset ${record.offset} where ${reader.next} comes next`);
@@ -187,9 +211,9 @@ export class PartitionHistory {
     this.#reader(name).next = undefined;
   }
 
-  /** Retention may be ahead of what other readers have seen of the log start. */
+  /** Retention and deletion may be ahead of what other readers have seen of the log start. */
   #mayHaveGaps(from: bigint, to: bigint): boolean {
-    if (this.#promise.hasRetention || this.#isRotten) return true;
+    if (this.#promise.hasRetention || this.#isRotten || to <= this.#mayBeDeleted) return true;
     for (let offset = from; offset < to; offset++) if (!this.#damaged.has(offset)) return false;
     return true;
   }
@@ -316,7 +340,7 @@ export class PartitionHistory {
   #reader(name: string): Reader {
     let reader = this.#readers.get(name);
     if (reader === undefined) {
-      reader = { next: undefined, highWatermark: 0n };
+      reader = { next: undefined, highWatermark: 0n, logStart: 0n };
       this.#readers.set(name, reader);
     }
     return reader;

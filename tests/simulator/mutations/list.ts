@@ -78,6 +78,21 @@ export const mutations: readonly Mutation[] = [
     replace: 'return this.#written;',
   },
   {
+    name: 'acknowledge a deletion of records before the new log start is on the disk',
+    rule: 'L4',
+    file: 'services/broker/src/log/chronicle.ts',
+    find: `      await this.persist();
+      this.#start = start;`,
+    replace: '      this.#start = start;',
+  },
+  {
+    name: 'delete more records than was asked for',
+    rule: 'L4',
+    file: 'services/broker/src/rpc/delete-records.ts',
+    find: 'if (beforeOffset >= 0n && beforeOffset <= partition.highWatermark) return offset(beforeOffset);',
+    replace: 'if (beforeOffset >= 0n && beforeOffset <= partition.highWatermark) return partition.highWatermark;',
+  },
+  {
     name: 'leave the name of a new segment unsynced',
     rule: 'L2',
     file: 'services/broker/src/log/flusher.ts',

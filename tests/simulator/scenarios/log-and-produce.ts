@@ -7,6 +7,7 @@ import { TributaryError } from '@tributary/model';
 import { methods } from '@tributary/wire';
 import { LibraryConsumer } from '../clients/library-consumer.ts';
 import { LibraryProducer } from '../clients/library-producer.ts';
+import { Operator } from '../clients/operator.ts';
 import { RawProducer } from '../clients/raw-producer.ts';
 import { contextOf, findRoutes, untilDone } from '../clients/routes.ts';
 import type { Coverage } from '../coverage.ts';
@@ -16,7 +17,7 @@ import { newConsumer, observersOf, runProgram } from './client-programs.ts';
 import { readEverything, within } from './convergence.ts';
 import { expectFaults, heal, strikeAll } from './faults.ts';
 import { Scene } from './scene.ts';
-import { consumerPlans, producerPlans, topics } from './topics.ts';
+import { consumerPlans, operatorPlan, producerPlans, topics } from './topics.ts';
 
 export interface RunResult {
   readonly seed: number;
@@ -65,6 +66,14 @@ export function expectEverything(coverage: Coverage): void {
     'consumer: seek',
     'consumer: fetch refused with OFFSET_OUT_OF_RANGE',
   );
+  coverage.expect(
+    'operator: records deleted',
+    'operator: too far',
+    'operator: settings changed',
+    'operator: partitions added',
+    'operator: looked at brokers',
+    'operator: found everything as it was acknowledged',
+  );
   coverage.expect('library: record acknowledged', 'library: records read');
   coverage.expect(
     'checked: acknowledgement against the disk',
@@ -104,6 +113,7 @@ async function tell(scene: Scene): Promise<void> {
   await creating;
   const producing = startProducers(scene);
   startConsumers(scene);
+  const operating = startOperator(scene);
   await faults;
   heal(scene);
   scene.isCalm = true;
@@ -112,6 +122,12 @@ async function tell(scene: Scene): Promise<void> {
     'the producers are done',
     () => producing.done,
     () => producing.report(),
+  );
+  await within(
+    scene,
+    'the operator is done',
+    () => operating.done,
+    () => '',
   );
   await readEverything(scene, 'final');
   if (scene.random.chance(0.4)) {
@@ -185,6 +201,21 @@ function startProducers(scene: Scene): Producing {
     },
     report: () => `${[...left].join(', ')} still wait`,
   };
+}
+
+function startOperator(scene: Scene): { readonly done: boolean } {
+  const operating = { done: false };
+  const random = scene.random.stream('operator');
+  const plan = operatorPlan(scene.bootstrap, random);
+  runProgram(scene, 'operator', (ports, stop) =>
+    new Operator(plan, ports, random, observersOf(scene)).run(stop, () => scene.isCalm),
+  ).then(
+    () => {
+      operating.done = true;
+    },
+    (thrown: unknown) => scene.world.scheduler.fail(thrown),
+  );
+  return operating;
 }
 
 function startConsumers(scene: Scene): void {

@@ -1,4 +1,5 @@
 /** What the log-and-produce scenario keeps in its topics, and who writes and reads them. */
+import type { OperatorPlan } from '../clients/operator.ts';
 import type { RawConsumerPlan } from '../clients/raw-consumer.ts';
 import type { RawProducerPlan } from '../clients/raw-producer.ts';
 import type { SeededRandom } from '../seeded-random.ts';
@@ -35,7 +36,25 @@ export const topics: readonly TopicPlan[] = [
     flushPolicy: 'async',
     configs: { 'segment.bytes': '8000', 'flush.policy': 'async', 'message.timestamp.type': 'LogAppendTime' },
   },
+  // Nobody writes into it: partitions are added.
+  { name: 'growing', partitions: 1, flushPolicy: 'commit', configs: {} },
 ];
+
+/** What the operator does to them: nothing that a promise to clients hangs on, but for records that go. */
+export function operatorPlan(bootstrap: string, random: SeededRandom): OperatorPlan {
+  const settings: OperatorPlan['settings'] = [
+    { topic: 'ledger', name: 'segment.bytes', values: ['3000', '6000', '20000'] },
+    { topic: 'ledger', name: 'min.insync.replicas', values: ['1', '2'] },
+    { topic: 'rolling', name: 'retention.bytes', values: ['5000', '9000', '20000'] },
+    { topic: 'logs', name: 'retention.ms', values: ['2000', '4000', '100000'] },
+    // What such a topic may lose is judged as if it were always `async`.
+    { topic: 'metrics', name: 'flush.policy', values: ['commit', 'async'] },
+    { topic: '', name: 'log.retention.check.interval.ms', values: ['200', '400'] },
+    { topic: '', name: 'log.index.interval.bytes', values: ['256', '1024'] },
+  ];
+  const deleted: OperatorPlan['topics'] = ['ledger', 'ledger', 'rolling', 'logs', 'metrics'];
+  return { bootstrap, topics: deleted, growing: 'growing', settings, pauseMsMax: random.pick([300, 1_000, 3_000]) };
+}
 
 type ProducerShape = Pick<RawProducerPlan, 'name' | 'topic' | 'acks' | 'idempotent'>;
 

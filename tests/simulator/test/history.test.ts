@@ -34,6 +34,22 @@ describe('the judge of histories', () => {
     assert.deepEqual(rules, []);
   });
 
+  test('lets go of what somebody asked to delete, and of an answer that was on its way before', () => {
+    const rules = broken((history) => {
+      for (const [order, id] of ['a', 'b', 'c'].entries()) history.sending(record(id, order));
+      for (const [offset, id] of ['a', 'b', 'c'].entries()) history.acknowledgedAt(id, BigInt(offset));
+      history.positioned('early', 0n);
+      history.deleting(2n);
+      history.deletedBelow(2n);
+      history.read('early', [at(0n, 'a')], 3n, 0n);
+      history.positioned('late', 2n);
+      history.read('late', [at(2n, 'c')], 3n, 2n);
+      history.handedOut('library', [at(0n, 'a'), at(2n, 'c')]);
+      history.finish([at(2n, 'c')], 2n, 3n);
+    });
+    assert.deepEqual(rules, []);
+  });
+
   const violations: readonly (readonly [promise: string, rule: string, story: (history: PartitionHistory) => void])[] =
     [
       [
@@ -134,7 +150,49 @@ describe('the judge of histories', () => {
           history.finish([at(0n, 'a')], 0n, 1n);
         },
       ],
-      ['a log start that went back', 'L4', (history) => [7n, 6n].forEach((start) => history.read('r', [], 9n, start))],
+      [
+        'a log start that went back',
+        'L4',
+        (history) => {
+          history.deleting(7n);
+          for (const start of [7n, 6n]) history.read('r', [], 9n, start);
+        },
+      ],
+      [
+        'a deletion that was taken back after it was acknowledged',
+        'L4',
+        (history) => {
+          history.deleting(7n);
+          history.deletedBelow(7n);
+          history.positioned('r', 6n);
+          history.read('r', [], 9n, 6n);
+        },
+      ],
+      [
+        'records that went although nobody asked for it',
+        'L4',
+        (history) => {
+          history.deleting(3n);
+          history.read('r', [], 9n, 4n);
+        },
+      ],
+      [
+        'a deletion acknowledged beyond what was asked for',
+        'L4',
+        (history) => {
+          history.deleting(3n);
+          history.deletedBelow(4n);
+        },
+      ],
+      [
+        'a gap in what a consumer hands out beyond what was deleted',
+        'E1',
+        (history) => {
+          for (const [order, id] of ['a', 'b'].entries()) history.sending(record(id, order));
+          history.deleting(2n);
+          history.handedOut('r', [at(0n, 'a'), at(3n, 'b')]);
+        },
+      ],
     ];
   for (const [what, rule, story] of violations) {
     test(`finds ${what}`, () => assert.deepEqual(broken(story), [rule]));

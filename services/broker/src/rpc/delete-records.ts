@@ -1,7 +1,7 @@
 /**
  * LogService.DeleteRecords (L4): moves the log start up to an offset, or (−1) up to the high watermark, and answers once the new start is on the
  * disk. An offset that is gone already changes nothing. With `validate_only` it says what would go. Errors travel per partition: OFFSET_OUT_OF_RANGE
- * above the high watermark, POLICY_VIOLATION where cleanup.policy does not include delete, KAFKA_STORAGE_ERROR (try again), UNKNOWN_TOPIC_ID,
+ * above the high watermark, OFFSET_NOT_AVAILABLE where that is about to rise (R8), POLICY_VIOLATION where cleanup.policy does not include delete, KAFKA_STORAGE_ERROR (try again), UNKNOWN_TOPIC_ID,
  * NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH.
  */
 import { limits, type Offset, offset, TributaryError } from '@tributary/model';
@@ -63,9 +63,10 @@ function target(partition: Partition, { beforeOffset, leaderEpoch }: DeleteRecor
       `${name} keeps the newest record of each key (cleanup.policy=compact): records can be deleted where the policy includes delete.`,
     );
   }
-  const end = partition.highWatermark;
+  if (beforeOffset >= 0n && beforeOffset <= partition.highWatermark) return offset(beforeOffset);
+  // R8: what lies between the high watermark and the start of the epoch is about to be committed.
+  const end = partition.latest();
   if (beforeOffset === toTheEnd) return end;
-  if (beforeOffset >= 0n && beforeOffset <= end) return offset(beforeOffset);
   throw new TributaryError(
     'OFFSET_OUT_OF_RANGE',
     `${name} has offsets ${partition.startOffset} to ${end}; records before ${beforeOffset} cannot be deleted, those before ${end} at most (or −1: all of them).`,
