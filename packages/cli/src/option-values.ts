@@ -17,6 +17,33 @@ export function offsetNumber(text: string): bigint {
   return BigInt(text);
 }
 
+/** An offset, or the end. */
+export function offsetOrEnd(text: string): bigint | 'end' {
+  if (text === 'end') return text;
+  if (!/^\d{1,19}$/.test(text)) throw new InvalidArgumentError('Allowed is a whole number ≥ 0, or end.');
+  return BigInt(text);
+}
+
+/** Milliseconds since 1970, or a date and time that says its zone. */
+export function timestamp(text: string): number {
+  if (/^\d{1,16}$/.test(text)) return Number(text);
+  const isDate = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d))?$/.test(text);
+  const ms = isDate ? Date.parse(text) : Number.NaN;
+  if (!(ms >= 0))
+    throw new InvalidArgumentError('Allowed are milliseconds since 1970, or a time such as 2026-01-31T12:00:00Z.');
+  return ms;
+}
+
+export function nodeNumber(text: string): number {
+  return wholeNumber(0, 2_147_483_647)(text);
+}
+
+/** Collects names. */
+export function names(text: string, before: readonly string[] = []): readonly string[] {
+  if (text === '') throw new InvalidArgumentError('It is empty.');
+  return [...before, text];
+}
+
 /** Collects `key=value`, given once for each key. */
 export function keyValue(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
   const at = text.indexOf('=');

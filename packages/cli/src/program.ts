@@ -5,8 +5,12 @@
 import { Command, CommanderError } from 'commander';
 import { UsageError } from './failure.ts';
 import { addBench } from './program/bench.ts';
+import { addBroker } from './program/broker.ts';
 import { addDev } from './program/dev.ts';
+import { addDoctor } from './program/doctor.ts';
+import { addLog } from './program/log.ts';
 import { examples } from './program/options.ts';
+import { addPartition } from './program/partition.ts';
 import { addConsume, addProduce } from './program/records.ts';
 import { addTopic } from './program/topic.ts';
 
@@ -30,8 +34,12 @@ export async function run(argv: readonly string[]): Promise<void> {
     );
   addDev(program);
   addTopic(program);
+  addPartition(program);
+  addBroker(program);
   addProduce(program);
   addConsume(program);
+  addLog(program);
+  addDoctor(program);
   addBench(program);
   const refusals: string[] = [];
   strict(program, refusals);

@@ -1,9 +1,42 @@
+import type { Tributary } from '@tributary/client';
 import { open } from '../cluster.ts';
+import { counted } from '../figures.ts';
 import type { ConnectionOptions } from '../program/options.ts';
+import { amount } from '../retention-effect.ts';
 import { print } from '../standard-output.ts';
 
-export async function topicDelete(name: string, options: ConnectionOptions): Promise<void> {
+interface TopicDeleteOptions extends ConnectionOptions {
+  readonly dryRun?: boolean;
+}
+
+export async function topicDelete(name: string, options: TopicDeleteOptions): Promise<void> {
   await using cluster = await open(options);
+  if (options.dryRun === true) {
+    const effect = await effectOn(cluster, name);
+    const { partitions } = effect;
+    const sentence = `Dry run: deleting topic ${name} would remove ${counted(partitions, 'partition')} with ${amount(effect)}.`;
+    await print(
+      options.output === 'json' ? JSON.stringify({ name, deleted: false, dryRun: true, ...effect }) : sentence,
+    );
+    return;
+  }
   await cluster.admin.deleteTopic(name);
   await print(options.output === 'json' ? JSON.stringify({ name, deleted: true }) : `Deleted topic ${name}.`);
+}
+
+/** Records once, bytes on all brokers. */
+async function effectOn(
+  { admin }: Tributary,
+  name: string,
+): Promise<{ readonly partitions: number; readonly records: number; readonly bytes: number }> {
+  const { id, partitions } = await admin.describeTopic(name);
+  const directories = await admin.describeLogDirs({ topicIds: [id] });
+  const records = new Map<number, number>();
+  let bytes = 0;
+  for (const log of directories.flatMap((directory) => directory.partitions)) {
+    bytes += log.sizeBytes;
+    const here = Number(log.highWatermark - log.logStartOffset);
+    records.set(log.partition, Math.max(records.get(log.partition) ?? 0, here));
+  }
+  return { partitions, records: [...records.values()].reduce((sum, each) => sum + each, 0), bytes };
 }

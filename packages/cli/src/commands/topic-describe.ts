@@ -1,5 +1,6 @@
+import type { LogDescription, TopicDescription } from '@tributary/client';
 import { open } from '../cluster.ts';
-import { counted } from '../figures.ts';
+import { byteSize, count, counted } from '../figures.ts';
 import type { ConnectionOptions } from '../program/options.ts';
 import { print } from '../standard-output.ts';
 import { table } from '../table.ts';
@@ -7,27 +8,60 @@ import { table } from '../table.ts';
 export async function topicDescribe(name: string, options: ConnectionOptions): Promise<void> {
   await using cluster = await open(options);
   const topic = await cluster.admin.describeTopic(name);
-  if (options.output === 'json') {
-    const { id, partitions, replicationFactor, internal, configs, partitionDescriptions } = topic;
-    await print(
-      JSON.stringify({ name: topic.name, id, partitions, replicationFactor, internal, configs, partitionDescriptions }),
-    );
-    return;
+  const directories = await cluster.admin.describeLogDirs({ topicIds: [topic.id] });
+  // Of each partition what its leader says, or else whoever has it.
+  const logs = new Map<number, LogDescription>();
+  for (const { broker, partitions } of directories) {
+    for (const log of partitions) {
+      const isLeader = topic.partitionDescriptions[log.partition]?.leader === broker;
+      if (isLeader || !logs.has(log.partition)) logs.set(log.partition, log);
+    }
   }
-  const partitions = topic.partitionDescriptions.map(({ partition, leader, leaderEpoch, replicas, isr, reason }) => [
-    partition,
-    leader === undefined ? `none: ${reason}` : leader,
-    leaderEpoch,
-    replicas.join(','),
-    isr.join(','),
-  ]);
-  const configs = topic.configs.map((config) => [config.name, config.value, config.source, config.documentation]);
-  await print(
-    [
-      `Topic ${topic.name} (id ${topic.id}): ${counted(topic.partitions, 'partition')}, replication factor ${topic.replicationFactor}\n\n`,
-      table(['partition', 'leader', 'leader epoch', 'replicas', 'in sync'], partitions),
-      '\n',
-      table(['config', 'value', 'set by', 'meaning'], configs),
-    ].join(''),
-  );
+  await print(options.output === 'json' ? json(topic, logs) : text(topic, logs));
+}
+
+function json(topic: TopicDescription, logs: ReadonlyMap<number, LogDescription>): string {
+  const { name, id, partitions, replicationFactor, internal, configs } = topic;
+  const partitionDescriptions = topic.partitionDescriptions.map((partition) => {
+    const log = logs.get(partition.partition);
+    if (log === undefined) return partition;
+    return {
+      ...partition,
+      sizeBytes: log.sizeBytes,
+      segments: log.segments,
+      logStartOffset: Number(log.logStartOffset),
+      highWatermark: Number(log.highWatermark),
+      logEndOffset: Number(log.logEndOffset),
+    };
+  });
+  return JSON.stringify({ name, id, partitions, replicationFactor, internal, configs, partitionDescriptions });
+}
+
+function text(topic: TopicDescription, logs: ReadonlyMap<number, LogDescription>): string {
+  const partitions = topic.partitionDescriptions.map(({ partition, leader, leaderEpoch, replicas, isr, reason }) => {
+    const log = logs.get(partition);
+    return [
+      partition,
+      leader === undefined ? `none: ${reason}` : leader,
+      leaderEpoch,
+      replicas.join(','),
+      isr.join(','),
+      log === undefined ? '?' : String(log.logStartOffset),
+      log === undefined ? '?' : String(log.highWatermark),
+      log === undefined ? '?' : byteSize(log.sizeBytes),
+    ];
+  });
+  const configs = topic.configs.map((config) => {
+    return [config.name, config.value, config.source, config.defaultValue, config.documentation];
+  });
+  const all = [...logs.values()];
+  const records = all.reduce((sum, log) => sum + Number(log.highWatermark - log.logStartOffset), 0);
+  const bytes = all.reduce((sum, log) => sum + log.sizeBytes, 0);
+  return [
+    `Topic ${topic.name} (id ${topic.id}): ${counted(topic.partitions, 'partition')}, replication factor ${topic.replicationFactor}, `,
+    `${count(records)} offsets, ${byteSize(bytes)}\n\n`,
+    table(['partition', 'leader', 'leader epoch', 'replicas', 'in sync', 'first', 'end', 'size'], partitions),
+    '\n',
+    table(['config', 'value', 'set by', 'default', 'meaning'], configs),
+  ].join('');
 }

@@ -1,6 +1,6 @@
 /** What commands share: options, and how examples are shown. */
 import { type Command, Option } from 'commander';
-import { acks, wholeNumber } from '../option-values.ts';
+import { acks, keyValue, names, wholeNumber } from '../option-values.ts';
 
 /** What every command takes. */
 export interface OutputOption {
@@ -29,6 +29,16 @@ export function withConnection(command: Command): Command {
     .env('TRIBUTARY_BOOTSTRAP')
     .default(defaultBootstrap);
   return withOutput(command.addOption(bootstrap));
+}
+
+/** What changes settings has these; each may be repeated. */
+export function withSettings(command: Command): Command {
+  return command
+    .option('--set <key=value>', 'give a setting, by Kafka’s name, this value; may be repeated', keyValue)
+    .option('--append <key=words>', 'add words to a setting that is a list; may be repeated', keyValue)
+    .option('--subtract <key=words>', 'take words from a setting that is a list; may be repeated', keyValue)
+    .option('--delete <key>', 'give a setting back to its default; may be repeated', names)
+    .option('--dry-run', 'check and say what would change, with the records and bytes that would go; change nothing');
 }
 
 export function withSending(command: Command): Command {
