@@ -12,7 +12,7 @@ import {
   nodeId,
   topicConfigKeys,
 } from '@tributary/model';
-import { type ClusterImage, type ConfigScope, type Expectation, allBrokers } from '@tributary/metadata';
+import type { ClusterImage, ConfigScope, Expectation } from '@tributary/metadata';
 import type { Step } from './step.ts';
 import { type TopicDefaults, beneath, checkOwnConfigs, startedWith } from './topic-defaults.ts';
 
@@ -121,7 +121,7 @@ function valueNow(image: ClusterImage, resource: ConfigResource, name: string, d
 /** @throws TributaryError INVALID_CONFIG naming the nearest known one. */
 function keyOf(resource: ConfigResource, name: string): ConfigKey {
   if (name === '') throw new TributaryError('INVALID_CONFIG', 'The name of a setting is empty.');
-  if (resource.kind === 'brokers') return brokerConfigKey(name, resource.scope === allBrokers ? 'cluster' : 'broker');
+  if (resource.kind === 'brokers') return brokerConfigKey(name, resource.scope === 'all' ? 'cluster' : 'broker');
   if (isTopicConfigKey(name)) return topicConfigKeys[name];
   throw new TributaryError(
     'INVALID_CONFIG',
@@ -135,8 +135,8 @@ function checkBrokers(
   after: Readonly<Record<string, string>>,
   defaults: TopicDefaults,
 ): void {
-  checkBrokerConfigs(after, scope === allBrokers ? 'cluster' : 'broker');
-  if (scope !== allBrokers) return;
+  checkBrokerConfigs(after, scope === 'all' ? 'cluster' : 'broker');
+  if (scope !== 'all') return;
   // As topics would see them that set nothing themselves.
   const { image: then } = image.apply(image.revision, [
     {
@@ -160,7 +160,7 @@ function checkBrokers(
 }
 
 /** @throws TributaryError where there is no such topic or broker. */
-export function ownConfigs(image: ClusterImage, resource: ConfigResource): Readonly<Record<string, string>> {
+function ownConfigs(image: ClusterImage, resource: ConfigResource): Readonly<Record<string, string>> {
   if (resource.kind === 'topic') {
     const topic = image.topic(resource.topicId);
     if (topic?.phase === 'ready') return topic.configs;
@@ -171,7 +171,7 @@ export function ownConfigs(image: ClusterImage, resource: ConfigResource): Reado
 
 /** @param name '' for all brokers. @throws TributaryError INVALID_REQUEST, or BROKER_ID_NOT_REGISTERED naming those there are. */
 export function brokersNamed(image: ClusterImage, name: string): ConfigScope {
-  if (name === '') return allBrokers;
+  if (name === '') return 'all';
   if (!/^(0|[1-9]\d{0,9})$/.test(name)) {
     throw new TributaryError(
       'INVALID_REQUEST',
@@ -207,9 +207,9 @@ function keepForBrokers(image: ClusterImage, scope: ConfigScope, configs: Readon
   const expect: Expectation =
     before === undefined ? { place, is: 'absent' } : { place, is: 'modified-at', revision: before.modRevision };
   // The key of all brokers stays, empty: its revision tells when settings have last changed (R6).
-  const goes = scope !== allBrokers && Object.keys(configs).length === 0;
+  const goes = scope !== 'all' && Object.keys(configs).length === 0;
   return {
-    why: scope === allBrokers ? 'settings of all brokers' : `settings of broker ${scope}`,
+    why: scope === 'all' ? 'settings of all brokers' : `settings of broker ${scope}`,
     transaction: {
       expect: [expect],
       put: goes ? [] : [{ kind: 'broker-configs', value: { scope, configs } }],

@@ -4,15 +4,7 @@
  * from the store alone (M3).
  */
 import { type BrokerEpoch, type LeaderEpoch, type NodeId, type TopicId, partitionEpoch } from '@tributary/model';
-import {
-  type ClusterImage,
-  type Expectation,
-  type PartitionInfo,
-  type PartitionName,
-  type Stored,
-  type TopicInfo,
-  partitionKey,
-} from '@tributary/metadata';
+import type { ClusterImage, Expectation, PartitionInfo, PartitionName, Stored, TopicInfo } from '@tributary/metadata';
 import { type Step, chunks } from './step.ts';
 import { type Effective, type TopicDefaults, effectiveOf } from './topic-defaults.ts';
 
@@ -35,9 +27,9 @@ export function settleFlushed(
   reports: FlushReports,
   defaults: TopicDefaults,
 ): readonly Step[] {
-  const named = new Set(names.map(partitionKey));
+  const named = new Set(names.map(keyOf));
   const after = (partition: Stored<PartitionInfo>, { flushPolicy }: Effective): PartitionInfo => {
-    if (!named.has(partitionKey(partition)) || flushPolicy !== 'commit') return partition;
+    if (!named.has(keyOf(partition)) || flushPolicy !== 'commit') return partition;
     if (partition.effectiveFlushPolicy === 'commit' || !reports.complete(image, partition)) return partition;
     return { ...partition, effectiveFlushPolicy: 'commit', partitionEpoch: bumped(partition) };
   };
@@ -108,6 +100,8 @@ function* topicsIn(image: ClusterImage, which: Reconfigured): Generator<Stored<T
   }
 }
 
+const keyOf = ({ topicId, partition }: PartitionName): string => `${topicId}/${partition}`;
+
 /** One replica's word: as of metadata revision `revision` it flushes whatever it writes, and what it had written before is flushed. */
 interface FlushReport {
   readonly brokerEpoch: BrokerEpoch;
@@ -120,7 +114,7 @@ export class FlushReports {
   readonly #reports = new Map<string, Map<NodeId, FlushReport>>();
 
   note(name: PartitionName, node: NodeId, report: FlushReport): void {
-    const key = partitionKey(name);
+    const key = keyOf(name);
     const ofPartition = this.#reports.get(key) ?? new Map<NodeId, FlushReport>();
     this.#reports.set(key, ofPartition.set(node, report));
   }
@@ -128,7 +122,7 @@ export class FlushReports {
   /** Every in-sync replica has given its word, and no setting has changed since. */
   complete(image: ClusterImage, partition: PartitionInfo): boolean {
     const topic = image.topic(partition.topicId);
-    const ofPartition = this.#reports.get(partitionKey(partition));
+    const ofPartition = this.#reports.get(keyOf(partition));
     if (topic === undefined || ofPartition === undefined || partition.isr.length === 0) return false;
     const ofCluster = image.configsSet('all')?.modRevision ?? 0n;
     const settledAt = topic.modRevision > ofCluster ? topic.modRevision : ofCluster;
@@ -147,7 +141,7 @@ export class FlushReports {
   forget(image: ClusterImage, names: readonly PartitionName[]): void {
     for (const name of names) {
       const partition = image.partition(name.topicId, name.partition);
-      if (partition?.effectiveFlushPolicy !== 'async') this.#reports.delete(partitionKey(name));
+      if (partition?.effectiveFlushPolicy !== 'async') this.#reports.delete(keyOf(name));
     }
   }
 

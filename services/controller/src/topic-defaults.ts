@@ -3,7 +3,7 @@
 import {
   type TopicConfig,
   checkTopicConfigs,
-  clusterConfigKeys,
+  type clusterConfigKeys,
   topicConfig,
   topicConfigKeys,
   withBrokerDefaults,
@@ -42,7 +42,7 @@ function clusterSettings(image: ClusterImage, started: TopicDefaults) {
 }
 
 /** A topic's settings in force, by name; what is absent has Kafka's default. */
-export function settingsInForce(
+function settingsInForce(
   image: ClusterImage,
   own: Readonly<Record<string, string>>,
   started: TopicDefaults,
@@ -50,11 +50,7 @@ export function settingsInForce(
   return withBrokerDefaults(own, clusterSettings(image, started));
 }
 
-export function configInForce(
-  image: ClusterImage,
-  topic: Pick<TopicInfo, 'configs'>,
-  started: TopicDefaults,
-): TopicConfig {
+function configInForce(image: ClusterImage, topic: Pick<TopicInfo, 'configs'>, started: TopicDefaults): TopicConfig {
   return topicConfig(settingsInForce(image, topic.configs, started));
 }
 

@@ -39,7 +39,7 @@ export async function brokerAlter(id: number | undefined, options: BrokerAlterOp
 async function effectOf(admin: Admin, { after }: AlteredConfigs): Promise<readonly DeletedRecords[]> {
   const asTopicsSee = after.flatMap(({ name, value }) => {
     const topicName = topicKeyOfBrokerKey.get(name);
-    return topicName === undefined ? [] : [{ name: topicName as string, value }];
+    return topicName === undefined ? [] : [{ name: topicName, value }];
   });
   const gone: DeletedRecords[] = [];
   for (const { name } of await admin.listTopics()) {
