@@ -9,7 +9,9 @@ import path from 'node:path';
 
 /** Tools whose presence is not a matter of a command on the path alone. */
 const PROBES: Readonly<Record<string, () => boolean>> = {
-  docker: () => spawnSync('docker', ['info'], { stdio: 'ignore' }).status === 0,
+  // A package of its own in Debian, without which python3 makes no virtual environment.
+  'python3-venv': () => spawnSync('python3', ['-c', 'import ensurepip, venv'], { stdio: 'ignore' }).status === 0,
+  docker: () => onPath('docker') && spawnSync('docker', ['info'], { stdio: 'ignore' }).status === 0,
 };
 
 /** Which of these tools are missing, as the reason to skip; false when the test can run. Throws under REQUIRE_ALL=1. */
@@ -23,7 +25,7 @@ export function requires(...tools: string[]): string | false {
 
 function isPresent(tool: string): boolean {
   const probe = PROBES[tool];
-  return probe === undefined ? onPath(tool) : onPath(tool) && probe();
+  return probe === undefined ? onPath(tool) : probe();
 }
 
 function onPath(command: string): boolean {

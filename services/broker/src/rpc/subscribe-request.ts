@@ -1,4 +1,3 @@
-// pure
 /** What a Subscribe asks for, checked. */
 import { limits, type Offset, offset, TributaryError } from '@tributary/model';
 import { IsolationLevel, type StartPosition, type SubscribeRequest, type TopicSelection } from '@tributary/wire';
