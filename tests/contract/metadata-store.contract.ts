@@ -54,6 +54,7 @@ export function metadataStoreContract(name: string, withStore: WithStore): void 
   describe(`${name}: keys and revisions`, () => keysAndRevisions(withStore));
   describe(`${name}: transactions`, () => transactions(withStore));
   describe(`${name}: watches`, () => watches(withStore));
+  describe(`${name}: unusual watches`, () => watchesOfTheUnusual(withStore));
   describe(`${name}: leases`, () => leases(withStore));
 }
 
@@ -163,6 +164,9 @@ function transactions(withStore: WithStore): void {
       await assert.rejects(store.commit({ ...put(['/t/b', '1']), delete: ['/t/b'] }));
       const many = Array.from({ length: limits.transactionOperations + 1 }, (_, i) => [`/t/${i}`, ''] as const);
       await assert.rejects(store.commit(put(...many)));
+      const both = many.slice(0, limits.transactionOperations / 2 + 1).map(([key]) => ({ key, createRevision: 0n }));
+      const twice = both.map((each) => ({ ...each, modRevision: before }));
+      await assert.rejects(store.commit({ compare: twice, put: [], delete: [] }), 'each revision counts');
       assert.ok((await store.commit(put(...many.slice(1)))).succeeded);
       assert.equal((await store.status()).revision, before + 1n);
     }));
@@ -265,8 +269,69 @@ function watches(withStore: WithStore): void {
       const third = await revisionOf(store, put(['/w/a', '3']));
       await store.compact(second);
       await assert.rejects(changes(store.watch('/w/', first, never), 1), CompactedError);
+      await assert.rejects(changes(store.watch('/w/', second, never), 1), CompactedError);
       assert.deepEqual((await changes(store.watch('/w/', third, never), 1)).map(told), [[third, ['/w/a=3']]]);
       assert.deepEqual(await values(store, '/w/'), { '/w/a': '3' });
+    }));
+}
+
+function watchesOfTheUnusual(withStore: WithStore): void {
+  test('what was deleted at the revision of the compaction cannot be missed: a watch from there is refused', () =>
+    withStore(async ({ store }) => {
+      await store.commit(put(['/w/a', '1']));
+      const deleted = await revisionOf(store, remove('/w/a'));
+      await store.compact(deleted);
+      await assert.rejects(changes(store.watch('/w/', deleted, never), 1), CompactedError);
+      const next = changes(store.watch('/w/', deleted + 1n, never), 1);
+      const created = await revisionOf(store, put(['/w/a', '2']));
+      assert.deepEqual((await next).map(told), [[created, ['/w/a=2']]]);
+    }));
+
+  test('compacting the same history again, or what is gone already, changes nothing; what is yet to come is refused', () =>
+    withStore(async ({ store }) => {
+      const first = await revisionOf(store, put(['/w/a', '1']));
+      const second = await revisionOf(store, put(['/w/a', '2']));
+      await store.compact(second);
+      await store.compact(second);
+      await store.compact(first);
+      await assert.rejects(store.compact(second + 1n));
+      assert.deepEqual(await store.status(), { revision: second, writable: true });
+    }));
+
+  test('a watch of another prefix keeps up with the revisions that are not its own, and misses none that is', () =>
+    withStore(async ({ store }) => {
+      const first = await revisionOf(store, put(['/w/a', '1'], ['/w/b', '1']));
+      const watch = store.watch('/w/', first + 1n, never);
+      const others = (async (): Promise<bigint> => {
+        for (let i = 0; i < 20; i++) await store.commit(put([`/x/${i}`, '']));
+        return (await store.status()).revision;
+      })();
+      const seen: (readonly [bigint, string[]])[] = [];
+      let isChanged = false;
+      for await (const revision of watch) {
+        assert.ok(revision.revision > (seen.at(-1)?.[0] ?? first) || revision.changes.length === 0);
+        if (revision.changes.length > 0) seen.push(told(revision));
+        if (seen.length === 2) break;
+        if (isChanged || revision.revision < (await others)) continue;
+        isChanged = true;
+        // As many keys as before, and none of them new.
+        await store.commit({ ...put(['/w/a', '2']), delete: ['/w/b'] });
+        await store.commit(put(['/w/b', '1']));
+      }
+      const after = (await others) + 1n;
+      assert.deepEqual(seen, [
+        [after, ['-/w/b', '/w/a=2']],
+        [after + 1n, ['/w/b=1']],
+      ]);
+    }));
+
+  test('a watch from beyond the store, as after a restored backup, tells how far the store is', () =>
+    withStore(async ({ store }) => {
+      const revision = await revisionOf(store, put(['/w/a', '1']));
+      for await (const progress of store.watch('/w/', revision + 1_000n, never)) {
+        assert.deepEqual(progress, { revision, changes: [] });
+        break;
+      }
     }));
 }
 

@@ -9,6 +9,13 @@ export const limits = {
   messageBytesMax: 64 * 1024 * 1024 + 64 * 1024,
   /** HTTP/2 stream and session window on both ends: below 4 MiB a stream waits for window updates (DESIGN §5). */
   transportWindow: 8 * 1024 * 1024,
+  /**
+   * The same of a connection that has not yet been of use, of a stream and in all: whoever only sends holds up no more than this at a time. A
+   * server widens a connection once it has taken so many bytes of whole messages from it.
+   */
+  narrowWindow: 128 * 1024,
+  narrowConnectionWindow: 256 * 1024,
+  widenedAfter: 512 * 1024,
   /** Records bytes in one Fetch answer: large enough to amortise a message, small enough that partitions interleave. */
   fetchChunk: 256 * 1024,
   /** Bytes queued in a server stream before its pump waits for the reader: two chunks keep the socket busy. */
@@ -132,8 +139,6 @@ export const limits = {
   storePage: 1_000,
   /** A read of several pages begins again when the history that it reads from is compacted, so often. */
   storeReadAttempts: 5,
-  /** Comparisons and operations in one transaction that etcd accepts as it comes. */
-  etcdTransactionOperations: 128,
   /** Share of a lease's time to live that its holder gives up: the two clocks need not run alike, and its timers fire late. */
   leaseMarginRatio: 0.1,
   /** Signs of life in a lease's time to live: two may be lost. */
@@ -248,5 +253,5 @@ export const limits = {
   /** The same sentence as it is escaped there: with its typed details below the 8 KiB of headers that gRPC's clients take. */
   errorMessageEncoded: 3_000,
   /** Allocated for a message on the word of its header alone; the rest follows as the bytes arrive. */
-  messageAllocated: 1024 * 1024,
+  messageAllocated: 64 * 1024,
 } as const;

@@ -94,10 +94,10 @@ export class Keyspace {
 
 function refuseMalformed(transaction: Transaction, leaseIsAlive: (id: string) => boolean): void {
   const operations = transaction.put.length + transaction.delete.length;
-  if (operations > limits.transactionOperations || transaction.compare.length > limits.transactionOperations) {
-    throw new Error(
-      `a transaction of ${operations} operations and ${transaction.compare.length} comparisons is too large (M3)`,
-    );
+  const comparisons = transaction.compare.flatMap(({ createRevision, modRevision }) => [createRevision, modRevision]);
+  const compared = comparisons.filter((revision) => revision !== undefined).length;
+  if (operations > limits.transactionOperations || compared > limits.transactionOperations) {
+    throw new Error(`a transaction of ${operations} operations and ${compared} comparisons is too large (M3)`);
   }
   const named = [...transaction.put.map(({ key }) => key), ...transaction.delete];
   if (new Set(named).size !== named.length) throw new Error('a transaction names a key twice');

@@ -123,8 +123,9 @@ export class Staging {
 /** etcd's rules, so that nothing passes here that would fail there. @throws TributaryError INVALID_REQUEST. */
 export function checkTransaction({ compare, put, delete: deletes }: Transaction): void {
   const most = limits.transactionOperations;
-  if (compare.length > most || put.length + deletes.length > most) {
-    const operations = `${put.length + deletes.length} operations and ${compare.length} comparisons`;
+  const comparisons = comparedRevisions(compare);
+  if (comparisons > most || put.length + deletes.length > most) {
+    const operations = `${put.length + deletes.length} operations and ${comparisons} comparisons`;
     throw new TributaryError(
       'INVALID_REQUEST',
       `A metadata transaction of ${operations}; at most ${most} of each are allowed.`,
@@ -136,6 +137,15 @@ export function checkTransaction({ compare, put, delete: deletes }: Transaction)
       throw new TributaryError('INVALID_REQUEST', `A metadata transaction names the key ${key} twice.`);
     keys.add(key);
   }
+}
+
+/** A comparison on both revisions of a key is two to etcd. */
+function comparedRevisions(compare: readonly Comparison[]): number {
+  let count = 0;
+  for (const { createRevision, modRevision } of compare) {
+    count += (createRevision === undefined ? 0 : 1) + (modRevision === undefined ? 0 : 1);
+  }
+  return count;
 }
 
 /** What a watch on `prefix` shows of a revision; undefined: nothing. */

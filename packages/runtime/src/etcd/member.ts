@@ -1,10 +1,12 @@
 import { limits } from '@tributary/model';
 import { type Clock, MetadataStoreError } from '@tributary/ports';
 import { noop } from 'cockatiel';
-import { Etcd3, type IWatchRequest, type IWatchResponse } from 'etcd3';
+import { Etcd3 } from 'etcd3';
 import { Readable } from 'node:stream';
 import { connectionOptions, type EtcdCredentials } from './channel.ts';
 import { etcdFailure, isStaleToken } from './etcd-failure.ts';
+import { type KeyRange, unchangedSince } from './requests.ts';
+import type { WatchedMember, WatchStream } from './watch.ts';
 
 /** What a member says of itself before it is used. */
 export interface MemberIdentity {
@@ -18,17 +20,11 @@ export interface MemberStatus extends MemberIdentity {
   readonly alarms: readonly string[];
 }
 
-/** A watch's stream; ends when disposed. */
-export interface WatchStream extends Disposable {
-  send(request: IWatchRequest): void;
-  readonly responses: AsyncIterator<IWatchResponse>;
-}
-
 /**
  * One etcd server. Of etcd3 only the calls themselves are used: its retries, circuit breakers, watchers and leases are off, and each member has a
  * client of its own, so that nothing is sent twice or elsewhere behind our back.
  */
-export class EtcdMember implements Disposable {
+export class EtcdMember implements WatchedMember, Disposable {
   readonly address: string;
   readonly #client: Etcd3;
   readonly #clock: Clock;
@@ -85,6 +81,16 @@ export class EtcdMember implements Disposable {
   async revision(key: Buffer): Promise<bigint> {
     const { header } = await this.kv.range({ key, count_only: true }, this.deadline(limits.storeCallMs));
     return BigInt(header.revision);
+  }
+
+  /** As {@link WatchedMember} says. A key that came and went in between does not show. */
+  async unchangedSince(range: KeyRange, revision: bigint): Promise<bigint | undefined> {
+    const { succeeded, header, responses } = await this.kv.txn(
+      unchangedSince(range, revision),
+      this.deadline(limits.storeCallMs),
+    );
+    const [now, then] = responses.map(({ response_range }) => response_range.count);
+    return succeeded && now === (then ?? '0') ? BigInt(header.revision) : undefined;
   }
 
   async watch(): Promise<WatchStream> {

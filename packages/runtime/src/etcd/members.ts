@@ -67,9 +67,10 @@ export class EtcdMembers implements Disposable {
   }
 
   /** The next call goes to another one. */
-  distrust(member: EtcdMember): void {
-    member.forget();
-    if (this.#members[this.#preferred] === member) this.#preferred = (this.#preferred + 1) % this.#members.length;
+  distrust(member: Pick<EtcdMember, 'address'>): void {
+    const at = this.#members.findIndex(({ address }) => address === member.address);
+    this.#members[at]?.forget();
+    if (at === this.#preferred) this.#preferred = (at + 1) % this.#members.length;
   }
 
   /** Asks all. @returns those that answered. @throws MetadataStoreError `refused` when one of them must not be used. */
@@ -94,6 +95,13 @@ export class EtcdMembers implements Disposable {
     const identity = await member.introduce();
     this.#first ??= { address: member.address, clusterId: identity.clusterId };
     if (this.#first.clusterId === identity.clusterId) return identity;
+    if (this.#first.address === member.address) {
+      throw new MetadataStoreError(
+        'refused',
+        `etcd at ${member.address} is now cluster ${identity.clusterId} and was ${this.#first.clusterId}: it was replaced, or restored from a ` +
+          'backup. Check that it is the right one, then start this process again.',
+      );
+    }
     throw new MetadataStoreError(
       'refused',
       `etcd at ${member.address} belongs to cluster ${identity.clusterId}, that at ${this.#first.address} to ${this.#first.clusterId}: ` +

@@ -1,4 +1,3 @@
-import { TributaryError, limits } from '@tributary/model';
 import type { Entry, Transaction } from '@tributary/ports';
 import type { ICompare, IKeyValue, IRequestOp, ITxnRequest } from 'etcd3';
 
@@ -32,21 +31,12 @@ export function entryOf({ key, value, create_revision, mod_revision }: IKeyValue
   };
 }
 
-/** @throws TributaryError INVALID_REQUEST where etcd would refuse it for its size. */
 export function transactionRequest({ compare, put, delete: deletes }: Transaction): ITxnRequest {
-  const request = {
-    compare: compare.flatMap((each): ICompare[] => {
-      const key = Buffer.from(each.key);
-      const { createRevision, modRevision } = each;
-      return [
-        ...(createRevision === undefined
-          ? []
-          : [{ key, result: 'Equal' as const, target: 'Create' as const, create_revision: String(createRevision) }]),
-        ...(modRevision === undefined
-          ? []
-          : [{ key, result: 'Equal' as const, target: 'Mod' as const, mod_revision: String(modRevision) }]),
-      ];
-    }),
+  return {
+    compare: compare.flatMap(({ key, createRevision, modRevision }) => [
+      ...equal(key, 'Create', 'create_revision', createRevision),
+      ...equal(key, 'Mod', 'mod_revision', modRevision),
+    ]),
     success: [
       ...put.map(({ key, value, lease }): IRequestOp => {
         const leased = lease === undefined ? {} : { lease: lease.id };
@@ -55,13 +45,15 @@ export function transactionRequest({ compare, put, delete: deletes }: Transactio
       ...deletes.map((key): IRequestOp => ({ request_delete_range: { key: Buffer.from(key) } })),
     ],
   };
-  if (request.compare.length > limits.etcdTransactionOperations) {
-    throw new TributaryError(
-      'INVALID_REQUEST',
-      `A metadata transaction compares ${request.compare.length} revisions; etcd allows ${limits.etcdTransactionOperations}.`,
-    );
-  }
-  return request;
+}
+
+function equal(
+  key: string,
+  target: 'Create' | 'Mod',
+  field: 'create_revision' | 'mod_revision',
+  revision: bigint | undefined,
+): ICompare[] {
+  return revision === undefined ? [] : [{ key: Buffer.from(key), result: 'Equal', target, [field]: String(revision) }];
 }
 
 /**

@@ -1,12 +1,33 @@
 import { limits } from '@tributary/model';
 import { type Clock, type WatchRevision, CompactedError, MetadataStoreError } from '@tributary/ports';
-import { LinkedAbort } from '@tributary/metadata';
-import type { IWatchResponse } from 'etcd3';
+import { LinkedAbort, unlessAborted } from '@tributary/metadata';
+import type { IWatchRequest, IWatchResponse } from 'etcd3';
 import { etcdFailure } from './etcd-failure.ts';
-import type { EtcdMember, WatchStream } from './member.ts';
-import type { EtcdMembers } from './members.ts';
-import { keyRange, unchangedSince } from './requests.ts';
+import { keyRange, type KeyRange } from './requests.ts';
 import { RevisionAssembly } from './revisions.ts';
+
+/** A watch's stream; ends when disposed. */
+export interface WatchStream extends Disposable {
+  send(request: IWatchRequest): void;
+  readonly responses: AsyncIterator<IWatchResponse>;
+}
+
+/** What a watch needs of one member. */
+export interface WatchedMember {
+  readonly address: string;
+  watch(): Promise<WatchStream>;
+  /** Of the store; linearizable. */
+  revision(key: Buffer): Promise<bigint>;
+  /** @returns the store's revision if the keys of the range are now as they were at `revision`, with no other revisions; linearizable. */
+  unchangedSince(range: KeyRange, revision: bigint): Promise<bigint | undefined>;
+}
+
+/** What a watch needs of all members. */
+export interface WatchedMembers {
+  /** One that has just been seen to have a majority behind it. */
+  forStream(key: Buffer): Promise<WatchedMember>;
+  distrust(member: WatchedMember): void;
+}
 
 /**
  * Whole revisions from `fromRevision` on, on one stream to one member.
@@ -19,15 +40,14 @@ import { RevisionAssembly } from './revisions.ts';
  * @throws CompactedError; MetadataStoreError when the stream broke, fell silent or is not allowed; the signal's reason.
  */
 export async function* watchEtcd(
-  members: EtcdMembers,
+  members: WatchedMembers,
   clock: Clock,
   prefix: string,
   fromRevision: bigint,
   signal: AbortSignal,
 ): AsyncGenerator<WatchRevision, never> {
   signal.throwIfAborted();
-  const member = await members.forStream(keyRange(prefix).key);
-  signal.throwIfAborted();
+  const member = await unlessAborted(members.forStream(keyRange(prefix).key), signal);
   try {
     using stream = await member.watch();
     const watch = new Watch(member, stream, clock, prefix, fromRevision, signal);
@@ -45,7 +65,7 @@ export async function* watchEtcd(
 }
 
 class Watch {
-  readonly #member: EtcdMember;
+  readonly #member: WatchedMember;
   readonly #stream: WatchStream;
   readonly #clock: Clock;
   readonly #prefix: string;
@@ -60,7 +80,7 @@ class Watch {
   #response: Promise<IteratorResult<IWatchResponse>> | undefined;
 
   constructor(
-    member: EtcdMember,
+    member: WatchedMember,
     stream: WatchStream,
     clock: Clock,
     prefix: string,
@@ -99,7 +119,7 @@ class Watch {
     if (nowMs - this.#spokeMs >= limits.watchSilenceMs) {
       throw new Error(`nothing can be learnt from it for ${limits.watchSilenceMs} ms`);
     }
-    this.#proven = (await this.#prove()) ?? this.#proven;
+    this.#proven = (await unlessAborted(this.#prove(), this.#signal)) ?? this.#proven;
     this.#stream.send({ progress_request: {} });
     this.#askMs = this.#clock.monotonicMs() + limits.watchProgressMs;
     return [];
@@ -126,16 +146,9 @@ class Watch {
     // The same, or even less: an etcd that was restored from a backup. The reader is told and judges (M6).
     if (revision <= reached) return revision;
     if (this.#assembly.isHalfDone) return undefined;
-    const request = unchangedSince(range, reached);
-    const { succeeded, header, responses } = await this.#member.kv.txn(
-      request,
-      this.#member.deadline(limits.storeCallMs),
-    );
-    if (!succeeded) return undefined;
-    const [now, then] = responses.map(({ response_range }) => response_range.count);
-    if (now !== (then ?? '0')) return undefined;
-    this.#assembly.reach(BigInt(header.revision));
-    return BigInt(header.revision);
+    const unchanged = await this.#member.unchangedSince(range, reached);
+    if (unchanged !== undefined) this.#assembly.reach(unchanged);
+    return unchanged;
   }
 
   #cancelled({ compact_revision, cancel_reason }: IWatchResponse): Error {
