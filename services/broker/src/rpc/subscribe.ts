@@ -88,14 +88,17 @@ export class Subscriptions {
     signal: AbortSignal,
   ): Promise<void> {
     const followed: Followed[] = [];
-    const readers = chosen.flatMap(({ selection, topic }) => {
+    const wanted = chosen.flatMap(({ selection, topic }) => {
       if (selection.partitions === undefined) followed.push({ topic, partitions: topic.partitions });
-      return partitionsOf(selection, topic).map(
-        (index) =>
-          new SubscribedPartition(topic, index, selection.positions.get(index) ?? selection.start, subscription.wake),
-      );
+      return partitionsOf(selection, topic).map((index) => {
+        const start = selection.positions.get(index) ?? selection.start;
+        return { start, reader: new SubscribedPartition(topic, index, start, subscription.wake) };
+      });
     });
-    await inTurn(readers, (reader) => subscription.add(reader));
+    // The end first, which is found at once: what a client publishes when it has the first answer lies behind it.
+    const fromEnd = wanted.filter(({ start }) => start.kind === 'end');
+    const others = wanted.filter(({ start }) => start.kind !== 'end');
+    await inTurn([...fromEnd, ...others], ({ reader }) => subscription.add(reader));
     const follows = followed.length > 0 && !subscription.stopAtEnd;
     subscription.settle(follows);
     if (follows) await this.#follow(subscription, followed, signal);
