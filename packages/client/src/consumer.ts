@@ -17,7 +17,7 @@ export type Position = bigint | 'beginning' | 'end';
 
 export interface Assignment {
   readonly topic: string;
-  /** All partitions that the topic has now, if absent. */
+  /** If absent, all partitions of the topic: those that it has now, and, from their beginning, those that are added later. */
   readonly partition?: number | undefined;
   /** Default: as `autoOffsetReset` says. */
   readonly offset?: Position | undefined;
@@ -70,6 +70,9 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
   readonly #onClosed: () => void;
   #fetches: readonly PartitionFetch<K, V>[] = [];
   #interests: readonly Disposable[] = [];
+  /** Topics assigned as a whole: added partitions are read too. */
+  #wholeTopics: ReadonlySet<string> = new Set();
+  readonly #subscription: Disposable;
   /** Whose turn it is to hand out records. */
   #turn = 0;
   /** Where iteration takes records from, and how many more before it is another one's turn. */
@@ -89,6 +92,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
     this.#valueDeserializer =
       options.valueDeserializer ?? (serializers.bytes as Deserializer<unknown> as Deserializer<V>);
     this.#fetcher = new Fetcher(routing, this.#settings);
+    this.#subscription = routing.subscribe(() => this.#takeAdded());
   }
 
   /** What is assigned, in the order of the assignment. */
@@ -112,6 +116,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
       this.#checkOpen();
       for (const interest of this.#interests) interest[Symbol.dispose]();
       this.#interests = interests;
+      this.#wholeTopics = new Set(assignments.flatMap((each) => (each.partition === undefined ? [each.topic] : [])));
       this.#fetches = fetches;
       this.#turn = 0;
       this.#current = undefined;
@@ -273,6 +278,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#subscription[Symbol.dispose]();
     this.#fetcher[Symbol.dispose]();
     for (const interest of this.#interests) interest[Symbol.dispose]();
     this.#fetches = [];
@@ -295,16 +301,10 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
         throw noSuchPartition(name, index, topic.partitions.length);
       const before = this.#fetches.find((fetch) => fetch.topic === name && fetch.partition === index);
       if (before !== undefined && position === undefined) return before;
-      const source = {
-        topic: name,
-        partition: index,
-        keyDeserializer: this.#keyDeserializer,
-        valueDeserializer: this.#valueDeserializer,
-      };
-      const fetch = new PartitionFetch<K, V>(
-        source,
-        this.#settings,
-        startSpec(position ?? (this.#settings.autoOffsetReset === 'earliest' ? 'beginning' : 'end')),
+      const fetch = this.#newFetch(
+        name,
+        index,
+        position ?? (this.#settings.autoOffsetReset === 'earliest' ? 'beginning' : 'end'),
       );
       if (position === undefined && this.#settings.autoOffsetReset === 'none') {
         const sentence = `No offset is given for partition ${index} of "${name}" and autoOffsetReset is 'none': give one, or seek.`;
@@ -312,6 +312,26 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
       }
       return fetch;
     });
+  }
+
+  #newFetch(topic: string, partition: number, position: Position): PartitionFetch<K, V> {
+    const deserializers = { keyDeserializer: this.#keyDeserializer, valueDeserializer: this.#valueDeserializer };
+    return new PartitionFetch<K, V>({ topic, partition, ...deserializers }, this.#settings, startSpec(position));
+  }
+
+  /** From their beginning: nobody had a position in them, and no record of the topic is to be missed. */
+  #takeAdded(): void {
+    const added: PartitionFetch<K, V>[] = [];
+    for (const name of this.#wholeTopics) {
+      const topic = this.#routing.topic(name);
+      if (topic.kind !== 'known') continue;
+      const known = this.#fetches.filter((fetch) => fetch.topic === name).length;
+      for (let index = known; index < topic.partitions.length; index++)
+        added.push(this.#newFetch(name, index, 'beginning'));
+    }
+    if (added.length === 0) return;
+    this.#fetches = [...this.#fetches, ...added];
+    this.#fetcher.assign(this.#fetches);
   }
 
   /** Up to `most` records, from one partition after another. */

@@ -89,6 +89,8 @@ export class FakeCluster {
   readonly topics = new Map<string, FakeTopic>();
   readonly brokers = new Map<number, string>();
   readonly log: string[] = [];
+  /** For calls that it does not know itself, by path. */
+  readonly answers = new Map<string, (request: never, nodeId: number) => unknown>();
   /** Decided for each batch as it arrives. */
   produceFault: (topic: string, batch: ProduceBatch, acks: Acks) => ProduceFault | undefined = () => undefined;
   nextProducerId = 1n;
@@ -119,6 +121,14 @@ export class FakeCluster {
     };
     this.topics.set(name, topic);
     return topic;
+  }
+
+  /** There are so many from now on. */
+  grow(name: string, total: number): void {
+    const topic = this.topics.get(name);
+    assert(topic !== undefined, 'the test names a topic that is there');
+    const added = Array.from({ length: total - topic.partitions.length }, () => new FakePartition());
+    this.topics.set(name, { ...topic, partitions: [...topic.partitions, ...added] });
   }
 
   partition(name: string, index: number): FakePartition {
@@ -191,8 +201,11 @@ export class FakeCluster {
         this.topics.delete(name);
         return { throttleMs: 0, revision: 8n, topicId: topic.id };
       }
-      default:
+      default: {
+        const answer = this.answers.get(path);
+        if (answer !== undefined) return answer(request as never, nodeId);
         throw new TributaryError('UNSUPPORTED_VERSION', path);
+      }
     }
   }
 
