@@ -64,6 +64,9 @@ export async function* watchEtcd(
   }
 }
 
+/** Two questions without an answer. Before the reader gives up, as it does not know that another member may be better. */
+const patienceMs = limits.watchSilenceMs - limits.watchProgressMs / 2;
+
 class Watch {
   readonly #member: WatchedMember;
   readonly #stream: WatchStream;
@@ -113,12 +116,10 @@ class Watch {
     }
   }
 
-  /** Nothing came for an interval. */
+  /** Nothing came for so long that it is time to ask, or to give up. */
   async #quiet(): Promise<readonly WatchRevision[]> {
-    const nowMs = this.#clock.monotonicMs();
-    if (nowMs - this.#spokeMs >= limits.watchSilenceMs) {
-      throw new Error(`nothing can be learnt from it for ${limits.watchSilenceMs} ms`);
-    }
+    if (this.#clock.monotonicMs() >= this.#spokeMs + patienceMs)
+      throw new Error(`nothing was to be learnt from it for ${patienceMs} ms`);
     this.#proven = (await unlessAborted(this.#prove(), this.#signal)) ?? this.#proven;
     this.#stream.send({ progress_request: {} });
     this.#askMs = this.#clock.monotonicMs() + limits.watchProgressMs;
@@ -162,7 +163,8 @@ class Watch {
   async #received(): Promise<IWatchResponse | undefined> {
     using waiting = new LinkedAbort(this.#signal);
     this.#response ??= this.#stream.responses.next();
-    const time = this.#clock.sleep(this.#askMs - this.#clock.monotonicMs(), waiting.signal).then(() => undefined);
+    const dueMs = Math.min(this.#askMs, this.#spokeMs + patienceMs);
+    const time = this.#clock.sleep(dueMs - this.#clock.monotonicMs(), waiting.signal).then(() => undefined);
     try {
       const result = await Promise.race([this.#response, time]);
       if (result === undefined) return undefined;
