@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { errorName } from '@tributary/model';
+import { errorName, offset, topicConfig, TributaryError } from '@tributary/model';
 import { partitionOfKey } from '@tributary/record';
 import { Acks, type PublishResponse } from '@tributary/wire';
-import { record, withBroker } from './one-broker.ts';
+import type { ProduceOutcome } from '../../src/partition/partition.ts';
+import { publishHandler, type PublishParts } from '../../src/rpc/publish.ts';
+import { Turns } from '../../src/turns.ts';
+import { context, record, withBroker } from './one-broker.ts';
 
 const outcomes = ({ records }: PublishResponse): readonly string[] =>
   records.map(
@@ -72,7 +75,10 @@ test('keys choose partitions as in Kafka, keyless records of a request stay toge
       turns.map((each) => each.length),
       [1, 1, 1],
     );
-    assert.deepEqual(turns.flat().sort((a, b) => a - b), [0, 1, 2]);
+    assert.deepEqual(
+      turns.flat().sort((a, b) => a - b),
+      [0, 1, 2],
+    );
     const named = await calls.publish('t', [record('x', { partition: 2 }), record('y', { key: bytes('a') })], {
       partition: 1,
     });
@@ -94,6 +100,7 @@ test('what is wrong with one record or partition fails those and no others', asy
       record('from the future', { partition: 1, timestampMs: ahead }),
       record('before time', { partition: 1, timestampMs: -5n }),
       record('fine too', { partition: 1 }),
+      record('also fine', { partition: 0 }),
     ]);
     assert.deepEqual(outcomes(answer), [
       '0@0',
@@ -102,8 +109,9 @@ test('what is wrong with one record or partition fails those and no others', asy
       '1@-1 INVALID_TIMESTAMP',
       '1@-1 INVALID_TIMESTAMP',
       '1@0',
+      '0@1',
     ]);
-    assert.deepEqual((await calls.readAll('t')).values(0), ['fine']);
+    assert.deepEqual((await calls.readAll('t')).values(0), ['fine', 'also fine']);
   });
 });
 
@@ -208,4 +216,48 @@ test('a call that makes no sense fails as a whole, by name', async () => {
     await assert.rejects(calls.publish('t', one, { timeoutMs: -1 }), { error: 'INVALID_REQUEST' });
     assert.deepEqual((await calls.readAll('t')).values(), []);
   });
+});
+
+test('after a batch that failed nothing more of its partition is appended: sending it again keeps the order', async () => {
+  const appended: number[] = [];
+  const partition = {
+    state: {
+      name: 't-0',
+      config: { ...topicConfig({ 'max.message.bytes': '500' }) },
+      role: { kind: 'leading', epoch: 1 },
+      checkLeader: () => undefined,
+    },
+    produce: (
+      bytes: Uint8Array,
+      _epoch: number,
+      _acks: string,
+      _deadline: number,
+      answer: (outcome: ProduceOutcome) => void,
+    ) => {
+      appended.push(bytes.length);
+      const error = new TributaryError('KAFKA_STORAGE_ERROR', 'no room for the second batch');
+      const baseOffset = offset(0n);
+      const done = { kind: 'appended', baseOffset, logAppendTimeMs: -1, logStartOffset: baseOffset } as const;
+      answer(appended.length === 2 ? { kind: 'failed', error } : done);
+      return 1;
+    },
+  };
+  const topic = { topicId: 'id', name: 't', partitions: 1, phase: 'ready' };
+  const clock = { monotonicMs: () => 0, wallMs: () => 0, sleep: async () => undefined };
+  const publish = publishHandler({
+    replicas: { find: () => partition, me: 1, clusterId: 'c' },
+    source: {
+      current: { revision: 0n, topicNamed: () => topic, topic: () => topic, partition: () => ({ leader: 1 }) },
+    },
+    clock,
+    turns: new Turns(clock),
+    observer: { produced: () => undefined, refused: () => undefined, answered: () => undefined },
+  } as unknown as PublishParts);
+  const records = Array.from({ length: 12 }, () => record('x'.repeat(200)));
+  const request = { context, topic: 't', records, partition: 0, acks: Acks.ALL, timeoutMs: 0, sequence: undefined };
+  const answer = await publish(request, { peer: 'test', signal: new AbortController().signal });
+  assert.equal(appended.length, 2);
+  const errors = answer.records.map(({ errorCode }) => errorCode !== 0);
+  assert.equal(errors.indexOf(true), errors.filter((each) => !each).length);
+  assert.ok(errors.includes(false));
 });

@@ -176,6 +176,23 @@ test('a topic that is deleted ends its subscriptions by name', async () => {
   });
 });
 
+test('partitions added to a topic that is subscribed as a whole are read from their beginning', async () => {
+  await withBroker(29, async (calls) => {
+    await calls.createTopic('t', 1);
+    const whole = calls.subscribe({ topics: [{ topic: 't', partitions: [], start: undefined, positions: [] }] });
+    const named = calls.subscribe({ topics: [{ ...fromBeginning('t'), partitions: [0] }] });
+    await whole.until(() => whole.id !== '');
+    const request = { context, name: 't', totalCount: 3, validateOnly: false };
+    await calls.peer.unary(methods.createPartitions, request, { deadlineMs: 60_000 });
+    for (const partition of [1, 2]) await calls.publish('t', [record('early')], { partition });
+    await whole.until(() => whole.values().length === 2);
+    assert.deepEqual([whole.values(1), whole.values(2)], [['early'], ['early']]);
+    await calls.publish('t', [record('here')], { partition: 0 });
+    await named.until(() => named.values().length === 1);
+    assert.deepEqual(named.values(), ['here']);
+  });
+});
+
 test('a request that makes no sense is refused by name', async () => {
   await withBroker(28, async (calls) => {
     await calls.createTopic('t', 1);
