@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type ClusterImage, isUnfenced } from '@tributary/metadata';
 import { TributaryError, limits, nodeId } from '@tributary/model';
-import { methods } from '@tributary/wire';
+import { ConfigOperationType, ConfigResourceType, methods } from '@tributary/wire';
 import { leadership } from './pure-cluster.ts';
 import { type CandidateProcess, SimulatedCluster } from './simulated-cluster.ts';
 
@@ -228,7 +228,7 @@ function shape(image: ClusterImage): unknown {
     partitions: [...image.partitions()]
       .map(
         (each) =>
-          `${image.topic(each.topicId)?.name}/${each.partition} leader ${each.leader} isr ${each.isr.join(',')}`,
+          `${image.topic(each.topicId)?.name}/${each.partition} leader ${each.leader} isr ${each.isr.join(',')} min ${each.effectiveMinIsr}`,
       )
       .sort(),
     brokers: [...image.brokers()].map((broker) => `${broker.nodeId} ${isUnfenced(broker)}`).sort(),
@@ -238,7 +238,7 @@ function shape(image: ClusterImage): unknown {
 }
 
 describe('a controller that dies', () => {
-  /** Create one large topic, delete another, restart a broker: some twenty transactions. */
+  /** Create one large topic, delete another, extend and change the first, restart a broker: some thirty transactions. */
   async function story(cluster: SimulatedCluster, onCommit: (first: CandidateProcess) => void): Promise<ClusterImage> {
     const first = cluster.controller(10);
     const second = cluster.controller(11);
@@ -272,6 +272,17 @@ describe('a controller that dies', () => {
       'TOPIC_ALREADY_EXISTS',
     );
     await insist((controller) => controller.call(methods.deleteTopic, named('gone')), 'UNKNOWN_TOPIC_OR_PARTITION');
+    const grown = { context: undefined, name: 'wide', totalCount: 420, validateOnly: false };
+    await insist((controller) => controller.call(methods.createPartitions, grown), 'INVALID_PARTITIONS');
+    const minInsync = { name: 'min.insync.replicas', operation: ConfigOperationType.SET, value: '2' };
+    const altered = {
+      context: undefined,
+      resourceType: ConfigResourceType.TOPIC,
+      resourceName: 'wide',
+      operations: [minInsync],
+      validateOnly: false,
+    };
+    await insist((controller) => controller.call(methods.alterConfigs, altered), 'TOPIC_ALREADY_EXISTS');
     brokers[0]?.kill();
     await cluster.broker(1).start();
     await cluster.sleep(3 * sessionMs);
@@ -286,7 +297,7 @@ describe('a controller that dies', () => {
       expected = shape(await story(cluster, (first) => (first.afterCommit = () => transactions++)));
     });
     assert.ok(transactions >= 20, `${transactions} transactions`);
-    assert.deepEqual((expected as { topics: string[] }).topics, ['wide 250 ready']);
+    assert.deepEqual((expected as { topics: string[] }).topics, ['wide 420 ready']);
     for (let dieAt = 1; dieAt <= transactions; dieAt++) {
       for (const when of ['beforeCommit', 'afterCommit'] as const) {
         await simulated(dieAt, async (cluster) => {
@@ -304,10 +315,10 @@ describe('a controller that dies', () => {
           };
           assert.deepEqual(
             { topics, brokers, removals },
-            { topics: ['wide 250 ready'], brokers: ['1 true', '2 true', '3 true'], removals: 0 },
+            { topics: ['wide 420 ready'], brokers: ['1 true', '2 true', '3 true'], removals: 0 },
           );
-          assert.equal(partitions.length, 250);
-          assert.ok(partitions.every((each) => !each.includes('undefined')));
+          assert.equal(partitions.length, 420);
+          assert.ok(partitions.every((each) => !each.includes('undefined') && each.endsWith('min 2')));
         });
       }
     }
