@@ -9,7 +9,7 @@
  */
 import { limits, millis, TributaryError } from '@tributary/model';
 import type { CallContext, CallMemory, Clock, Stream } from '@tributary/ports';
-import { checkBatch } from '@tributary/record';
+import { checkBatch, isTransactionalBatch } from '@tributary/record';
 import {
   Acks,
   type ErrorCode,
@@ -115,6 +115,11 @@ class ProduceSession {
         throw new TributaryError(
           'INVALID_RECORD',
           `A produce entry holds ${bytes} bytes, its batch ${size}: exactly one batch is allowed.`,
+        );
+      if (isTransactionalBatch(batch.records, 0))
+        throw new TributaryError(
+          'INVALID_RECORD',
+          'Transactions are not served yet: a batch may not be transactional.',
         );
       const partition = this.#replicas.find(batch.topicId, batch.partition);
       const records = partition.produce(batch.records, batch.leaderEpoch, acks, millis(deadlineMs), answer);
