@@ -1,0 +1,23 @@
+/** For completion: the names of the topics, if the cluster answers at once. Says nothing otherwise: somebody is typing. */
+import type { ConnectionOptions } from '../program/options.ts';
+import { print } from '../standard-output.ts';
+
+/** From the start of the process, ms: longer than that a keypress should not take. TRIBUTARY_COMPLETION_MS gives more to a cluster far away. */
+const answeredWithinMs = 300;
+
+export async function topicNames({ bootstrap }: ConnectionOptions): Promise<void> {
+  const wished = Number(process.env['TRIBUTARY_COMPLETION_MS']);
+  const withinMs = Number.isInteger(wished) && wished > 0 ? wished : answeredWithinMs;
+  // Whatever is still under way then must not keep the shell waiting.
+  const timer = setTimeout(() => process.exit(0), Math.max(withinMs - performance.now(), 1));
+  try {
+    const { connect } = await import('@tributary/client');
+    const cluster = await connect({ bootstrap, clientId: 'tributary-completion', connectTimeoutMs: withinMs });
+    const names = (await cluster.admin.listTopics()).map(({ name }) => name);
+    clearTimeout(timer);
+    if (names.length > 0) await print(names.join('\n'));
+  } catch {
+    // No cluster, no names.
+  }
+  process.exit(0);
+}
