@@ -1,7 +1,7 @@
 /**
  * npm run bench: Tributary end to end, beside Apache Kafka where a script is given that runs one. No figure passes or fails.
  *
- *     npm run bench -- [--kafka-script FILE] [--only produce,consume,latency,start] [--repeats 3] [--scale 1] [--data-dir data-bench]
+ *     npm run bench -- [--kafka-script FILE] [--only start,produce,consume,latency,records] [--repeats 3] [--scale 1] [--data-dir data-bench]
  *                      [--output table|json] [--profile FOLDER]
  */
 import { mkdirSync, mkdtempDisposableSync } from 'node:fs';
@@ -13,16 +13,19 @@ import type { Contender } from './end-to-end/contender.ts';
 import { Kafka } from './end-to-end/kafka.ts';
 import { latency } from './end-to-end/latency.ts';
 import { produce } from './end-to-end/produce.ts';
+import { recordLevel } from './end-to-end/record-level.ts';
 import type { Scenario, Stage } from './end-to-end/scenario.ts';
 import { start } from './end-to-end/start.ts';
 import { Tributary } from './end-to-end/tributary.ts';
 import { publish } from './report.ts';
 
-const scenarios: readonly Scenario[] = [start, produce, consume, latency];
+const usual: readonly Scenario[] = [start, produce, consume, latency];
+/** The last needs Go. */
+const scenarios: readonly Scenario[] = [...usual, recordLevel];
 const { values: flags } = parseArgs({
   options: {
     'kafka-script': { type: 'string', default: process.env['KAFKA_PEER'] ?? '' },
-    only: { type: 'string', default: scenarios.map(({ name }) => name).join(',') },
+    only: { type: 'string', default: usual.map(({ name }) => name).join(',') },
     repeats: { type: 'string', default: '3' },
     scale: { type: 'string', default: '1' },
     'data-dir': { type: 'string', default: 'data-bench' },

@@ -14,6 +14,8 @@ export interface AckLatency {
 
 export interface Contender {
   readonly name: string;
+  /** host:port of its record-level API; undefined: it has none. */
+  readonly address?: string;
   /** Those that it can be asked for. */
   readonly flushPolicies: readonly FlushPolicy[];
   /** Starts on an empty data directory and answers when metadata can be had. @returns how long that took, s. */

@@ -23,6 +23,11 @@ export class Tributary implements Contender {
   #cluster: Cluster | undefined;
   #bootstrap = '';
 
+  /** Where records are published and subscribed to. */
+  get address(): string {
+    return this.#bootstrap;
+  }
+
   /** @param parent a folder on the disk that is measured. @param profile folder for CPU profiles. */
   constructor(parent: string, profile: string | undefined) {
     this.#parent = parent;
