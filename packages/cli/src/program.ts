@@ -6,6 +6,7 @@ import { Command, CommanderError } from 'commander';
 import { UsageError } from './failure.ts';
 import { addBench } from './program/bench.ts';
 import { addBroker } from './program/broker.ts';
+import { addCompletion } from './program/completion.ts';
 import { addDev } from './program/dev.ts';
 import { addDoctor } from './program/doctor.ts';
 import { addLog } from './program/log.ts';
@@ -40,6 +41,7 @@ export async function run(argv: readonly string[]): Promise<void> {
   addConsume(program);
   addLog(program);
   addDoctor(program);
+  addCompletion(program);
   addBench(program);
   const refusals: string[] = [];
   strict(program, refusals);
