@@ -11,7 +11,12 @@ import { onSimulatedDisk } from './log/on-disk.ts';
 const me = nodeId(1);
 
 /** A cluster of one topic with one partition, led here. */
-function imageOf(directoryId: string, phase: 'ready' | 'deleting' = 'ready'): ClusterImage {
+function imageOf(
+  directoryId: string,
+  phase: 'ready' | 'deleting' = 'ready',
+  setting: 'commit' | 'async' = 'commit',
+  key: 'commit' | 'async' = 'commit',
+): ClusterImage {
   const info = {
     topicId: topic,
     partition: index,
@@ -20,12 +25,13 @@ function imageOf(directoryId: string, phase: 'ready' | 'deleting' = 'ready'): Cl
     replicas: [{ nodeId: me, directoryId }],
     isr: [me],
     effectiveMinIsr: 1,
-    effectiveFlushPolicy: 'commit',
+    effectiveFlushPolicy: key,
   };
   const image = {
     cluster: { clusterId: clusterId('c') },
     clusterConfigs: {},
-    topic: () => ({ topicId: topic, name: 't', partitions: 1, configs: {}, phase }),
+    revision: 9n,
+    topic: () => ({ topicId: topic, name: 't', partitions: 1, configs: { 'flush.policy': setting }, phase }),
     partition: () => (phase === 'ready' ? info : undefined),
     partitions: () => (phase === 'ready' ? [info] : []),
   };
@@ -72,6 +78,26 @@ test('a partition for which the disk has no room waits for it, and does not end 
           const { role } = replicas.find(topic, index).state;
           assert.deepEqual([role.kind, role.kind === 'leading' && role.epoch], ['leading', 4]);
         }
+        await replicas.close();
+      });
+    }
+  }
+});
+
+test('R6: a replica goes without flushing only where both the setting and the key say async, and gives its word where only the key does', async () => {
+  const logger = { info: () => undefined, error: () => undefined, warn: () => undefined };
+  const policies = ['commit', 'async'] as const;
+  for (const setting of policies) {
+    for (const key of policies) {
+      await onSimulatedDisk(`policy: ${setting}, ${key}`, async ({ disk }) => {
+        const directory = await openDirectory(disk.mount());
+        const image = imageOf(directory.directoryId, 'ready', setting, key);
+        const replicas = new Replicas(me, directory, { clock: testClock(), logger }, image);
+        await replicas.follow(image, true, []);
+        const both = setting === 'async' && key === 'async';
+        assert.equal(replicas.find(topic, index).state.config.flushPolicy, both ? 'async' : 'commit');
+        const words = [...replicas.newlyFlushing()].map(({ leaderEpoch: epoch, revision }) => [epoch, revision]);
+        assert.deepEqual(words, setting === 'commit' && key === 'async' ? [[4, 9n]] : []);
         await replicas.close();
       });
     }

@@ -134,13 +134,8 @@ export class Partition {
   }
 
   configure(config: TopicConfig): void {
-    const before = this.state.config.flushPolicy;
     this.state.config = config;
     this.log.configure(config);
-    if (config.flushPolicy === before || this.#closed) return;
-    // What durable means has changed: whoever waits may be answered now, or must wait for a flush.
-    if (config.flushPolicy === 'commit') this.#flush();
-    this.#commit();
   }
 
   /**
