@@ -56,6 +56,8 @@ export interface TopicDescription extends TopicSummary {
 
 export interface ClusterDescription {
   readonly clusterId: string;
+  /** Node id of the elected controller; undefined: none now. */
+  readonly controller: number | undefined;
   readonly brokers: readonly {
     readonly id: number;
     readonly address: string;
@@ -294,13 +296,14 @@ export class Admin {
   /** The brokers as they are now. */
   async describeCluster(options: AdminOptions = {}): Promise<ClusterDescription> {
     const request = () => ({ context: this.#routing.context, topics: [], allTopics: false });
-    const { clusterId, brokers } = await this.#routing.call(
+    const { clusterId, brokers, controllerId } = await this.#routing.call(
       methods.getMetadata,
       request,
       this.#call('Describing the cluster', options),
     );
     return {
       clusterId,
+      controller: controllerId < 0 ? undefined : controllerId,
       brokers: brokers
         .map(({ nodeId, address, host, rack }) => ({ id: nodeId, address, host, rack }))
         .toSorted((a, b) => a.id - b.id),

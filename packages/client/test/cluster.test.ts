@@ -61,6 +61,7 @@ test('what one handle creates or deletes is so for everything made from it', asy
   assert.equal((await w.client.producer().send({ topic: 't', value: 'x' })).offset, 0n);
   await w.client.admin.deleteTopic('t');
   await assert.rejects(w.client.admin.describeTopic('t'), failsWith('UNKNOWN_TOPIC_OR_PARTITION', /"t"/));
+  assert.equal((await w.client.admin.describeCluster()).controller, 1);
   assert.deepEqual(
     (await w.client.admin.describeCluster()).brokers.map(({ address }) => address),
     ['a:1'],

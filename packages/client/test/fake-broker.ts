@@ -214,6 +214,7 @@ export class FakeCluster {
       throttleMs: 0,
       clusterId: 'cluster_______________',
       revision: 1n,
+      controllerId: 1,
       brokers: [...this.brokers].map(([nodeId, address]) => ({ nodeId, address, host: '', rack: '' })),
       topics: topics.map((name) => {
         const topic = this.topics.get(name);

@@ -33,6 +33,7 @@ export function getMetadataHandler(source: ImageSource, clock: Clock) {
       clusterId: image.cluster?.clusterId ?? '',
       revision: image.revision,
       brokers: endpoints(image),
+      controllerId: image.controller?.nodeId ?? -1,
       topics: request.allTopics ? allTopics(image) : request.topics.map((name) => topicNamed(image, name)),
     };
   };
