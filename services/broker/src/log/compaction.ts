@@ -104,7 +104,12 @@ export async function compactOnce(
     const first = group[0];
     const last = group.at(-1);
     if (first === undefined || last === undefined) continue;
-    await using writer = await SegmentWriter.open(log.home, first.base, log.config.indexIntervalBytes, pace);
+    await using writer = await SegmentWriter.open(log.home, {
+      base: first.base,
+      bytes: group.reduce((sum, { bytes }) => sum + bytes, 0),
+      indexIntervalBytes: log.config.indexIntervalBytes,
+      pace,
+    });
     const cleaner = new SegmentCleaner(rule, writer, pace);
     await cleaner.clean(segments);
     const { facts } = cleaner;

@@ -6,33 +6,42 @@ import { fileName, temporarySuffix } from './names.ts';
 import type { Pace } from './pace.ts';
 import { Segment, type SegmentPlace } from './segment.ts';
 
+export interface SegmentWriterOptions {
+  readonly base: Offset;
+  /** About as many will be written. */
+  readonly bytes: number;
+  readonly indexIntervalBytes: number;
+  readonly pace: Pace;
+}
+
 export class SegmentWriter implements AsyncDisposable {
   readonly segment: Segment;
   readonly path: string;
   readonly #place: SegmentPlace;
   readonly #indexIntervalBytes: number;
   readonly #pace: Pace;
-  readonly #room: Buffer = Buffer.allocUnsafeSlow(limits.scanChunk);
+  readonly #room: Buffer;
   readonly #file: File;
   #used = 0;
   #unsynced = 0;
   #isKept = false;
 
-  private constructor(place: SegmentPlace, base: Offset, file: File, path: string, interval: number, pace: Pace) {
-    this.segment = new Segment(place, base, 'reset');
+  private constructor(place: SegmentPlace, path: string, file: File, options: SegmentWriterOptions) {
+    this.segment = new Segment(place, options.base, 'reset');
     this.path = path;
     this.#place = place;
     this.#file = file;
-    this.#indexIntervalBytes = interval;
-    this.#pace = pace;
+    this.#room = Buffer.allocUnsafeSlow(Math.min(limits.scanChunk, options.bytes));
+    this.#indexIntervalBytes = options.indexIntervalBytes;
+    this.#pace = options.pace;
   }
 
   /** @throws FileError. */
-  static async open(place: SegmentPlace, base: Offset, indexIntervalBytes: number, pace: Pace): Promise<SegmentWriter> {
-    const path = `${place.folder}/${fileName(base, 'log')}${temporarySuffix}`;
+  static async open(place: SegmentPlace, options: SegmentWriterOptions): Promise<SegmentWriter> {
+    const path = `${place.folder}/${fileName(options.base, 'log')}${temporarySuffix}`;
     await place.disk.files.remove(path);
     const file = await place.disk.files.open(path, 'append');
-    return new SegmentWriter(place, base, file, path, indexIntervalBytes, pace);
+    return new SegmentWriter(place, path, file, options);
   }
 
   /** @throws FileError `full`. */
