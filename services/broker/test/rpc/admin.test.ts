@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { errorName, nodeId, TributaryError } from '@tributary/model';
-import type { UnaryMethod } from '@tributary/ports';
+import { errorName, nodeId, topicConfig, TributaryError } from '@tributary/model';
+import type { CallContext, Clock, UnaryMethod } from '@tributary/ports';
 import {
   type AlterConfigsRequest,
   ConfigOperationType,
@@ -12,6 +12,9 @@ import {
   type OffsetSpec,
   OffsetSpec as Spec,
 } from '@tributary/wire';
+import type { Replicas } from '../../src/replicas.ts';
+import { deleteRecordsHandler } from '../../src/rpc/delete-records.ts';
+import { listOffsetsHandler } from '../../src/rpc/list-offsets.ts';
 import { Neighbours } from '../../src/rpc/neighbours.ts';
 import { type Calls, context, record, withBroker } from './one-broker.ts';
 
@@ -201,6 +204,34 @@ describe('deleting records', () => {
       assert.equal((await operator.calls.readAll('t')).values().length, 1);
     });
   });
+});
+
+test('R8: what a new leader is about to commit is neither out of range nor absent', async () => {
+  const notYet = new TributaryError('OFFSET_NOT_AVAILABLE', 'not yet');
+  const partition = {
+    state: { name: 't-0', checkLeader: () => undefined, config: topicConfig({}) },
+    startOffset: 0n,
+    highWatermark: 3n,
+    latest: () => {
+      throw notYet;
+    },
+    log: {
+      previewStart: (start: bigint) => ({ start, records: 0, bytes: 0 }),
+      offsetForTimestamp: async () => ({ offset: 4n, timestampMs: 9 }),
+    },
+  };
+  const replicas = { clusterId: 'c', find: () => partition } as unknown as Replicas;
+  const call = { signal: new AbortController().signal, peer: 'test' } as unknown as CallContext;
+  const remove = deleteRecordsHandler(replicas, {} as Clock);
+  const wanted = [3n, 4n, -1n].map((beforeOffset) => ({ topicId: 't', partition: 0, leaderEpoch: 0, beforeOffset }));
+  const { partitions: removed } = await remove({ context, partitions: wanted, validateOnly: true }, call);
+  assert.deepEqual(
+    removed.map(({ errorCode }) => (errorCode === 0 ? 'taken' : errorName(errorCode))),
+    ['taken', 'OFFSET_NOT_AVAILABLE', 'OFFSET_NOT_AVAILABLE'],
+  );
+  const asked = { topicId: 't', partition: 0, leaderEpoch: 0, spec: Spec.TIMESTAMP, timestampMs: 9n };
+  const { partitions: listed } = await listOffsetsHandler(replicas)({ context, partitions: [asked] });
+  assert.equal(errorName(listed[0]?.errorCode ?? 0), 'OFFSET_NOT_AVAILABLE');
 });
 
 describe('settings', () => {
