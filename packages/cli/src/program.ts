@@ -2,7 +2,9 @@
  * The command line: reads it and says what is wrong with it. What exists, what it is called and what it accepts lies in program/, a file for each
  * group; what a command does lies in commands/, loaded when it is asked for.
  */
+import { styleText } from 'node:util';
 import { Command, CommanderError } from 'commander';
+import { coloured, widthOf } from './terminal.ts';
 import { UsageError } from './failure.ts';
 import { addBench } from './program/bench.ts';
 import { addBroker } from './program/broker.ts';
@@ -15,11 +17,12 @@ import { addPartition } from './program/partition.ts';
 import { addConsume, addProduce } from './program/records.ts';
 import { addTopic } from './program/topic.ts';
 
-/** Reads the command line and does what it says. @throws UsageError; and whatever the command throws. */
-export async function run(argv: readonly string[]): Promise<void> {
+/** Every command, with what it is called and accepts; nothing is read yet. */
+export function createProgram(): Command {
   const program = new Command('tributary');
   program
     .description('A distributed commit log: Kafka’s model as small TypeScript services.')
+    .configureHelp({ styleTitle: (title) => styleText('bold', title, { validateStream: false }) })
     .addHelpText(
       'after',
       examples(
@@ -43,6 +46,12 @@ export async function run(argv: readonly string[]): Promise<void> {
   addDoctor(program);
   addCompletion(program);
   addBench(program);
+  return program;
+}
+
+/** Reads the command line and does what it says. @throws UsageError; and whatever the command throws. */
+export async function run(argv: readonly string[]): Promise<void> {
+  const program = createProgram();
   const refusals: string[] = [];
   strict(program, refusals);
   try {
@@ -66,10 +75,15 @@ function usageError(thrown: CommanderError, refusals: readonly string[]): UsageE
   );
 }
 
+/** Of help that goes into a pipe or a file. */
+const helpColumns = 100;
+
 /** No command ends the process or prints an error by itself: report does, in one line. */
 function strict(command: Command, refusals: string[]): void {
   command.exitOverride();
   command.configureOutput({
+    getOutHelpWidth: () => widthOf(process.stdout) ?? helpColumns,
+    getOutHasColors: () => coloured(process.stdout),
     writeErr: () => undefined,
     outputError: (text) => refusals.push(text),
   });

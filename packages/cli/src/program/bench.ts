@@ -4,7 +4,13 @@ import { acks, wholeNumber } from '../option-values.ts';
 import { examples, withConnection, withSending } from './options.ts';
 
 export function addBench(program: Command): void {
-  const bench = program.command('bench').description('Measure, with the options of Kafka’s perf tools');
+  const bench = program
+    .command('bench')
+    .description('Measure, with the options of Kafka’s perf tools')
+    .addHelpText(
+      'after',
+      examples('bench produce --topic events --num-records 1000000 --record-size 100', 'bench consume --topic events'),
+    );
   const produce = bench
     .command('produce')
     .description('Append records as fast as asked')

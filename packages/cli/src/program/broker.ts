@@ -4,7 +4,10 @@ import { nodeNumber } from '../option-values.ts';
 import { examples, withConnection, withSettings } from './options.ts';
 
 export function addBroker(program: Command): void {
-  const broker = program.command('broker').description('What brokers are, hold and use; their settings');
+  const broker = program
+    .command('broker')
+    .description('What brokers are, hold and use; their settings')
+    .addHelpText('after', examples('broker describe', 'broker alter --set log.retention.ms=86400000 --dry-run'));
   const describe = broker
     .command('describe')
     .argument('[id]', 'node id (default: every broker)', nodeNumber)

@@ -3,7 +3,10 @@ import type { Command } from 'commander';
 import { examples, withOutput } from './options.ts';
 
 export function addLog(program: Command): void {
-  const log = program.command('log').description('Look into the files of a data directory');
+  const log = program
+    .command('log')
+    .description('Look into the files of a data directory')
+    .addHelpText('after', examples('log dump data/broker-1'));
   const dump = log
     .command('dump <paths...>')
     .description('Show what files or folders of a data directory hold, and what is corrupt and where')

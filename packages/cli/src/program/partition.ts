@@ -4,7 +4,10 @@ import { offsetOrEnd, timestamp, wholeNumber } from '../option-values.ts';
 import { examples, withConnection } from './options.ts';
 
 export function addPartition(program: Command): void {
-  const partition = program.command('partition').description('Offsets of partitions, and deletion of records');
+  const partition = program
+    .command('partition')
+    .description('Offsets of partitions, and deletion of records')
+    .addHelpText('after', examples('partition offsets events'));
   const offsets = partition
     .command('offsets <topic>')
     .description('Show the first and the end offset of each partition, or the offset of a time')

@@ -4,7 +4,10 @@ import { keyValue, wholeNumber } from '../option-values.ts';
 import { examples, withConnection, withSettings } from './options.ts';
 
 export function addTopic(program: Command): void {
-  const topic = program.command('topic').description('Create, list, describe, change and delete topics');
+  const topic = program
+    .command('topic')
+    .description('Create, list, describe, change and delete topics')
+    .addHelpText('after', examples('topic create events --partitions 6', 'topic list', 'topic describe events'));
   const create = topic
     .command('create <name>')
     .description('Create a topic')
