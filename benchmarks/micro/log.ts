@@ -35,6 +35,7 @@ const mostBytes = 64 * MiB;
 
 const noReplay: LogReplay = {
   restore: () => {},
+  remembers: () => false,
   batch: () => {},
   take: () => ({ bytes: new Uint8Array(0), end: offset(0n) }),
 };

@@ -12,6 +12,7 @@ import type { Clock, FileSystem, Host, Logger, MetadataStore, Random, Service, T
 import { methods, type ResourceUse } from '@tributary/wire';
 import { adminService } from './admin-service.ts';
 import { reportFlushed } from './flush-reports.ts';
+import { keepClean } from './cleaner.ts';
 import { DataDirectory } from './log/data-directory.ts';
 import { type BrokerObserver, silentObserver } from './observer.ts';
 import type { Partition } from './partition/partition.ts';
@@ -201,6 +202,7 @@ export class Broker implements AsyncDisposable {
       this.#guard(
         upkeep(replicas, directory, { settings: this.settings, checkpointMs: config.checkpointMs }, ports, signal),
       ),
+      this.#guard(keepClean(replicas, this.settings, this.#parts.observer.cleaner, ports, signal)),
     ];
     await this.#admitted.promise;
   }

@@ -48,6 +48,11 @@ const partitionFamilies: readonly PartitionFamily[] = [
   { name: 'tributary_log_size_bytes', help: 'Bytes of all segments.', value: ({ log }) => log.sizeBytes },
   { name: 'tributary_log_segments', help: 'Segments.', value: ({ log }) => log.segmentCount },
   {
+    name: 'tributary_log_first_dirty_offset',
+    help: 'The offset from which on the log has not been compacted.',
+    value: ({ log }) => Number(log.firstDirty),
+  },
+  {
     name: 'tributary_log_staged_bytes',
     help: 'Bytes accepted and not yet written.',
     value: ({ stagedBytes }) => stagedBytes,
@@ -69,12 +74,29 @@ const partitionFamilies: readonly PartitionFamily[] = [
   },
 ];
 
+interface CleanerTotals {
+  rounds: number;
+  bytesRead: number;
+  bytesFreed: number;
+  recordsRemoved: number;
+  tombstonesRemoved: number;
+  stopped: number;
+}
+
 export class BrokerMetrics {
   readonly observer: BrokerObserver;
   #bytesIn = 0;
   #recordsIn = 0;
   #bytesOut = 0;
   readonly #errors: Readonly<Record<RequestKind, Map<ErrorName, number>>> = { produce: new Map(), fetch: new Map() };
+  readonly #cleaner: CleanerTotals = {
+    rounds: 0,
+    bytesRead: 0,
+    bytesFreed: 0,
+    recordsRemoved: 0,
+    tombstonesRemoved: 0,
+    stopped: 0,
+  };
   #produceSeconds: Histogram<never> | undefined;
   #syncSeconds: Histogram<never> | undefined;
 
@@ -93,6 +115,18 @@ export class BrokerMetrics {
           this.#bytesOut += bytes;
         },
         refused: (error) => this.#refused('fetch', error),
+      },
+      cleaner: {
+        compacted: (report) => {
+          this.#cleaner.rounds++;
+          this.#cleaner.bytesRead += report.bytesRead;
+          this.#cleaner.bytesFreed += report.bytesBefore - report.bytesAfter;
+          this.#cleaner.recordsRemoved += report.recordsBefore - report.recordsAfter;
+          this.#cleaner.tombstonesRemoved += report.tombstonesGone;
+        },
+        stopped: () => {
+          this.#cleaner.stopped++;
+        },
       },
       synced: (ms) => this.#syncSeconds?.observe(ms / 1000),
     };
@@ -116,6 +150,7 @@ export class BrokerMetrics {
     this.#count(metrics, 'tributary_bytes_in_total', 'Bytes of batches appended.', () => this.#bytesIn);
     this.#count(metrics, 'tributary_records_in_total', 'Records appended.', () => this.#recordsIn);
     this.#count(metrics, 'tributary_bytes_out_total', 'Bytes of batches sent to consumers.', () => this.#bytesOut);
+    this.#registerCleaner(metrics);
     this.#registerErrors(metrics);
     this.#registerPartitions(metrics, broker, images);
     this.#registerTopics(metrics, images);
@@ -162,6 +197,17 @@ export class BrokerMetrics {
         this.inc(total());
       },
     });
+  }
+
+  #registerCleaner(metrics: Metrics): void {
+    const total = (name: string, help: string, figure: keyof CleanerTotals): void =>
+      this.#count(metrics, `tributary_log_cleaner_${name}_total`, help, () => this.#cleaner[figure]);
+    total('rounds', 'Rounds of compaction, each over one log.', 'rounds');
+    total('read_bytes', 'Bytes that compaction has read.', 'bytesRead');
+    total('freed_bytes', 'Bytes that compaction has freed.', 'bytesFreed');
+    total('removed_records', 'Records that compaction has removed, tombstones included.', 'recordsRemoved');
+    total('removed_tombstones', 'Tombstones that compaction has removed.', 'tombstonesRemoved');
+    total('stopped', 'Logs given up by compaction until their settings change or the broker starts again.', 'stopped');
   }
 
   #registerErrors(metrics: Metrics): void {

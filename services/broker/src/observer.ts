@@ -1,11 +1,13 @@
 /** Facts that the shell reports as they happen; metrics.ts counts them. */
 import type { TributaryError } from '@tributary/model';
+import type { CleanerObserver } from './cleaner.ts';
 import type { FetchObserver } from './rpc/fetch.ts';
 import type { ProduceObserver } from './rpc/produce.ts';
 
 export interface BrokerObserver {
   readonly produce: ProduceObserver;
   readonly fetch: FetchObserver;
+  readonly cleaner: CleanerObserver;
   /** A log file was flushed. */
   synced(ms: number): void;
 }
@@ -17,5 +19,6 @@ const ignoreError = (_error: TributaryError): void => {};
 export const silentObserver: BrokerObserver = {
   produce: { produced: ignore, refused: ignoreError, answered: ignore },
   fetch: { fetched: ignore, refused: ignoreError },
+  cleaner: { compacted: ignore, stopped: ignore },
   synced: ignore,
 };

@@ -64,7 +64,7 @@ async function retain(partition: Partition, { clock, logger }: UpkeepPorts): Pro
 }
 
 /** As {@link every}, at an interval that may change meanwhile: a shorter one counts at once. */
-async function whenever(
+export async function whenever(
   clock: Clock,
   settings: UpkeepConfig['settings'],
   intervalMs: (settings: BrokerSettings) => number,

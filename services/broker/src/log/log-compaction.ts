@@ -44,7 +44,7 @@ export class LogCompaction {
   /** What a round would take up; undefined: nothing. Closes the segment that is being written when its first record is overdue. @param now wall clock, ms. */
   async cleanable(now: number): Promise<Cleanable | undefined> {
     const config = this.#log.config();
-    if (!config.cleanup.compact) return undefined;
+    if (!config.cleanup.compact || this.#log.closing.aborted) return undefined;
     const { maxCompactionLagMs } = config;
     if (maxCompactionLagMs !== undefined) await this.#rollOverdue(now - maxCompactionLagMs);
     const firstDirty = this.#firstDirty;
@@ -93,6 +93,9 @@ export class LogCompaction {
     this.#running = running;
     try {
       return await running;
+    } catch (thrown) {
+      if (this.#log.closing.aborted) return undefined;
+      throw thrown;
     } finally {
       this.#running = undefined;
     }

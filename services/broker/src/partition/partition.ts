@@ -15,6 +15,7 @@ import {
 import type { Clock } from '@tributary/ports';
 import {
   type BatchHeader,
+  checkKeys,
   readBatchHeader,
   stampBaseOffset,
   stampLeaderEpoch,
@@ -169,8 +170,9 @@ export class Partition {
       }
       case 'append': {
         const full = this.log.refusal;
-        if (full !== undefined) {
-          answer({ kind: 'failed', error: this.#tooFull(full) });
+        const refusal = full === undefined ? this.#keyless(bytes) : this.#tooFull(full);
+        if (refusal !== undefined) {
+          answer({ kind: 'failed', error: refusal });
           return 0;
         }
         const logAppendTime = this.state.config.timestampType === 'LogAppendTime';
@@ -186,6 +188,17 @@ export class Partition {
         });
         return header.recordsCount;
       }
+    }
+  }
+
+  /** L5: compaction could not tell what a record without a key replaces. */
+  #keyless(bytes: Uint8Array): TributaryError | undefined {
+    if (!this.state.config.cleanup.compact) return undefined;
+    try {
+      checkKeys(bytes, 0);
+      return undefined;
+    } catch (thrown) {
+      return TributaryError.from(thrown);
     }
   }
 

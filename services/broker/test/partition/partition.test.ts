@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { leaderEpoch, millis, nodeId, offset, topicConfig } from '@tributary/model';
 import type { Clock } from '@tributary/ports';
+import { encodeBatch } from '@tributary/record';
 import type { PartitionLog } from '../../src/log/partition-log.ts';
 import { Partition, type ProduceOutcome } from '../../src/partition/partition.ts';
 import { ProducerState } from '../../src/partition/producer-state.ts';
@@ -59,4 +60,32 @@ test('R2: while a newer epoch is written down no batch of the older one is taken
   log.began[1]?.done();
   await second;
   assert.deepEqual(log.written, [0n]);
+});
+
+test('L5: a compacted topic takes no record without a key, says which one, and takes tombstones', async () => {
+  const log = new HeldLog();
+  const config = topicConfig({ 'cleanup.policy': 'compact' });
+  const partition = new Partition(nodeId(1), 't-0', config, log as unknown as PartitionLog, new ProducerState(), clock);
+  const leading = partition.lead(leaderEpoch(1), [nodeId(1)], 1);
+  log.began[0]?.done();
+  await leading;
+  const answers: string[] = [];
+  const produce = (keys: readonly (string | null)[], compression: 'none' | 'zstd'): number =>
+    partition.produce(
+      encodeBatch(
+        keys.map((key) => ({ timestamp: 1_000, key, value: null })),
+        { compression },
+      ),
+      1,
+      'leader',
+      millis(9_000),
+      (outcome) => answers.push(outcome.kind === 'failed' ? `${outcome.error.error} ${outcome.error.message}` : 'ok'),
+    );
+  for (const compression of ['none', 'zstd'] as const) {
+    assert.equal(produce(['a', 'b', null], compression), 0);
+    assert.match(answers.pop() ?? '', /^INVALID_RECORD record 2 of the batch has no key/);
+    assert.equal(produce(['a', '', 'b'], compression), 3);
+  }
+  await Promise.resolve();
+  assert.deepEqual(log.written, [0n, 3n]);
 });
