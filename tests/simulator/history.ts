@@ -47,7 +47,7 @@ export type Verdict = (rule: string, what: string) => void;
 export interface PartitionPromise {
   /** For sentences. */
   readonly name: string;
-  /** `commit`: what is acknowledged survives every crash. `async`: a loss of power may take the end of the log (L6). */
+  /** At first. `commit`: what is acknowledged survives every crash. `async`: a loss of power may take the end of the log (L6). */
   readonly flushPolicy: 'commit' | 'async';
   /** Old records go. */
   readonly hasRetention: boolean;
@@ -65,6 +65,8 @@ export class PartitionHistory {
   /** Offsets that the broker has said, by a typed error, to have lost to a damaged disk (L3). */
   readonly #damaged = new Set<bigint>();
   #isRotten = false;
+  /** As of now; it may change while the partition lives. */
+  #flushPolicy: 'commit' | 'async';
   #logStart = 0n;
   /** Somebody asked for the deletion of what lies below. */
   #mayBeDeleted = 0n;
@@ -74,6 +76,7 @@ export class PartitionHistory {
 
   constructor(promise: PartitionPromise, verdict: Verdict) {
     this.#promise = promise;
+    this.#flushPolicy = promise.flushPolicy;
     this.#verdict = verdict;
   }
 
@@ -88,7 +91,12 @@ export class PartitionHistory {
   }
 
   get flushPolicy(): 'commit' | 'async' {
-    return this.#promise.flushPolicy;
+    return this.#flushPolicy;
+  }
+
+  /** `commit`: the cluster says that it is in force. `async`: somebody is about to ask for it. */
+  flushesBy(policy: 'commit' | 'async'): void {
+    this.#flushPolicy = policy;
   }
 
   get isRotten(): boolean {
@@ -177,7 +185,8 @@ export class PartitionHistory {
     if (logStart > this.#logStart) this.#logStart = logStart;
     for (const record of records) {
       if (reader.next !== undefined && record.offset !== reader.next) {
-        this.#fail('E1', `${name} read offset ${record.offset} where ${reader.next} comes next`);
+        if (this.#isRotten && record.offset > reader.next) this.#swallowed(reader.next, record.offset);
+        else this.#fail('E1', `${name} read offset ${record.offset} where ${reader.next} comes next`);
       }
       reader.next = record.offset + 1n;
       if (record.offset >= highWatermark)
@@ -223,6 +232,11 @@ export class PartitionHistory {
     this.#damaged.add(offset);
   }
 
+  /** A length that has decayed takes what stands behind it along: to its reader it was never there. */
+  #swallowed(from: bigint, to: bigint): void {
+    for (let offset = from; offset < to; offset++) this.#damaged.add(offset);
+  }
+
   /** The medium has decayed: from the next restart on only what was below the checkpointed high watermark is promised, or a typed error for it. */
   rotten(): void {
     this.#isRotten = true;
@@ -254,7 +268,7 @@ export class PartitionHistory {
 
   /** The end of an `async` log may be lost: what was promised about it no longer is. */
   lossyStop(): void {
-    if (this.#promise.flushPolicy === 'commit') return;
+    if (this.#flushPolicy === 'commit') return;
     this.#readAt = new Map();
     this.#acknowledgedAt = new Map();
     this.#readers.clear();

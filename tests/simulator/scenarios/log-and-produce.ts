@@ -8,7 +8,10 @@ import { methods } from '@tributary/wire';
 import { LibraryConsumer } from '../clients/library-consumer.ts';
 import { LibraryProducer } from '../clients/library-producer.ts';
 import { Operator } from '../clients/operator.ts';
+import type { RawConsumer } from '../clients/raw-consumer.ts';
 import { RawProducer } from '../clients/raw-producer.ts';
+import { RecordConsumer } from '../clients/record-consumer.ts';
+import { RecordProducer } from '../clients/record-producer.ts';
 import { contextOf, findRoutes, untilDone } from '../clients/routes.ts';
 import type { Coverage } from '../coverage.ts';
 import type { ProcessMain, ProcessPorts } from '../process.ts';
@@ -32,6 +35,10 @@ export interface RunResult {
 const DISK_BYTES = 2_000_000;
 /** So many of the clients are the library's; the others speak to the bare streams. */
 const LIBRARY_CHANCE = 0.4;
+/** So many know nothing but the record level. A stream of its own: what the others do stays as each seed had it. */
+const RECORD_LEVEL_CHANCE = 0.2;
+const isRecordLevel = (scene: Scene, client: string): boolean =>
+  scene.random.stream(`level of ${client}`).chance(RECORD_LEVEL_CHANCE);
 
 /** @throws BrokenRule, and whatever else shows that something is wrong. */
 export async function logAndProduce(seed: number, options: WorldOptions = {}): Promise<RunResult> {
@@ -71,10 +78,12 @@ export function expectEverything(coverage: Coverage): void {
     'operator: too far',
     'operator: settings changed',
     'operator: partitions added',
+    'operator: flush.policy=commit is in force',
     'operator: looked at brokers',
     'operator: found everything as it was acknowledged',
   );
   coverage.expect('library: record acknowledged', 'library: records read');
+  coverage.expect('record level: record acknowledged', 'record level: records read');
   coverage.expect(
     'checked: acknowledgement against the disk',
     'log: retention',
@@ -187,7 +196,8 @@ function startProducers(scene: Scene): Producing {
     const program: ProcessMain = (ports, stop) => {
       const observers = { ...observersOf(scene), mayForget: (topic: string) => scene.mayForget(topic) };
       const random = scene.random.stream(`producer ${plan.name}`);
-      const Kind = random.chance(LIBRARY_CHANCE) ? LibraryProducer : RawProducer;
+      const Batches = random.chance(LIBRARY_CHANCE) ? LibraryProducer : RawProducer;
+      const Kind = isRecordLevel(scene, plan.name) ? RecordProducer : Batches;
       return new Kind(plan, ports, random, observers).run(stop, () => scene.isCalm);
     };
     runProgram(scene, plan.name, program).then(
@@ -222,9 +232,12 @@ function startConsumers(scene: Scene): void {
   for (const plan of consumerPlans(scene.bootstrap, scene.random.stream('consumers'), () => scene.isCalm)) {
     runProgram(scene, plan.name, (ports, stop) => {
       const isLibrary = scene.random.stream(`kind of ${plan.name}`).chance(LIBRARY_CHANCE);
-      const consumer = isLibrary
-        ? new LibraryConsumer(plan, ports, observersOf(scene))
-        : newConsumer(scene, plan, ports, false);
+      const atBatchLevel = (): RawConsumer | LibraryConsumer =>
+        isLibrary ? new LibraryConsumer(plan, ports, observersOf(scene)) : newConsumer(scene, plan, ports, false);
+      const random = scene.random.stream(`record consumer ${plan.name}`);
+      const consumer = isRecordLevel(scene, plan.name)
+        ? new RecordConsumer(plan, ports, random, observersOf(scene))
+        : atBatchLevel();
       scene.consumers.push(consumer);
       return consumer.run(stop);
     }).catch((thrown: unknown) => scene.world.scheduler.fail(thrown));
