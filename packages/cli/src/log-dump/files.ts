@@ -146,7 +146,11 @@ export async function kindOfPath(target: string): Promise<'file' | 'folder'> {
       ENOENT: 'There is no file or folder',
       EACCES: 'This user may not look at',
     };
-    throw new FileError('io', `${why[code] ?? `Cannot look at (${code})`} "${target}".`, { cause: thrown });
+    throw new FileError(
+      code === 'ENOENT' ? 'absent' : 'io',
+      `${why[code] ?? `Cannot look at (${code})`} "${target}".`,
+      { cause: thrown },
+    );
   }
   throw new Error(`"${target}" is neither a file nor a folder.`);
 }

@@ -2,6 +2,7 @@
 import path from 'node:path';
 import { type PartitionCheckpoint, parseFolderName } from '@tributary/broker';
 import { type Offset, offset } from '@tributary/model';
+import { FileError } from '@tributary/ports';
 import { nodeFileSystem } from '@tributary/runtime';
 import { dumpFile, dumpSegmentWithIndexes, kindOfPath, readWhole, roleOf } from './files.ts';
 import type { Report } from './report.ts';
@@ -45,8 +46,11 @@ async function dumpDataDirectory(folder: string, names: readonly string[], repor
     checkpoints = dumpCheckpoints(`${folder}/checkpoints`, await readWhole(`${folder}/checkpoints`), report);
   }
   for (const name of names) {
-    if (parseFolderName(name) === undefined || (await kindOfPath(`${folder}/${name}`)) !== 'folder') continue;
-    await dumpPartition(`${folder}/${name}`, report, checkpoints?.get(name));
+    if (parseFolderName(name) === undefined) continue;
+    await unlessGone(`${folder}/${name}`, report, async () => {
+      if ((await kindOfPath(`${folder}/${name}`)) === 'folder')
+        await dumpPartition(`${folder}/${name}`, report, checkpoints?.get(name));
+    });
   }
 }
 
@@ -65,8 +69,10 @@ async function dumpPartition(
     report.heading(`${folder}/${name}`);
     const limit = segments[index + 1]?.base;
     if (end !== undefined && base > end) tellGap(`${folder}/${name}`, { from: end, to: base }, checkpoint, report);
-    const result = await dumpSegmentWithIndexes(folder, names, base, name, limit, report);
-    end = result.end;
+    const result = await unlessGone(`${folder}/${name}`, report, () =>
+      dumpSegmentWithIndexes(folder, names, base, name, limit, report),
+    );
+    end = result?.end;
     await report.flush();
   }
   for (const name of names) {
@@ -79,11 +85,23 @@ async function dumpPartition(
       continue;
     }
     report.heading(file);
-    await dumpFile(file, report);
+    await unlessGone(file, report, () => dumpFile(file, report));
     if (role.kind === 'snapshot' && end !== undefined && role.base > end)
       report.finding({ kind: 'problem', file, why: `it is of offset ${role.base}, and the log ends at ${end}` });
   }
-  if (checkpoint !== undefined) compare(folder, end ?? offset(0n), checkpoint, report);
+  if (checkpoint !== undefined && (end !== undefined || segments.length === 0))
+    compare(folder, end ?? offset(0n), checkpoint, report);
+}
+
+/** A broker that is running rolls, removes and replaces files meanwhile. */
+async function unlessGone<T>(file: string, report: Report, look: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await look();
+  } catch (thrown) {
+    if (!(thrown instanceof FileError) || thrown.reason !== 'absent') throw thrown;
+    report.finding({ kind: 'note', file, why: 'it went away while the folder was read: a broker is using it' });
+    return undefined;
+  }
 }
 
 interface Gap {
