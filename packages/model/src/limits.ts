@@ -71,10 +71,10 @@ export const limits = {
   batchesInFlight: 5,
   /** A producer is forgotten this long after its last batch, in committed log time (P3). */
   producerExpiryMs: 24 * 60 * 60 * 1000,
-  /** Records of one Publish: each costs a hundred bytes of memory, whatever it holds. */
-  publishRecords: 100_000,
+  /** Records of one Publish: reading and answering so many holds the event loop for 10 ms, and each costs a hundred bytes, whatever it holds. */
+  publishRecords: 10_000,
   /** Headers of all its records together, for the same reason. */
-  publishHeaders: 400_000,
+  publishHeaders: 40_000,
   /** A batch that Publish makes, where the topic allows so much: what readers take at once. */
   publishBatch: 1024 * 1024,
   /** How long a call waits for a partition that this broker is about to lead, ms: it has just been created or started. */

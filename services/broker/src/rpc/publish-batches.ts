@@ -100,6 +100,9 @@ function refusalOf(record: PublishRecord, index: number, rules: RecordRules): Tr
       `Record ${index} has no key: ${name} is compacted (cleanup.policy), which keeps the newest value of each key.`,
     );
   }
+  // Before any of it is copied.
+  if ((record.key?.length ?? 0) + (record.value?.length ?? 0) > config.maxMessageBytes)
+    return tooLarge(`Record ${index}`, rules);
   const at = record.timestampMs;
   if (at === undefined) return undefined;
   if (at < 0n || at > timestampMax) {
