@@ -101,9 +101,9 @@ class AvroFormat<T> implements AvroSerde<T> {
     const { node, type, resolver } = this.prepare(id);
     return explained('the bytes do not follow the schema: ', () => {
       checkBytes(node, value);
-      // Copied: bytes and fixed are views otherwise, and would keep the whole fetched batch in memory.
-      const own = Buffer.from(value);
-      return (resolver === undefined ? type : (this.#reader?.type ?? type)).fromBuffer(own, resolver) as T;
+      // avsc copies bytes and fixed: what is handed out does not keep the fetched batch in memory.
+      const view = Buffer.from(value.buffer, value.byteOffset, value.length);
+      return (resolver === undefined ? type : (this.#reader?.type ?? type)).fromBuffer(view, resolver) as T;
     });
   }
 

@@ -162,6 +162,7 @@ test('an annotation that is unknown or does not fit its type is ignored, as the 
 
 test('bytes that lie about lengths, counts and branches are refused at once, with the byte and the field', async () => {
   const strings = await avro({ type: 'array', items: 'string' });
+  const longs = await avro('long');
   const nulls = await avro({ type: 'array', items: 'null' });
   const loop = await avro({ type: 'record', name: 'Loop', fields: [{ name: 'next', type: ['null', 'Loop'] }] });
   const refused: readonly (readonly [() => unknown, RegExp])[] = [
@@ -171,6 +172,7 @@ test('bytes that lie about lengths, counts and branches are refused at once, wit
     [() => nulls.deserialize(bytesOf('feffffffffffffffff01'), 't'), /items that take no byte/],
     [() => loop.deserialize(new Uint8Array(1_000_000).fill(2), 't'), /nested deeper than 200/],
     [() => strings.deserialize(bytesOf('ffffffffffffffffffff01'), 't'), /takes more than 64 bits/],
+    [() => longs.deserialize(bytesOf('ffffffffffffffffff03'), 't'), /takes more than 64 bits/],
     [() => strings.deserialize(bytesOf('0000'), 't'), /the value ends here, 1 bytes follow/],
   ];
   for (const [attempt, sentence] of refused) assert.match(await refusal(attempt), sentence);
