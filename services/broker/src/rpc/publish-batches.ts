@@ -1,7 +1,13 @@
 // pure
 /** Records of a Publish become batches: each is checked by itself, and what remains is split at the size that the topic allows. */
 import { limits, type TopicConfig, TributaryError } from '@tributary/model';
-import { BatchBuilder, type BatchOptions, type BatchProducer, type RecordHeader } from '@tributary/record';
+import {
+  BatchBuilder,
+  batchHeaderBytes,
+  type BatchOptions,
+  type BatchProducer,
+  type RecordHeader,
+} from '@tributary/record';
 import type { PublishRecord } from '@tributary/wire';
 
 /** What a partition asks of its records. */
@@ -101,8 +107,8 @@ function refusalOf(record: PublishRecord, index: number, rules: RecordRules): Tr
     );
   }
   // Before any of it is copied.
-  if ((record.key?.length ?? 0) + (record.value?.length ?? 0) > config.maxMessageBytes)
-    return tooLarge(`Record ${index}`, rules);
+  const bytes = (record.key?.length ?? 0) + (record.value?.length ?? 0);
+  if (bytes > config.maxMessageBytes) return tooLarge(`Record ${index}`, batchHeaderBytes + bytes, rules);
   const at = record.timestampMs;
   if (at === undefined) return undefined;
   if (at < 0n || at > timestampMax) {
