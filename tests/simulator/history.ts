@@ -12,6 +12,8 @@ export interface SentRecord {
   readonly order: number;
   /** The value, byte for byte, as latin1 text. */
   readonly value: string;
+  /** Where newer records of the same key replace older ones. */
+  readonly key?: string;
   readonly acks: 'none' | 'leader' | 'all';
   /** Retries never double it (P1). */
   readonly idempotent: boolean;
@@ -51,6 +53,8 @@ export interface PartitionPromise {
   readonly flushPolicy: 'commit' | 'async';
   /** Old records go. */
   readonly hasRetention: boolean;
+  /** Of each key the newest record stays (L5). */
+  readonly isCompacted?: boolean;
 }
 
 export class PartitionHistory {
@@ -185,8 +189,10 @@ export class PartitionHistory {
     if (logStart > this.#logStart) this.#logStart = logStart;
     for (const record of records) {
       if (reader.next !== undefined && record.offset !== reader.next) {
-        if (this.#isRotten && record.offset > reader.next) this.#swallowed(reader.next, record.offset);
-        else this.#fail('E1', `${name} read offset ${record.offset} where ${reader.next} comes next`);
+        const isAhead = record.offset > reader.next;
+        if (this.#isRotten && isAhead) this.#swallowed(reader.next, record.offset);
+        else if (!isAhead || this.#promise.isCompacted !== true)
+          this.#fail('E1', `${name} read offset ${record.offset} where ${reader.next} comes next`);
       }
       reader.next = record.offset + 1n;
       if (record.offset >= highWatermark)
@@ -222,7 +228,8 @@ export class PartitionHistory {
 
   /** Retention and deletion may be ahead of what other readers have seen of the log start. */
   #mayHaveGaps(from: bigint, to: bigint): boolean {
-    if (this.#promise.hasRetention || this.#isRotten || to <= this.#mayBeDeleted) return true;
+    if (this.#promise.hasRetention || this.#promise.isCompacted === true || this.#isRotten || to <= this.#mayBeDeleted)
+      return true;
     for (let offset = from; offset < to; offset++) if (!this.#damaged.has(offset)) return false;
     return true;
   }
@@ -283,7 +290,8 @@ export class PartitionHistory {
     // Retention may have gone on while the log was read.
     for (const { offset, value } of log.filter((record) => record.offset >= logStart)) {
       for (; next < offset; next++)
-        if (!this.#damaged.has(next)) this.#fail('L6', `offsets are not dense: ${next} is missing before ${offset}`);
+        if (!this.#damaged.has(next) && this.#promise.isCompacted !== true)
+          this.#fail('L6', `offsets are not dense: ${next} is missing before ${offset}`);
       if (offset < next) this.#fail('L6', `offset ${offset} occurs again after ${next - 1n}`);
       next = offset + 1n;
       counts.set(value, (counts.get(value) ?? 0) + 1);
@@ -292,7 +300,8 @@ export class PartitionHistory {
     // A rotten log is not waited for (convergence.ts): its last flush may have come after the high watermark was asked for.
     if (next < highWatermark || (next > highWatermark && !this.#isRotten))
       this.#fail('convergence', `the log ends at ${next}, its high watermark is ${highWatermark}`);
-    this.#judgeAcknowledged(log, logStart);
+    if (this.#promise.isCompacted === true) this.#judgeNewest(log, logStart);
+    else this.#judgeAcknowledged(log, logStart);
     this.#judgeCounts(counts);
     this.#judgeOrder(log);
   }
@@ -308,6 +317,21 @@ export class PartitionHistory {
         'durability',
         `${sent.id} was acknowledged with acks=all at offset ${sent.outcome.offset}, and ${there}`,
       );
+    }
+  }
+
+  /** L5: what is gone was acknowledged or read, and a newer record of its key is there. */
+  #judgeNewest(log: readonly ReadRecord[], logStart: bigint): void {
+    const there = new Set(log.map(({ offset }) => offset));
+    const newest = new Map<string | undefined, bigint>();
+    for (const { offset, value } of log) newest.set(this.#byValue.get(value)?.key, offset);
+    const promised = [...this.#readAt].map(([offset, value]) => [offset, this.#byValue.get(value)] as const);
+    for (const sent of this.#sent.values())
+      if (sent.outcome.kind === 'acknowledged') promised.push([sent.outcome.offset, sent]);
+    for (const [offset, sent] of promised) {
+      if (offset < logStart || there.has(offset) || this.#damaged.has(offset)) continue;
+      if ((newest.get(sent?.key) ?? -1n) > offset) continue;
+      this.#fail('L5', `${sent?.id}, at ${offset}, was the newest of ${sent?.key}, and is gone`);
     }
   }
 

@@ -47,6 +47,10 @@ export interface PartitionDescription {
   readonly eligibleLeaderReplicas: readonly number[];
   /** Why there is no leader; empty if there is one. */
   readonly reason: string;
+  /** So many in-sync replicas acks=all needs: `min.insync.replicas`, but never more than there are replicas. */
+  readonly effectiveMinIsr: number;
+  /** `flush.policy=commit` is in force: what was acknowledged has been flushed, and is from now on. */
+  readonly flushed: boolean;
 }
 
 export interface TopicDescription extends TopicSummary {

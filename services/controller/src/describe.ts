@@ -77,5 +77,7 @@ export function describePartitions(image: ClusterImage, topic: TopicInfo): Parti
       isr: [...partition.isr],
       eligibleLeaderReplicas: [...partition.eligibleLeaderReplicas],
       reason: leaderlessReason(image, partition),
+      effectiveMinIsr: partition.effectiveMinIsr,
+      flushed: partition.effectiveFlushPolicy === 'commit',
     }));
 }

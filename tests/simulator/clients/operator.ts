@@ -26,6 +26,8 @@ export interface Setting {
 
 interface Observers {
   history(topic: string, partition: number): PartitionHistory;
+  /** The moment from which on a loss of power takes nothing from the topic. */
+  commitInForce(): void;
   count(what: string): void;
   broken(rule: string, what: string): void;
 }
@@ -151,6 +153,8 @@ export class Operator {
     const value: Value = this.#random.chance(0.2) ? unset : this.#random.pick(setting.values);
     const operation = value === unset ? ConfigOperationType.DELETE : ConfigOperationType.SET;
     const operations = [{ name: setting.name, operation, value: value === unset ? '' : value }];
+    // From before the request leaves until the cluster says otherwise nothing more is promised than `async` does.
+    if (setting.name === 'flush.policy') this.#observers.history(setting.topic, 0).flushesBy('async');
     const possible = this.#possible.get(setting) ?? new Set<Value>([await this.#valueOf(peer, setting)]);
     this.#possible.set(setting, possible.add(value));
     const request = { context: contextOf('operator'), ...resourceOf(setting), operations, validateOnly: false };
@@ -165,6 +169,25 @@ export class Operator {
     if (this.#lost.has(setting)) return;
     this.#possible.set(setting, new Set([value]));
     await this.#lookAtSetting(peer, setting);
+    if (setting.name === 'flush.policy' && value !== 'async') await this.#untilFlushed(peer, setting.topic);
+  }
+
+  /** Waits a while; from then on a loss of power takes nothing that was acknowledged, before or since (R6). */
+  async #untilFlushed(peer: Peer, topic: string): Promise<void> {
+    for (let attempt = 0; attempt < 10; attempt++) {
+      const { partitions } = await peer.unary(
+        methods.describeTopic,
+        { context: contextOf('operator'), name: topic },
+        { deadlineMs },
+      );
+      if (partitions[0]?.flushed === true) {
+        this.#observers.history(topic, 0).flushesBy('commit');
+        this.#observers.count('operator: flush.policy=commit is in force');
+        this.#observers.commitInForce();
+        return;
+      }
+      await this.#ports.clock.sleep(20, new AbortController().signal);
+    }
   }
 
   async #grow(peer: Peer): Promise<void> {

@@ -20,7 +20,7 @@ import { newConsumer, observersOf, runProgram } from './client-programs.ts';
 import { readEverything, within } from './convergence.ts';
 import { expectFaults, heal, strikeAll } from './faults.ts';
 import { Scene } from './scene.ts';
-import { consumerPlans, operatorPlan, producerPlans, topics } from './topics.ts';
+import { consumerPlans, isCompactedTopic, operatorPlan, producerPlans, topics } from './topics.ts';
 
 export interface RunResult {
   readonly seed: number;
@@ -87,6 +87,7 @@ export function expectEverything(coverage: Coverage): void {
   coverage.expect(
     'checked: acknowledgement against the disk',
     'log: retention',
+    'log: compaction',
     'log: registered',
     'log: controller-elected',
   );
@@ -179,7 +180,7 @@ async function createTopics(scene: Scene, ports: ProcessPorts, stop: AbortSignal
     const [route] = routes.values();
     if (route === undefined || routes.size !== partitions)
       throw new Error(`${name} was created with ${routes.size} partitions`);
-    scene.topicCreated({ name, topicId: route.topicId, flushPolicy });
+    scene.topicCreated({ name, topicId: route.topicId, flushPolicy, isCompacted: isCompactedTopic(name) });
   }
 }
 
@@ -217,8 +218,18 @@ function startOperator(scene: Scene): { readonly done: boolean } {
   const operating = { done: false };
   const random = scene.random.stream('operator');
   const plan = operatorPlan(scene.bootstrap, random);
+  const losePower = async (): Promise<void> => {
+    scene.losePower();
+    await scene.world.scheduler.pause(random.between(20_000, 300_000));
+    scene.server.powerOn();
+  };
+  const commitInForce = (): void => {
+    // The worst moment for what was said to be flushed and is not.
+    if (scene.isCalm || !scene.server.isOn || !random.chance(0.5)) return;
+    losePower().catch((thrown: unknown) => scene.world.scheduler.fail(thrown));
+  };
   runProgram(scene, 'operator', (ports, stop) =>
-    new Operator(plan, ports, random, observersOf(scene)).run(stop, () => scene.isCalm),
+    new Operator(plan, ports, random, { ...observersOf(scene), commitInForce }).run(stop, () => scene.isCalm),
   ).then(
     () => {
       operating.done = true;

@@ -1,5 +1,5 @@
 /** What the log-and-produce scenario keeps in its topics, and who writes and reads them. */
-import type { OperatorPlan } from '../clients/operator.ts';
+import type { OperatorPlan, Setting } from '../clients/operator.ts';
 import type { RawConsumerPlan } from '../clients/raw-consumer.ts';
 import type { RawProducerPlan } from '../clients/raw-producer.ts';
 import type { SeededRandom } from '../seeded-random.ts';
@@ -36,19 +36,36 @@ export const topics: readonly TopicPlan[] = [
     flushPolicy: 'async',
     configs: { 'segment.bytes': '8000', 'flush.policy': 'async', 'message.timestamp.type': 'LogAppendTime' },
   },
+  {
+    name: 'accounts',
+    partitions: 1,
+    flushPolicy: 'commit',
+    configs: {
+      'cleanup.policy': 'compact',
+      'segment.bytes': '3000',
+      'index.interval.bytes': '512',
+      'min.cleanable.dirty.ratio': '0.2',
+    },
+  },
   // Nobody writes into it: partitions are added.
   { name: 'growing', partitions: 1, flushPolicy: 'commit', configs: {} },
 ];
 
+export const isCompactedTopic = (name: string): boolean =>
+  topics.find((topic) => topic.name === name)?.configs['cleanup.policy'] === 'compact';
+
 /** What the operator does to them: nothing that a promise to clients hangs on, but for records that go. */
 export function operatorPlan(bootstrap: string, random: SeededRandom): OperatorPlan {
+  const flushing: Setting = { topic: 'metrics', name: 'flush.policy', values: ['commit', 'async'] };
   const settings: OperatorPlan['settings'] = [
+    // More often than others: much hangs on it.
+    flushing,
+    flushing,
+    flushing,
     { topic: 'ledger', name: 'segment.bytes', values: ['3000', '6000', '20000'] },
     { topic: 'ledger', name: 'min.insync.replicas', values: ['1', '2'] },
     { topic: 'rolling', name: 'retention.bytes', values: ['5000', '9000', '20000'] },
     { topic: 'logs', name: 'retention.ms', values: ['2000', '4000', '100000'] },
-    // What such a topic may lose is judged as if it were always `async`.
-    { topic: 'metrics', name: 'flush.policy', values: ['commit', 'async'] },
     { topic: '', name: 'log.retention.check.interval.ms', values: ['200', '400'] },
     { topic: '', name: 'log.index.interval.bytes', values: ['256', '1024'] },
   ];
@@ -65,7 +82,11 @@ const others: readonly [ProducerShape, ...ProducerShape[]] = [
   { name: 'logger', topic: 'logs', acks: 'leader', idempotent: false },
   { name: 'careless', topic: 'logs', acks: 'none', idempotent: false },
   { name: 'meter', topic: 'metrics', acks: 'all', idempotent: true },
+  { name: 'teller', topic: 'accounts', acks: 'all', idempotent: true },
 ];
+
+/** Keys of a compacted topic: few, so that most records are replaced. */
+const accounts = 5;
 
 /** Two to four producers. */
 export function producerPlans(bootstrap: string, random: SeededRandom): readonly RawProducerPlan[] {
@@ -74,7 +95,9 @@ export function producerPlans(bootstrap: string, random: SeededRandom): readonly
   while (chosen.size < count) chosen.add(random.pick(others));
   return [...chosen].map((shape) => {
     const partitions = topics.find(({ name }) => name === shape.topic)?.partitions ?? 1;
-    return { ...shape, bootstrap, partitions, batches: 150, pauseMsMax: random.pick([100, 300, 600]) };
+    const pauseMsMax = random.pick([100, 300, 600]);
+    const keys = isCompactedTopic(shape.topic) ? accounts : undefined;
+    return { ...shape, bootstrap, partitions, batches: 150, pauseMsMax, keys };
   });
 }
 
@@ -89,14 +112,14 @@ export function consumerPlans(
     {
       name: 'auditor',
       bootstrap,
-      topics: ['ledger', 'rolling'],
+      topics: ['ledger', 'rolling', 'accounts'],
       windowBytes: random.pick([3_000, 20_000, 200_000]),
       seekChance: never,
     },
     {
       name: 'wanderer',
       bootstrap,
-      topics: ['ledger'],
+      topics: ['ledger', 'accounts'],
       windowBytes: random.pick([500, 5_000]),
       seekChance: () => (isCalm() ? 0 : 0.01),
     },

@@ -38,14 +38,16 @@ function json(topic: TopicDescription, logs: ReadonlyMap<number, LogDescription>
 }
 
 function text(topic: TopicDescription, logs: ReadonlyMap<number, LogDescription>): string {
-  const partitions = topic.partitionDescriptions.map(({ partition, leader, leaderEpoch, replicas, isr, reason }) => {
+  const partitions = topic.partitionDescriptions.map((each) => {
+    const { partition, leader, leaderEpoch, replicas, isr, reason, effectiveMinIsr, flushed } = each;
     const log = logs.get(partition);
     return [
       partition,
       leader === undefined ? `none: ${reason}` : leader,
       leaderEpoch,
       replicas.join(','),
-      isr.join(','),
+      `${isr.join(',')} (min ${effectiveMinIsr})`,
+      flushed ? 'commit' : 'async',
       log === undefined ? '?' : String(log.logStartOffset),
       log === undefined ? '?' : String(log.highWatermark),
       log === undefined ? '?' : byteSize(log.sizeBytes),
@@ -60,7 +62,7 @@ function text(topic: TopicDescription, logs: ReadonlyMap<number, LogDescription>
   return [
     `Topic ${topic.name} (id ${topic.id}): ${counted(topic.partitions, 'partition')}, replication factor ${topic.replicationFactor}, `,
     `${count(records)} offsets, ${byteSize(bytes)}\n\n`,
-    table(['partition', 'leader', 'leader epoch', 'replicas', 'in sync', 'first', 'end', 'size'], partitions),
+    table(['partition', 'leader', 'leader epoch', 'replicas', 'in sync', 'flush', 'first', 'end', 'size'], partitions),
     '\n',
     table(['config', 'value', 'set by', 'default', 'meaning'], configs),
   ].join('');
