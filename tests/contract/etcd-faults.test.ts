@@ -1,5 +1,9 @@
 /** What the store promises while a real etcd is killed, paused, compacted, full, or not the one that was meant. */
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
 import { describe, test } from 'node:test';
 import { limits } from '@tributary/model';
 import { type MetadataStore, type WatchRevision, CompactedError, MetadataStoreError } from '@tributary/ports';
@@ -295,8 +299,8 @@ describe('a real etcd in trouble', { skip: requires('etcd'), concurrency: 4 }, (
 class Raw implements Disposable {
   readonly etcd: Etcd3;
 
-  constructor(endpoint: string) {
-    this.etcd = new Etcd3({ hosts: endpoint });
+  constructor(endpoint: string, auth?: { readonly username: string; readonly password: string }) {
+    this.etcd = new Etcd3({ hosts: endpoint, ...(auth === undefined ? {} : { auth }) });
   }
 
   [Symbol.dispose](): void {
@@ -337,37 +341,10 @@ describe('an etcd that is not the one that was meant', { skip: requires('etcd'),
     await assert.rejects(openEtcdStore({ endpoints: [etcd.endpoint] }), fails('unreachable', /certificate/));
   });
 
-  test('with users: the right password is enough, also when its token runs out; a wrong one and a stranger are refused', async () => {
-    await using etcd = await EtcdProcess.start({ args: ['--auth-token-ttl', '1'] });
-    using raw = new Raw(etcd.endpoint);
-    await raw.etcd.role('root').create();
-    await raw.etcd.role('ours').create();
-    await raw.etcd.auth.roleGrantPermission({
-      name: 'ours',
-      perm: { permType: 'Readwrite', key: Buffer.from('/ours/'), range_end: Buffer.from('/ours0') },
-    });
-    await raw.etcd.user('root').create('secret');
-    await raw.etcd.user('root').addRole('root');
-    await raw.etcd.user('us').create('ours');
-    await raw.etcd.user('us').addRole('ours');
-    await raw.etcd.auth.authEnable();
-    const endpoints = [etcd.endpoint];
-    await using root = await openEtcdStore({ endpoints, user: 'root', password: 'secret' });
-    const revision = await put(root, '/ours/0');
-    const lease = await root.lease(3_000, never);
-    await nodeClock.sleep(4_000, never);
-    assert.ok(!lease.lost.aborted);
-    const watch: AsyncIterator<WatchRevision> = root.watch('/', revision, never)[Symbol.asyncIterator]();
-    assert.equal((await watch.next()).value?.revision, revision);
-    await watch.return?.();
-    await assert.rejects(openEtcdStore({ endpoints, user: 'root', password: 'wrong' }), fails('refused', /password/));
-    await assert.rejects(openEtcdStore({ endpoints }), fails('refused', /user name is empty|password/));
-    await using us = new EtcdMetadataStore({ endpoints, user: 'us', password: 'ours' });
-    await put(us, '/ours/1');
-    assert.equal((await us.read('/ours/')).entries.length, 2);
-    await assert.rejects(us.read('/others/'), fails('refused', /does not let this user/));
-    await assert.rejects(put(us, '/others/0'), fails('refused', /does not let this user/));
-  });
+  for (const tokens of ['simple', 'jwt'] as const) {
+    test(`with users and ${tokens} tokens: the right password is enough, also when the token runs out or roles change; others are refused`, () =>
+      withUsers(tokens));
+  }
 
   test('addresses that cannot be meant are refused at once', () => {
     const refused = (options: ConstructorParameters<typeof EtcdMetadataStore>[0], message: RegExp): void => {
@@ -380,3 +357,58 @@ describe('an etcd that is not the one that was meant', { skip: requires('etcd'),
     refused({ endpoints: ['http://a:1'], user: 'me' }, /a user and a password, or neither/);
   });
 });
+
+async function withUsers(tokens: 'simple' | 'jwt'): Promise<void> {
+  await using keys = tokens === 'jwt' ? await signingKeys() : undefined;
+  const jwt = keys === undefined ? [] : ['--auth-token', `jwt,${keys.options},sign-method=RS256,ttl=2s`];
+  await using etcd = await EtcdProcess.start({ args: ['--auth-token-ttl', '1', ...jwt] });
+  using raw = new Raw(etcd.endpoint);
+  await raw.etcd.role('root').create();
+  await raw.etcd.role('ours').create();
+  await raw.etcd.auth.roleGrantPermission({
+    name: 'ours',
+    perm: { permType: 'Readwrite', key: Buffer.from('/ours/'), range_end: Buffer.from('/ours0') },
+  });
+  await raw.etcd.user('root').create('secret');
+  await raw.etcd.user('root').addRole('root');
+  await raw.etcd.user('us').create('ours');
+  await raw.etcd.user('us').addRole('ours');
+  await raw.etcd.auth.authEnable();
+  const endpoints = [etcd.endpoint];
+  await using root = await openEtcdStore({ endpoints, user: 'root', password: 'secret' });
+  const revision = await put(root, '/ours/0');
+  const lease = await root.lease(3_000, never);
+  await nodeClock.sleep(4_000, never);
+  assert.ok(!lease.lost.aborted);
+  const watch: AsyncIterator<WatchRevision> = root.watch('/', revision, never)[Symbol.asyncIterator]();
+  assert.equal((await watch.next()).value?.revision, revision);
+  await watch.return?.();
+  using operator = new Raw(etcd.endpoint, { username: 'root', password: 'secret' });
+  await operator.etcd.user('new').create('new');
+  await put(root, '/ours/0');
+  assert.equal((await root.status()).writable, true);
+  await assert.rejects(openEtcdStore({ endpoints, user: 'root', password: 'wrong' }), fails('refused', /password/));
+  await assert.rejects(openEtcdStore({ endpoints }), fails('refused', /user name is empty|password/));
+  await using us = new EtcdMetadataStore({ endpoints, user: 'us', password: 'ours' });
+  await put(us, '/ours/1');
+  assert.equal((await us.read('/ours/')).entries.length, 2);
+  await assert.rejects(us.read('/others/'), fails('refused', /does not let this user/));
+  await assert.rejects(put(us, '/others/0'), fails('refused', /does not let this user/));
+}
+
+/** A pair of keys in a folder of their own, as etcd's option names them. */
+async function signingKeys(): Promise<{ readonly options: string } & AsyncDisposable> {
+  const directory = await mkdtemp(path.join(os.tmpdir(), 'tributary-etcd-keys-'));
+  const pair = generateKeyPairSync('rsa', {
+    modulusLength: 2048,
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+    privateKeyEncoding: { type: 'pkcs1', format: 'pem' },
+  });
+  const [publicFile, privateFile] = [path.join(directory, 'public.pem'), path.join(directory, 'private.pem')];
+  await writeFile(publicFile, pair.publicKey);
+  await writeFile(privateFile, pair.privateKey);
+  return {
+    options: `pub-key=${publicFile},priv-key=${privateFile}`,
+    [Symbol.asyncDispose]: () => rm(directory, { recursive: true, force: true }),
+  };
+}

@@ -60,6 +60,9 @@ const finals: readonly {
   })),
 ];
 
+/** Users or roles have changed since the token was given. */
+const authChanged = 'revision of auth store is old';
+
 /** Sentences of gRPC and etcd for calls that did nothing. */
 const notSent = [
   'No connection established',
@@ -68,6 +71,7 @@ const notSent = [
   'failed to connect to all addresses',
   'etcdserver: too many requests',
   'etcdserver: not capable',
+  authChanged,
 ];
 
 /** Whatever etcd3 threw for a call at `member`. It keeps only gRPC's sentence, so that is what is read. */
@@ -82,7 +86,8 @@ export function etcdFailure(member: string, thrown: unknown): EtcdFailure {
   return { kind: notSent.some((says) => message.includes(says)) ? 'not-sent' : 'unanswered', what };
 }
 
-/** An expired token: etcd forgot it, and a new one is had for the same password. */
+/** The token is expired, or older than the last change of users and roles: a new one is had for the same password. */
 export function isStaleToken(thrown: unknown): boolean {
-  return thrown instanceof Error && thrown.message.includes('invalid auth token');
+  const message = thrown instanceof Error ? thrown.message : '';
+  return message.includes('invalid auth token') || message.includes(authChanged);
 }

@@ -26,7 +26,8 @@ export interface MemberStatus extends MemberIdentity {
  */
 export class EtcdMember implements WatchedMember, Disposable {
   readonly address: string;
-  readonly #client: Etcd3;
+  readonly #connect: () => Etcd3;
+  #client: Etcd3;
   readonly #clock: Clock;
   #introduction: Promise<MemberIdentity> | undefined;
 
@@ -38,12 +39,14 @@ export class EtcdMember implements WatchedMember, Disposable {
       user === undefined
         ? {}
         : { auth: { username: user, password: password ?? '', callOptions: () => this.deadline(limits.storeCallMs) } };
-    this.#client = new Etcd3({
-      hosts: address,
-      faultHandling: { host: () => noop, global: noop },
-      ...connectionOptions(address, credentials),
-      ...auth,
-    });
+    this.#connect = () =>
+      new Etcd3({
+        hosts: address,
+        faultHandling: { host: () => noop, global: noop },
+        ...connectionOptions(address, credentials),
+        ...auth,
+      });
+    this.#client = this.#connect();
   }
 
   get kv(): Etcd3['kv'] {
@@ -64,6 +67,19 @@ export class EtcdMember implements WatchedMember, Disposable {
     this.#introduction ??= this.status();
     this.#introduction.catch(() => this.forget());
     return this.#introduction;
+  }
+
+  /** Logs in again and repeats the call when etcd turned it away for the token it came with; it has then done nothing. */
+  async loggedIn<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      return await call();
+    } catch (thrown) {
+      if (!isStaleToken(thrown)) throw thrown;
+      // etcd3 keeps a token for as long as the client lives, but for one case in single calls. What the old client has under way goes on.
+      this.#client.close();
+      this.#client = this.#connect();
+      return await call();
+    }
   }
 
   forget(): void {
@@ -110,17 +126,6 @@ export class EtcdMember implements WatchedMember, Disposable {
 
   /** One sign of life. @returns the time to live that it gave, s; 0 or less: there is no such lease. */
   async keepAlive(id: string, timeoutMs: number): Promise<number> {
-    try {
-      return await this.#keepAliveOnce(id, timeoutMs);
-    } catch (thrown) {
-      if (!isStaleToken(thrown)) throw thrown;
-      // Only etcd3's single calls renew a token.
-      await this.revision(Buffer.of(0));
-      return await this.#keepAliveOnce(id, timeoutMs);
-    }
-  }
-
-  async #keepAliveOnce(id: string, timeoutMs: number): Promise<number> {
     const stream = await this.#client.leaseClient.leaseKeepAlive(this.deadline(timeoutMs));
     try {
       return await new Promise<number>((resolve, reject) => {

@@ -40,7 +40,7 @@ export class EtcdMembers implements Disposable {
       try {
         await this.#introduced(member);
         isSent = true;
-        return await ask(member);
+        return await member.loggedIn(() => ask(member));
       } catch (thrown) {
         const failure = etcdFailure(member.address, thrown);
         if (failure.kind === 'final') throw failure.error;
