@@ -22,6 +22,7 @@ const SESSION_TIMEOUT_MS = 2_000;
 /** Checkpoints and retention as often as a run needs to see them under faults. */
 const CHECKPOINT_MS = 400;
 const RETENTION_CHECK_MS = 300;
+const CLEANER_BACKOFF_MS = 350;
 
 export const brokerAddress = (machine: string): string => `${machine}:${BROKER_PORT}`;
 
@@ -56,7 +57,10 @@ function brokerConfig(machine: string): BrokerConfig {
     host: machine,
     rack: '',
     sessionTimeoutMs: SESSION_TIMEOUT_MS,
-    configs: { 'log.retention.check.interval.ms': String(RETENTION_CHECK_MS) },
+    configs: {
+      'log.retention.check.interval.ms': String(RETENTION_CHECK_MS),
+      'log.cleaner.backoff.ms': String(CLEANER_BACKOFF_MS),
+    },
     checkpointMs: CHECKPOINT_MS,
   };
 }

@@ -17,6 +17,7 @@ export interface KnownTopic {
   readonly topicId: string;
   readonly name: string;
   readonly flushPolicy: 'commit' | 'async';
+  readonly isCompacted: boolean;
 }
 
 /**
@@ -106,7 +107,7 @@ export class BrokerInvariants {
     if (this.#rotten.has(folder)) return;
     const found = this.#find(folder, batch.records, mustBeDurable);
     if (found.length === 0) {
-      if (this.#isBelowStart(folder, result.baseOffset)) return;
+      if (this.#mayBeGone(topic, folder, result.baseOffset)) return;
       const where = mustBeDurable ? 'on the platter' : 'in the log';
       this.#world.broken(
         mustBeDurable ? 'P5/P2/L2' : 'P5',
@@ -158,7 +159,7 @@ export class BrokerInvariants {
       const key = `${folder} ${baseOffset}`;
       if (this.#served.has(key)) continue;
       const batch = answer.records.subarray(at, at + size);
-      if (!this.#isOnPlatter(folder, batch) && !this.#isBelowStart(folder, baseOffset)) {
+      if (!this.#isOnPlatter(folder, batch) && !this.#mayBeGone(topic, folder, baseOffset)) {
         const first = openBatch(batch).records[0]?.valueText()?.split(' ')[0];
         this.#world.broken(
           'R3/L2',
@@ -178,11 +179,12 @@ export class BrokerInvariants {
     return false;
   }
 
-  /** Retention has removed its file. */
-  #isBelowStart(folder: string, baseOffset: bigint): boolean {
+  /** Retention has removed its file; or it is a closed one, and compaction may have written it anew. */
+  #mayBeGone({ isCompacted }: KnownTopic, folder: string, baseOffset: bigint): boolean {
     const bases = [...this.#machine.disk.cachedFilesIn(`${DATA_DIRECTORY}/${folder}`)]
       .filter(([name]) => name.endsWith('.log'))
       .map(([name]) => BigInt(name.slice(0, -'.log'.length)));
+    if (isCompacted) return bases.some((base) => base > baseOffset);
     return bases.length > 0 && bases.every((base) => base > baseOffset);
   }
 }

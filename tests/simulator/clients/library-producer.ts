@@ -65,12 +65,14 @@ export class LibraryProducer {
       value: `${id} ${'y'.repeat(this.#random.below(300))}`,
       acks,
       idempotent,
+      ...(this.#plan.keys !== undefined && { key: `key ${this.#random.below(this.#plan.keys)}` }),
     };
     const history = this.#observers.history(topic, partition);
     history.sending(record);
     // What it retries by itself may double records only where it does not promise otherwise.
     if (!idempotent) history.mayRepeat(id);
-    producer.send({ topic, partition, key: this.#random.chance(0.5) ? name : null, value: record.value }).then(
+    const key = record.key ?? (this.#random.chance(0.5) ? name : null);
+    producer.send({ topic, partition, key, value: record.value }).then(
       ({ offset }) => {
         this.#observers.count('library: record acknowledged');
         if (offset !== undefined) history.acknowledgedAt(id, offset);

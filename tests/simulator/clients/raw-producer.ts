@@ -16,6 +16,8 @@ export interface RawProducerPlan {
   readonly idempotent: boolean;
   /** At most so many. */
   readonly batches: number;
+  /** Each record has one of so many keys; undefined: only some have a key. */
+  readonly keys: number | undefined;
   /** Longest pause between two bursts. */
   readonly pauseMsMax: number;
 }
@@ -157,6 +159,7 @@ export class RawProducer {
         topic,
         partition: lane.partition,
         acks,
+        keys: this.#plan.keys,
         producer: `${name}.${this.#incarnation}`,
         firstOrder: lane.nextOrder,
         timestampMs: this.#ports.clock.wallMs(),

@@ -73,7 +73,9 @@ export class RecordProducer {
       const producer = `${name}.records.${this.#incarnation}`;
       const order = lane.nextOrder++;
       const id = `${producer}/${lane.partition}#${order}`;
-      return { id, producer, order, value: `${id} ${'z'.repeat(this.#random.below(PADDING_MAX))}`, acks, idempotent };
+      const value = `${id} ${'z'.repeat(this.#random.below(PADDING_MAX))}`;
+      const key = this.#plan.keys === undefined ? undefined : `key ${this.#random.below(this.#plan.keys)}`;
+      return { id, producer, order, value, acks, idempotent, ...(key !== undefined && { key }) };
     });
   }
 
@@ -83,8 +85,8 @@ export class RecordProducer {
     return {
       context: contextOf(name),
       topic,
-      records: records.map(({ value }) => ({
-        key: this.#random.chance(0.5) ? Buffer.from(name) : undefined,
+      records: records.map(({ value, key }) => ({
+        key: key !== undefined ? Buffer.from(key) : this.#random.chance(0.5) ? Buffer.from(name) : undefined,
         value: Buffer.from(value, 'latin1'),
         headers: [],
         timestampMs: undefined,

@@ -21,6 +21,8 @@ export interface BatchPlan {
   readonly producer: string;
   readonly firstOrder: number;
   readonly timestampMs: number;
+  /** See RawProducerPlan. */
+  readonly keys: number | undefined;
   readonly idempotence:
     | { readonly id: ProducerId; readonly epoch: ProducerEpoch; readonly baseSequence: number }
     | undefined;
@@ -45,13 +47,14 @@ export function makeBatch(plan: BatchPlan, random: SeededRandom): SentBatch {
       value: `${id} ${padding}`,
       acks: plan.acks,
       idempotent: plan.idempotence !== undefined,
+      ...(plan.keys !== undefined && { key: `key ${random.below(plan.keys)}` }),
     };
   });
   const compression: Compression = random.chance(0.1) ? random.pick(['gzip', 'snappy', 'lz4', 'zstd']) : 'none';
   const encoded = encodeBatch(
-    records.map(({ value, producer }) => ({
+    records.map(({ value, producer, key }) => ({
       timestamp: plan.timestampMs,
-      key: random.chance(0.5) ? producer : null,
+      key: key ?? (random.chance(0.5) ? producer : null),
       value,
     })),
     { compression, ...(plan.idempotence === undefined ? {} : { producer: plan.idempotence }) },

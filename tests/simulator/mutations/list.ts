@@ -106,4 +106,11 @@ export const mutations: readonly Mutation[] = [
     find: 'syncs.push(this.#disk.syncDirectory(this.#folder), this.#disk.syncDirectory(this.#disk.root));',
     replace: '',
   },
+  {
+    name: 'compact away the newest record of a key too',
+    rule: 'L5',
+    file: 'services/broker/src/log/segment-cleaner.ts',
+    find: 'if (newest !== undefined && newest > offset) continue;',
+    replace: 'if (newest !== undefined && newest >= offset) continue;',
+  },
 ];

@@ -14,7 +14,7 @@ import { BrokerInvariants, folderOf, type KnownTopic } from '../invariants.ts';
 import type { ProcessEnd, ProcessMain, SimulatedProcess } from '../process.ts';
 import type { SeededRandom } from '../seeded-random.ts';
 import type { Machine, World } from '../world.ts';
-import { topics } from './topics.ts';
+import { isCompactedTopic, topics } from './topics.ts';
 
 /** A program that cannot start so many times in a row has no way back. */
 const FAILED_STARTS_MAX = 400;
@@ -63,7 +63,9 @@ export class Scene {
     if (history === undefined) {
       const plan = topics.find((each) => each.name === topic);
       const hasRetention = Object.keys(plan?.configs ?? {}).some((key) => key.startsWith('retention.'));
-      history = new PartitionHistory({ name, flushPolicy: plan?.flushPolicy ?? 'commit', hasRetention }, (rule, what) =>
+      const flushPolicy = plan?.flushPolicy ?? 'commit';
+      const isCompacted = isCompactedTopic(topic);
+      history = new PartitionHistory({ name, flushPolicy, hasRetention, isCompacted }, (rule, what) =>
         this.world.broken(rule, what),
       );
       this.#histories.set(name, history);
@@ -172,6 +174,10 @@ export class Scene {
 
   #noticed(event: string, fields: Readonly<Record<string, unknown>>): void {
     if (event === 'log-recovered') this.world.coverage.count(`recovery: ${String(fields['how'])}`);
+    if (event !== 'compaction-stopped') return;
+    const [topic = '', partition] = String(fields['partition']).split('-');
+    if (!this.history(topic, Number(partition)).isRotten)
+      this.world.broken('L5', `${topic}-${partition} cannot be compacted: ${String(fields['why'])}`);
   }
 
   #judge(name: string, end: ProcessEnd): void {
