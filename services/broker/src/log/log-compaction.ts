@@ -13,6 +13,7 @@ import type { Segment } from './segment.ts';
 import type { SegmentList } from './segment-list.ts';
 import { decideSwap, finishSwap } from './segment-swap.ts';
 import type { SegmentWriter } from './segment-writer.ts';
+import type { LogTail } from './tail-cache.ts';
 
 /** The parts of a log that compaction shares with it. */
 export interface LogParts {
@@ -21,6 +22,7 @@ export interface LogParts {
   readonly chronicle: Chronicle;
   readonly producers: ProducerReplay;
   readonly reader: LogReader;
+  readonly tail: LogTail;
   /** Of what changes the list of segments. */
   readonly upkeep: Mutex;
   readonly closing: AbortSignal;
@@ -148,7 +150,7 @@ export class LogCompaction {
     end: Offset,
     tombstonesGoneTo: Offset | undefined,
   ): Promise<boolean> {
-    const { home, segments, chronicle, reader, upkeep, closing } = this.#log;
+    const { home, segments, chronicle, reader, tail, upkeep, closing } = this.#log;
     const first = group[0];
     assert(first !== undefined, 'a group has a segment');
     return await upkeep.run(async () => {
@@ -163,6 +165,7 @@ export class LogCompaction {
       // In one step for all readers: none may see a part of both.
       segments.replace(group, segment);
       reader.forget();
+      tail.dropBelow(end);
       for (const old of group) await old.retire();
       await finishSwap(home.disk, home.folder, range);
       segment.named();

@@ -82,6 +82,7 @@ export class PartitionLog {
       chronicle: this.#chronicle,
       producers: this.#producers,
       reader: this.#reader,
+      tail: this.#tail,
       upkeep: this.#upkeep,
       closing: this.#closing.signal,
       config: () => this.#config,

@@ -46,9 +46,10 @@ export class TailCache {
     this.#bytes -= bytes;
   }
 
-  /** For {@link LogTail}: it holds nothing any more. */
-  forget(tail: LogTail): void {
-    this.#order = this.#order.slice(this.#first).filter((other) => other !== tail);
+  /** For {@link LogTail}: it no longer holds so many of its oldest. */
+  forget(tail: LogTail, count = Number.POSITIVE_INFINITY): void {
+    let left = count;
+    this.#order = this.#order.slice(this.#first).filter((other) => other !== tail || left-- <= 0);
     this.#first = 0;
   }
 }
@@ -122,6 +123,17 @@ export class LogTail {
       this.#batches.pop();
       this.#cache.shrunk(batch.bytes.length);
     }
+  }
+
+  /** Compaction was there: what lies below `offset` is read from the files from now on, which have less of it. */
+  dropBelow(offset: Offset): void {
+    let count = 0;
+    for (let oldest = this.#batches[this.#first]; oldest !== undefined; oldest = this.#batches[this.#first]) {
+      if (oldest.lastOffset >= offset) break;
+      this.dropOldest();
+      count++;
+    }
+    if (count > 0) this.#cache.forget(this, count);
   }
 
   clear(): void {

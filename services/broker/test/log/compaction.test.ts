@@ -89,6 +89,20 @@ describe('compaction', () => {
     });
   });
 
+  test('takes from memory what it takes from the files', async () => {
+    await onSimulatedDisk('memory', async ({ disk }) => {
+      const files = disk.mount();
+      const broker = await opened(files);
+      for (let round = 0; round < 4; round++)
+        for (const key of ['a', 'b', 'c']) await write(broker, [line(key, `${key}${round}`)]);
+      const before = await shown(broker);
+      await broker.log.compact(options());
+      const after = await shown(broker);
+      assert.ok(after.length < before.length, 'old records are still read from memory');
+      assert.deepEqual(await shown(await reopened(broker, files)), after);
+    });
+  });
+
   test('makes few segments of many, no larger than segment.bytes', async () => {
     await onSimulatedDisk('merge', async ({ disk }) => {
       const files = disk.mount();
