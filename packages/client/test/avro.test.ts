@@ -79,6 +79,30 @@ test('a logical type is read as the type beneath it, and in another precision, w
   );
 });
 
+test('a time that the calendar or the clock does not have is refused', async () => {
+  const times = await avro<string>({ type: 'long', logicalType: 'timestamp-millis' });
+  const local = await avro<string>({ type: 'long', logicalType: 'local-timestamp-millis' });
+  const none = [
+    '2026-02-30T12:00:00Z',
+    '2026-01-31T24:00:00Z',
+    '2026-13-01T00:00:00Z',
+    '2026-01-31T12:60:00Z',
+    '2026-01-31',
+    '',
+  ];
+  for (const text of [...none, '2026-01-31T12:00:00', '2026-01-31T12:00:00.0001Z'])
+    assert.match(await refusal(() => times.serialize(text, 't')), /is expected|are expected/, text);
+  assert.match(await refusal(() => local.serialize('2026-01-31T12:00:00Z', 't')), /without a zone is expected/);
+  for (const [text, read] of [
+    ['2024-02-29T23:59Z', '2024-02-29T23:59:00.000Z'],
+    ['2026-01-31T12:00:00.5+02:00', '2026-01-31T10:00:00.500Z'],
+    ['-000001-12-31T00:00:00.000Z', '-000001-12-31T00:00:00.000Z'],
+  ] as const)
+    assert.equal(times.deserialize(times.serialize(text, 't'), 't'), read);
+  const date = new Date('2026-01-31T12:00:00.123Z') as unknown as string;
+  assert.equal(times.deserialize(times.serialize(date, 't'), 't'), '2026-01-31T12:00:00.123Z');
+});
+
 test('a decimal takes the fewest bytes, as Java writes it, and more are read', async () => {
   const serde = await avro<string>({ type: 'bytes', logicalType: 'decimal', precision: 5, scale: 2 });
   assert.equal(hex(serde.serialize('-1.28', 't')), '0280');

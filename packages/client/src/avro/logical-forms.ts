@@ -67,6 +67,8 @@ function moment(name: string): LogicalForm | undefined {
   const zone = family === 'timestamp' ? 'Z' : '';
   const what = `a time such as "2026-01-31T12:00:00.${'0'.repeat(digits)}${zone}"${zone === '' ? ' without a zone' : ''}`;
   const scale = 10n ** BigInt(digits);
+  // A value is read twice: when it is checked, and when it is written.
+  let last: { readonly text: string; readonly raw: bigint } | undefined;
   return {
     key: name,
     family,
@@ -82,21 +84,30 @@ function moment(name: string): LogicalForm | undefined {
     toRaw: (value) => {
       if (value instanceof Date && zone === 'Z' && Number.isFinite(value.getTime()))
         return (BigInt(value.getTime()) * scale) / 1000n;
-      const match =
-        /^((?:[+-]\d{2})?\d{4}-\d{2}-\d{2})T(\d{2}:\d{2}(?::\d{2})?)(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})?$/.exec(
-          textOf(value, what),
-        );
-      if (match === null || (match[4] !== undefined) !== (zone === 'Z')) throw new RangeError(`${what} is expected`);
-      const [, day = '', clock = '', fraction = '', offset = 'Z'] = match;
-      const full = clock.length === 5 ? `${clock}:00` : clock;
-      const utc = Date.parse(`${day}T${full}Z`);
-      if (Number.isNaN(utc) || !new Date(utc).toISOString().startsWith(`${day}T${full}`))
-        throw new RangeError(`${what} is expected`);
-      const ms = offset === 'Z' ? utc : Date.parse(`${day}T${full}${offset}`);
-      if (Number.isNaN(ms)) throw new RangeError(`${what} is expected`);
-      return BigInt(ms / 1000) * scale + fractionOf(fraction, digits);
+      const text = textOf(value, what);
+      if (text !== last?.text) last = { text, raw: momentOf(text, digits, zone === 'Z', what) };
+      return last.raw;
     },
   };
+}
+
+const momentPattern =
+  /^((?:[+-]\d{2})?\d{4}-(\d{2})-(\d{2}))T(\d{2}:\d{2}(?::\d{2})?)(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})?$/;
+
+/** @throws RangeError. */
+function momentOf(text: string, digits: number, isZoned: boolean, what: string): bigint {
+  const match = momentPattern.exec(text);
+  if (match === null || (match[6] !== undefined) !== isZoned) throw new RangeError(`${what} is expected`);
+  const [, day = '', , , clock = '', fraction = '', offset = 'Z'] = match;
+  const seconds = Date.parse(`${day}T${clock.length === 5 ? `${clock}:00` : clock}${offset}`) / 1000;
+  // JavaScript takes 24:00:00 and, in some engines, the 30th of February.
+  if (Number.isNaN(seconds) || clock.startsWith('24') || !isDayOfMonth(day, Number(match[3])))
+    throw new RangeError(`${what} is expected`);
+  return BigInt(seconds) * 10n ** BigInt(digits) + fractionOf(fraction, digits);
+}
+
+function isDayOfMonth(day: string, number: number): boolean {
+  return number <= 28 || new Date(`${day}T00:00:00Z`).getUTCDate() === number;
 }
 
 function timeOfDay(digits: number, raw: 'number' | 'bigint'): LogicalForm {
