@@ -1,6 +1,6 @@
 /** Finding records by their timestamps: the indexes lead to a batch, and only that one is decoded. */
 import { type Offset, TributaryError } from '@tributary/model';
-import { baseOffsetOf, decodeBatch, lastOffsetOf, maxTimestampOf } from '@tributary/record';
+import { baseOffsetOf, decodeBatch, lastOffsetOf, maxTimestampOf, newestTimestampOf } from '@tributary/record';
 import type { FoundRecord } from './log-types.ts';
 import { scanFile } from './scan.ts';
 import type { Segment } from './segment.ts';
@@ -70,7 +70,7 @@ async function newestFrom(segment: Segment, start: Offset): Promise<Newest> {
       file,
       { from: first.position + first.bytes.length, to: segment.bytes, check: false, chunk },
       (bytes, at) => {
-        const timestamp = maxTimestampOf(bytes, at);
+        const timestamp = newestTimestampOf(bytes, at);
         if (timestamp > newest.timestamp) newest = { timestamp, at: baseOffsetOf(bytes, at) };
         return true;
       },
