@@ -31,8 +31,8 @@ export const brokerConfigKeys = {
     ...decimal(0.01, 1),
   },
   'queued.max.request.bytes': {
-    default: '268435456',
-    doc: 'Bytes of requests and answers held in memory in all: further ones are refused or wait.',
+    default: '335544320',
+    doc: 'Memory for requests and answers in all, 192 MiB of it for what was let go and is not yet collected: what goes beyond is refused.',
     ...integer(16 * 1024 * 1024),
   },
   'connection.max.request.bytes': {

@@ -16,6 +16,13 @@ export const limits = {
   narrowWindow: 128 * 1024,
   narrowConnectionWindow: 256 * 1024,
   widenedAfter: 512 * 1024,
+  /**
+   * Bytes a second, over all connections of a server that are not wide, of messages that are longer than what came at once: copying them into
+   * place would otherwise be all that a server does while somebody sends without end.
+   */
+  narrowIntake: 64 * 1024 * 1024,
+  /** Of one such message, what is taken without waiting for a turn. */
+  narrowMessage: 64 * 1024,
   /** Records bytes in one Fetch answer: large enough to amortise a message, small enough that partitions interleave. */
   fetchChunk: 256 * 1024,
   /** Bytes queued in a server stream before its pump waits for the reader: two chunks keep the socket busy. */
@@ -218,6 +225,15 @@ export const limits = {
   frameCopied: 4096,
   /** Calls open at once on one connection: far above what a client needs, far below what would exhaust a process. */
   callsPerConnection: 1024,
+  /**
+   * Of the memory that a server may use for its clients, what it leaves to what it has let go: that is not free before it is collected, and Node
+   * begins to collect when about so much lies about (measured, under floods).
+   */
+  collectedLate: 192 * 1024 * 1024,
+  /** A call that holds so much is the first to lose it when there is no room; what less holds is a client's that is being served. */
+  largeShare: 64 * 1024,
+  /** How long a client that lost a call for want of room waits for the next of the same kind, ms; doubled each time, up to `stalledMs`. */
+  evictedMs: 1_000,
   /** Calls open at once over all connections of a server: each costs it about 10 KiB before its first byte. */
   calls: 20_000,
   /** What a record of a Publish costs beside its bytes, once it is decoded. */
@@ -252,6 +268,6 @@ export const limits = {
   errorMessageLength: 2_000,
   /** The same sentence as it is escaped there: with its typed details below the 8 KiB of headers that gRPC's clients take. */
   errorMessageEncoded: 3_000,
-  /** Allocated for a message on the word of its header alone; the rest follows as the bytes arrive. */
-  messageAllocated: 64 * 1024,
+  /** Allocated for a message on the word of its header alone; the pieces of a longer one are kept until it is whole. */
+  messageAllocated: 1024 * 1024,
 } as const;

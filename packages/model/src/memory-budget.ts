@@ -1,9 +1,33 @@
 // pure
 /**
  * The bytes that a server holds for its clients: requests received and not yet answered, answers not yet sent. In all and per connection. What goes
- * beyond is not kept: whoever has held bytes for longest without any progress loses them first, so that a client that waits for nothing but
+ * beyond is not kept: of those who hold much, whoever has made no progress for longest loses it first, so that a client that waits for nothing but
  * its turn is the last to be hit. What somebody asks for and cannot be given is refused.
  */
+import { limits } from './limits.ts';
+
+/** Shares that hold something, longest without progress first. */
+class Queue {
+  /** Those that hold much: they alone make room. */
+  readonly #large = new Set<Share>();
+  readonly #small = new Set<Share>();
+
+  moveBack(share: Share): void {
+    this.forget(share);
+    (share.isLarge ? this.#large : this.#small).add(share);
+  }
+
+  forget(share: Share): void {
+    this.#large.delete(share);
+    this.#small.delete(share);
+  }
+
+  get first(): Share | undefined {
+    for (const share of this.#large) return share;
+    for (const share of this.#small) return share;
+    return undefined;
+  }
+}
 
 /** What one call has in the transport: counted as it comes, and taken away when there is no room. */
 export class Share {
@@ -11,39 +35,45 @@ export class Share {
   readonly #evict: () => void;
   #held = 0;
   #isOver = false;
+  #isPinned = false;
 
   constructor(account: ConnectionMemory, evict: () => void) {
     this.#account = account;
     this.#evict = evict;
   }
 
-  get held(): number {
-    return this.#held;
+  get isLarge(): boolean {
+    return this.#held >= limits.largeShare;
   }
 
   /** Bytes are here; if there is no room for them, somebody is evicted, maybe this very call. */
   take(bytes: number): void {
     if (this.#isOver) return;
-    const isFirst = this.#held === 0;
+    const before = this.#held === 0 ? undefined : this.isLarge;
     this.#held += bytes;
-    this.#account.count(this, bytes, isFirst);
+    this.#account.count(bytes);
+    if (!this.#isPinned && before !== this.isLarge) this.#account.moveBack(this);
+    this.#account.fit();
   }
 
   give(bytes: number): void {
     if (this.#isOver) return;
+    const before = this.isLarge;
     this.#held -= bytes;
     this.#account.uncount(bytes);
     if (this.#held === 0) this.#account.forget(this);
+    else if (!this.#isPinned && before !== this.isLarge) this.#account.moveBack(this);
   }
 
   /** Something was taken by the one for whom it was meant. */
   progressed(): void {
-    if (!this.#isOver && this.#held > 0) this.#account.moveBack(this);
+    if (!this.#isOver && !this.#isPinned && this.#held > 0) this.#account.moveBack(this);
   }
 
   /** From now on it is counted, but not taken away: its work is under way and would go on anyway. */
   pin(): void {
-    if (!this.#isOver) this.#account.forget(this);
+    this.#isPinned = true;
+    this.#account.forget(this);
   }
 
   /** The call has ended: so much of what it holds is still on its way. */
@@ -51,6 +81,7 @@ export class Share {
     if (this.#isOver) return;
     this.#account.uncount(this.#held - bytes);
     this.#held = bytes;
+    this.#isPinned = false;
     if (bytes === 0) this.#account.forget(this);
     else this.#account.moveBack(this);
   }
@@ -73,8 +104,7 @@ export class Share {
 export class ConnectionMemory {
   readonly #budget: MemoryBudget;
   #used = 0;
-  /** Those that hold something, longest without progress first. */
-  readonly #shares = new Set<Share>();
+  readonly #queue = new Queue();
 
   constructor(budget: MemoryBudget) {
     this.#budget = budget;
@@ -106,11 +136,14 @@ export class ConnectionMemory {
   }
 
   /** For {@link Share}. */
-  count(share: Share, bytes: number, isFirst: boolean): void {
+  count(bytes: number): void {
     this.#used += bytes;
     this.#budget.used += bytes;
-    if (isFirst) this.moveBack(share);
-    while (this.#used > this.#budget.perConnection && this.#evictOne());
+  }
+
+  /** Evicts until all bounds hold. */
+  fit(): void {
+    while (this.#used > this.#budget.perConnection && this.#budget.evict(this.#queue.first));
     this.#budget.makeRoom(0);
   }
 
@@ -120,23 +153,13 @@ export class ConnectionMemory {
   }
 
   moveBack(share: Share): void {
-    this.#shares.delete(share);
-    this.#shares.add(share);
+    this.#queue.moveBack(share);
     this.#budget.moveBack(share);
   }
 
   forget(share: Share): void {
-    this.#shares.delete(share);
+    this.#queue.forget(share);
     this.#budget.forget(share);
-  }
-
-  #evictOne(): boolean {
-    for (const share of this.#shares) {
-      this.#budget.refused++;
-      share.evict();
-      return true;
-    }
-    return false;
   }
 }
 
@@ -146,7 +169,7 @@ export class MemoryBudget {
   refused = 0;
   #total: number;
   #perConnection: number;
-  readonly #shares = new Set<Share>();
+  readonly #queue = new Queue();
 
   constructor(total: number, perConnection: number) {
     this.#total = total;
@@ -173,22 +196,24 @@ export class MemoryBudget {
 
   /** Evicts until there is room for so many bytes more. @returns false: what is held cannot be taken away. */
   makeRoom(bytes: number): boolean {
-    if (this.used + bytes <= this.#total) return true;
-    for (const share of this.#shares) {
-      this.refused++;
-      share.evict();
-      if (this.used + bytes <= this.#total) return true;
-    }
-    return false;
+    while (this.used + bytes > this.#total) if (!this.evict(this.#queue.first)) return false;
+    return true;
+  }
+
+  /** @returns false: there is nobody. */
+  evict(share: Share | undefined): boolean {
+    if (share === undefined) return false;
+    this.refused++;
+    share.evict();
+    return true;
   }
 
   /** For {@link ConnectionMemory}. */
   moveBack(share: Share): void {
-    this.#shares.delete(share);
-    this.#shares.add(share);
+    this.#queue.moveBack(share);
   }
 
   forget(share: Share): void {
-    this.#shares.delete(share);
+    this.#queue.forget(share);
   }
 }

@@ -12,6 +12,9 @@ export interface ResourceUse {
   readonly refused: number;
 }
 
+/** What may be held of so much memory: the rest is for what was let go. */
+const heldOf = (bytes: number): number => Math.max(bytes / 4, bytes - limits.collectedLate);
+
 /** The bounds of the server that a broker's service is served by. */
 export class Resources implements ServerLimits {
   readonly memory: MemoryBudget;
@@ -23,7 +26,7 @@ export class Resources implements ServerLimits {
 
   /** @param openFilesMax that the process may open; undefined: nobody knows. @throws TributaryError INVALID_CONFIG when it is too few to work. */
   constructor(settings: BrokerSettings, openFiles: OpenFiles, openFilesMax: number | undefined) {
-    this.memory = new MemoryBudget(settings.requestBytes, settings.requestBytesPerConnection);
+    this.memory = new MemoryBudget(0, 0);
     this.#openFiles = openFiles;
     this.#openFilesMax = openFilesMax;
     this.apply(settings);
@@ -31,7 +34,7 @@ export class Resources implements ServerLimits {
 
   apply(settings: BrokerSettings): void {
     const { files, connections } = fileBudget(settings, this.#openFilesMax);
-    this.memory.resize(settings.requestBytes, settings.requestBytesPerConnection);
+    this.memory.resize(heldOf(settings.requestBytes), settings.requestBytesPerConnection);
     this.#openFiles.resize(files);
     this.#connectionsMax = connections;
     this.#connectionIdleMs = settings.connectionIdleMs;

@@ -62,6 +62,11 @@ export class FrameReader {
     this.#partial = undefined;
   }
 
+  /** Memory of a message that has not all arrived. */
+  get allocated(): number {
+    return this.#partial?.allocated ?? 0;
+  }
+
   /** True between messages: ending here is not a cut. */
   get whole(): boolean {
     return this.#head === undefined && this.#partial === undefined;
@@ -99,15 +104,24 @@ export class FrameReader {
   }
 }
 
-/** Grows with what has arrived: a claimed length alone allocates no more than an ordinary message takes. */
+/**
+ * A message that comes in several chunks. A short one is put together as they come; of a longer one they are kept until it is whole: a claimed
+ * length alone takes no memory.
+ */
 class PartialMessage {
   readonly #length: number;
-  #buffer: Buffer;
+  readonly #buffer: Buffer | undefined;
+  readonly #chunks: Buffer[] = [];
   #filled = 0;
 
   constructor(length: number) {
     this.#length = length;
-    this.#buffer = Buffer.allocUnsafeSlow(Math.min(length, limits.messageAllocated));
+    if (length <= limits.messageAllocated) this.#buffer = Buffer.allocUnsafeSlow(length);
+  }
+
+  /** Bytes that have arrived, and what keeping them in pieces costs. */
+  get allocated(): number {
+    return this.#filled + this.#chunks.length * limits.chunkOverhead;
   }
 
   get complete(): boolean {
@@ -115,22 +129,20 @@ class PartialMessage {
   }
 
   get bytes(): Buffer {
-    return this.#buffer;
+    if (this.#buffer !== undefined) return this.#buffer;
+    const whole = Buffer.allocUnsafeSlow(this.#length);
+    let at = 0;
+    for (const chunk of this.#chunks) at += chunk.copy(whole, at);
+    return whole;
   }
 
   /** @returns where in the chunk the next message begins. */
   fill(chunk: Buffer, at: number): number {
     const bytes = Math.min(this.#length - this.#filled, chunk.length - at);
-    if (this.#filled + bytes > this.#buffer.length) this.#grow(this.#filled + bytes);
-    chunk.copy(this.#buffer, this.#filled, at, at + bytes);
+    if (this.#buffer === undefined) this.#chunks.push(chunk.subarray(at, at + bytes));
+    else chunk.copy(this.#buffer, this.#filled, at, at + bytes);
     this.#filled += bytes;
     return at + bytes;
-  }
-
-  #grow(least: number): void {
-    const larger = Buffer.allocUnsafeSlow(Math.min(this.#length, Math.max(least, 2 * this.#buffer.length)));
-    this.#buffer.copy(larger, 0, 0, this.#filled);
-    this.#buffer = larger;
   }
 }
 

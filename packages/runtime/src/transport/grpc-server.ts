@@ -11,7 +11,8 @@ import { AssertionFailure, limits, TributaryError } from '@tributary/model';
 import type { CallContext, Handlers, Server, ServerLimits, Service, UnaryMethod } from '@tributary/ports';
 import { formatAddress, listenError, parseAddress } from './addresses.ts';
 import { type Incoming, responseHeaders, ServerCall } from './server-call.ts';
-import { sessionMemoryMax, sessionSettings } from './session.ts';
+import { Pace } from './pace.ts';
+import { narrowSettings, sessionMemoryMax } from './session.ts';
 import { defaultBounds, Visitor } from './visitor.ts';
 import { errorTrailers, single, timeoutFromHeader } from './status.ts';
 
@@ -44,12 +45,13 @@ class GrpcServer {
   readonly #visitors = new Set<Visitor>();
   readonly #calls = new Map<ServerHttp2Stream, RunningCall>();
   readonly #sweeper: NodeJS.Timeout;
+  readonly #pace = new Pace(limits.narrowIntake);
   #closing = false;
 
   constructor(methods: ReadonlyMap<string, Start>, bounds: ServerLimits) {
     this.#methods = methods;
     this.#bounds = bounds;
-    this.#http2 = createServer({ settings: sessionSettings, maxSessionMemory: sessionMemoryMax });
+    this.#http2 = createServer({ settings: narrowSettings, maxSessionMemory: sessionMemoryMax });
     this.#http2.on('session', (session) => this.#welcome(session));
     // A client that speaks no HTTP/2, or breaks off, ends its own session; the server goes on.
     this.#http2.on('sessionError', () => undefined);
@@ -109,6 +111,18 @@ class GrpcServer {
     for (const call of this.#calls.values()) if (call.isStalled(now - limits.stalledMs)) call.shed(stalled());
   }
 
+  /** Wide windows are as many as fit into half of the memory; one that has been of less use since the last look gives its own up. */
+  #widen(visitor: Visitor): void {
+    const wide = [...this.#visitors].filter(({ isWide }) => isWide);
+    const most = Math.max(1, Math.floor(this.#bounds.memory.total / 2 / limits.transportWindow));
+    if (wide.length >= most) {
+      const least = wide.reduce((a, b) => (b.useful < a.useful ? b : a));
+      if (least.useful >= visitor.useful) return;
+      least.isWide = false;
+    }
+    visitor.isWide = true;
+  }
+
   #start(visitor: Visitor, http2: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
     visitor.opened(http2);
     const path = single(headers[constants.HTTP2_HEADER_PATH]) ?? '';
@@ -118,12 +132,30 @@ class GrpcServer {
     else if (this.#closing) refuseCall(http2, shuttingDown());
     else if (start === undefined)
       refuseCall(http2, new TributaryError('UNSUPPORTED_VERSION', `This server has no method ${path}.`));
+    else if (timeoutFromHeader(headers['grpc-timeout']) === 0)
+      refuseCall(
+        http2,
+        new TributaryError('REQUEST_TIMED_OUT', 'The deadline of the call had passed before it arrived.'),
+      );
+    else if (visitor.shutFor(path) > 0) refuseCall(http2, evictedBefore(visitor.shutFor(path)));
     else if (this.#bounds.use.calls >= limits.calls) {
       this.#bounds.use.callsRefused++;
       refuseCall(http2, tooManyCalls());
     } else {
       const timeoutMs = timeoutFromHeader(headers['grpc-timeout']);
-      const call = start({ http2, peer: peerOf(http2), timeoutMs, memory: visitor.memory });
+      const took = (bytes: number): void => {
+        if (visitor.took(bytes)) this.#widen(visitor);
+      };
+      const intakeDelayMs = (bytes: number): number => (visitor.isWide ? 0 : this.#pace.delayMs(bytes));
+      const call = start({
+        http2,
+        peer: peerOf(http2),
+        timeoutMs,
+        memory: visitor.memory,
+        took,
+        intakeDelayMs,
+        evicted: () => visitor.evicted(path),
+      });
       this.#calls.set(http2, call);
       this.#bounds.use.calls++;
       http2.once('close', () => {
@@ -206,6 +238,13 @@ function stalled(): TributaryError {
   );
 }
 
+function evictedBefore(ms: number): TributaryError {
+  return new TributaryError(
+    'THROTTLING_QUOTA_EXCEEDED',
+    `The server had no room for an earlier call of this connection: wait ${Math.ceil(ms)} ms before the next.`,
+  );
+}
+
 function tooManyCalls(): TributaryError {
   return new TributaryError(
     'THROTTLING_QUOTA_EXCEEDED',
@@ -221,6 +260,10 @@ function refuse(http2: ServerHttp2Stream, headers: OutgoingHttpHeaders): void {
   http2.on('error', () => undefined);
   http2.respond(headers, { endStream: true });
   http2.resume();
+  // Or the client could go on sending for ever.
+  setImmediate(() => {
+    if (!http2.destroyed && !http2.readableEnded) http2.close(constants.NGHTTP2_NO_ERROR);
+  });
 }
 
 function peerOf(http2: ServerHttp2Stream): string {

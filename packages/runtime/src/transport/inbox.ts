@@ -27,6 +27,11 @@ export class Inbox<In> implements AsyncIterator<In, undefined> {
     this.#drained = bound.drained;
   }
 
+  /** The sender is held back. */
+  get isFull(): boolean {
+    return this.#held;
+  }
+
   /** @returns false when the sender must be held back until `drained`. */
   put(message: Uint8Array): boolean {
     if (this.#ending !== undefined) return true;

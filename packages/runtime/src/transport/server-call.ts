@@ -7,9 +7,6 @@ import { Outbox } from './outbox.ts';
 import { resetStream } from './session.ts';
 import { errorTrailers, okTrailers } from './status.ts';
 
-/** Bytes before each message. */
-const frameHeader = 5;
-
 export const responseHeaders: OutgoingHttpHeaders = {
   [constants.HTTP2_HEADER_STATUS]: constants.HTTP_STATUS_OK,
   [constants.HTTP2_HEADER_CONTENT_TYPE]: 'application/grpc+proto',
@@ -21,6 +18,12 @@ export interface Incoming {
   readonly peer: string;
   readonly timeoutMs: number | undefined;
   readonly memory: ConnectionMemory;
+  /** Told of the bytes of each message that its handler took. */
+  readonly took: (bytes: number) => void;
+  /** How long to wait before more of an unfinished message is taken in, ms. */
+  readonly intakeDelayMs: (bytes: number) => number;
+  /** Told when it is ended for want of room. */
+  readonly evicted: () => void;
 }
 
 /** One call from the server's side. It is over when `finish` has been called or the client is gone. */
@@ -31,6 +34,9 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
   readonly #response: Codec<Out>;
   readonly #inbox: Inbox<In>;
   readonly #share: Share;
+  readonly #took: (bytes: number) => void;
+  readonly #intakeDelayMs: (bytes: number) => number;
+  #resting: NodeJS.Timeout | undefined;
   readonly #outbox: Outbox;
   readonly #frames: FrameReader;
   readonly #deadline: NodeJS.Timeout | undefined;
@@ -41,23 +47,34 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
   /** Of a unary call. */
   #awaitsRequest: boolean;
 
-  constructor({ http2, peer, timeoutMs, memory }: Incoming, method: UnaryMethod<In, Out> | StreamMethod<In, Out>) {
+  constructor(
+    { http2, peer, timeoutMs, memory, took, intakeDelayMs, evicted }: Incoming,
+    method: UnaryMethod<In, Out> | StreamMethod<In, Out>,
+  ) {
     this.peer = peer;
     this.memory = memory;
+    this.#took = took;
+    this.#intakeDelayMs = intakeDelayMs;
     this.#http2 = http2;
     this.#response = method.response;
     this.#awaitsRequest = method.kind === 'unary';
-    this.#share = memory.share(() => this.#evicted());
+    this.#share = memory.share(() => {
+      evicted();
+      this.#evicted();
+    });
     this.#outbox = new Outbox(this.#share);
     this.#countArriving(http2);
     this.#inbox = new Inbox((message) => this.#taken(message, method), {
       bytes: limits.receiveQueue,
       messages: limits.receiveQueueMessages,
-      drained: () => http2.resume(),
+      drained: () => {
+        if (this.#resting === undefined) http2.resume();
+      },
     });
     const bytesMax = method.kind === 'unary' ? method.requestBytesMax : undefined;
     this.#frames = new FrameReader((message) => {
-      if (!this.#inbox.put(message)) http2.pause();
+      this.#share.take(message.length);
+      if (!this.#over && !this.#inbox.put(message)) http2.pause();
     }, bytesMax);
     http2.on('data', (chunk: Buffer) => this.#receive(chunk));
     // A Node client that cancels ends its data first; the reset is right behind it.
@@ -93,7 +110,8 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
   /** The handler has a message: a stream's says itself what it keeps of it, a unary call keeps all until it has answered. */
   #taken(message: Uint8Array, method: UnaryMethod<In, Out> | StreamMethod<In, Out>): In {
     if (method.kind === 'unary') this.#share.pin();
-    else this.#share.give(message.length + frameHeader);
+    else this.#share.give(message.length);
+    this.#took(message.length);
     this.#share.progressed();
     this.#movedMs = performance.now();
     this.#awaitsRequest = false;
@@ -209,13 +227,29 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
 
   #receive(chunk: Buffer): void {
     if (this.#over) return;
-    this.#share.give(limits.chunkOverhead);
     this.#movedMs = performance.now();
+    const before = this.#frames.allocated;
     try {
       this.#frames.read(chunk);
+      const more = this.#frames.allocated - before;
+      if (more > 0) this.#share.take(more);
+      else this.#share.give(-more);
+      this.#share.give(chunk.length + limits.chunkOverhead);
+      if (!this.#over && this.#frames.allocated > limits.narrowMessage) this.#rest(chunk.length);
     } catch (thrown) {
       this.finish(TributaryError.from(thrown));
     }
+  }
+
+  #rest(bytes: number): void {
+    const ms = this.#intakeDelayMs(bytes);
+    if (ms < 1 || this.#resting !== undefined) return;
+    this.#http2.pause();
+    this.#resting = setTimeout(() => {
+      this.#resting = undefined;
+      if (!this.#http2.destroyed && !this.#inbox.isFull) this.#http2.resume();
+    }, ms);
+    this.#resting.unref();
   }
 
   #received(): void {
@@ -238,6 +272,7 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
     // What is on its way is still here.
     this.#share.keep(this.#outbox.bytes);
     clearTimeout(this.#deadline);
+    clearTimeout(this.#resting);
     this.#inbox.break(error);
     this.#controller?.abort(error);
   }

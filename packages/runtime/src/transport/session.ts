@@ -12,6 +12,9 @@ export const sessionSettings: Settings = {
   maxConcurrentStreams: limits.callsPerConnection,
 };
 
+/** Of a server, until a connection has been of use. */
+export const narrowSettings: Settings = { ...sessionSettings, initialWindowSize: limits.narrowWindow };
+
 interface ProbeTimes {
   readonly everyMs: number;
   readonly timeoutMs: number;

@@ -26,7 +26,7 @@ export interface FetchObserver {
 
 export function fetchHandler(replicas: Replicas, observer: FetchObserver) {
   return async (stream: Stream<FetchResponse, FetchRequest>, context: CallContext): Promise<void> => {
-    const session = new FetchSession(stream, replicas, observer);
+    const session = new FetchSession(stream, context.signal, replicas, observer);
     let first = true;
     try {
       for await (const request of stream) {
@@ -61,6 +61,8 @@ interface Reader {
 
 class FetchSession {
   readonly #stream: Stream<FetchResponse, FetchRequest>;
+  /** Aborted when the stream is over, before its iteration says so: what is sent then goes nowhere, and would go on without end. */
+  readonly #signal: AbortSignal;
   readonly #replicas: Replicas;
   readonly #observer: FetchObserver;
   readonly #readers = new Map<string, Reader>();
@@ -73,8 +75,14 @@ class FetchSession {
   #pumping = false;
   #closed = false;
 
-  constructor(stream: Stream<FetchResponse, FetchRequest>, replicas: Replicas, observer: FetchObserver) {
+  constructor(
+    stream: Stream<FetchResponse, FetchRequest>,
+    signal: AbortSignal,
+    replicas: Replicas,
+    observer: FetchObserver,
+  ) {
     this.#stream = stream;
+    this.#signal = signal;
     this.#replicas = replicas;
     this.#observer = observer;
   }
@@ -149,7 +157,7 @@ class FetchSession {
     for (let reader = this.#queue.shift(); reader !== undefined; reader = this.#queue.shift()) {
       if (this.#stream.queuedBytes >= limits.streamQueue) await this.#stream.writable();
       reader.queued = false;
-      if (reader.closed || this.#closed) continue;
+      if (reader.closed || this.#closed || this.#signal.aborted) continue;
       this.#releaseTaken();
       try {
         // A cached slice comes without waiting: the hot path stays in one tick.
