@@ -86,6 +86,15 @@ describe('doctor', () => {
     assert.deepEqual(files(), before);
   });
 
+  test('the address that a broker advertises is walked, too, where it is another', async () => {
+    const { checks } = await diagnose('--bootstrap', `localhost:${dev.port}`);
+    const advertised = checks.filter(({ group }) => group === `reachable broker 1 at ${dev.bootstrap}`);
+    assert.deepEqual(
+      advertised.map(({ check, outcome }) => `${check} ${outcome}`),
+      ['address ok', 'name ok', 'TCP ok', 'HTTP/2 ok', 'gRPC health ok'],
+    );
+  });
+
   test('with --write a record is appended and acknowledged', async () => {
     const { checks } = await diagnose('--bootstrap', dev.bootstrap, '--topic', 'events', '--write');
     assert.match(checks.at(-1)?.detail ?? '', /acknowledged .* offset 0/);

@@ -4,7 +4,7 @@
  */
 import { styleText } from 'node:util';
 import { Command, CommanderError } from 'commander';
-import { coloured, widthOf } from './terminal.ts';
+import { coloured } from './terminal.ts';
 import { UsageError } from './failure.ts';
 import { addBench } from './program/bench.ts';
 import { addBroker } from './program/broker.ts';
@@ -12,7 +12,7 @@ import { addCompletion } from './program/completion.ts';
 import { addDev } from './program/dev.ts';
 import { addDoctor } from './program/doctor.ts';
 import { addLog } from './program/log.ts';
-import { examples } from './program/options.ts';
+import { examples, helpWidth } from './program/options.ts';
 import { addPartition } from './program/partition.ts';
 import { addConsume, addProduce } from './program/records.ts';
 import { addTopic } from './program/topic.ts';
@@ -75,14 +75,11 @@ function usageError(thrown: CommanderError, refusals: readonly string[]): UsageE
   );
 }
 
-/** Of help that goes into a pipe or a file. */
-const helpColumns = 100;
-
 /** No command ends the process or prints an error by itself: report does, in one line. */
 function strict(command: Command, refusals: string[]): void {
   command.exitOverride();
   command.configureOutput({
-    getOutHelpWidth: () => widthOf(process.stdout) ?? helpColumns,
+    getOutHelpWidth: () => helpWidth(),
     getOutHasColors: () => coloured(process.stdout),
     writeErr: () => undefined,
     outputError: (text) => refusals.push(text),

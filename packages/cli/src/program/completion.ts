@@ -1,7 +1,7 @@
 /** `tributary completion …`, and what its scripts ask while somebody types. */
 import { Argument, type Command } from 'commander';
 import { completedCommands } from '../completion/model.ts';
-import { withConnection } from './options.ts';
+import { prose, withConnection } from './options.ts';
 
 export function addCompletion(program: Command): void {
   program
@@ -14,9 +14,13 @@ export function addCompletion(program: Command): void {
 Examples:
   $ source <(tributary completion bash)                    # this shell; put it into ~/.bashrc for all
   $ tributary completion zsh > "\${fpath[1]}/_tributary"
-  $ tributary completion fish > ~/.config/fish/completions/tributary.fish
-
-Topic names come from the cluster of --bootstrap or TRIBUTARY_BOOTSTRAP when it answers within 300 ms (TRIBUTARY_COMPLETION_MS).`,
+  $ tributary completion fish > ~/.config/fish/completions/tributary.fish`,
+    )
+    .addHelpText(
+      'after',
+      prose(
+        'Topic names come from the cluster of --bootstrap or TRIBUTARY_BOOTSTRAP when it answers within 300 ms (TRIBUTARY_COMPLETION_MS).',
+      ),
     )
     .action(async (shell: 'bash' | 'zsh' | 'fish') =>
       (await import('../commands/completion.ts')).completion(shell, completedCommands(program)),

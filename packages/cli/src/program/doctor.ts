@@ -1,7 +1,7 @@
 /** `tributary doctor`. */
 import type { Command } from 'commander';
 import { wholeNumber } from '../option-values.ts';
-import { examples, withConnection } from './options.ts';
+import { examples, prose, withConnection } from './options.ts';
 
 export function addDoctor(program: Command): void {
   const doctor = program
@@ -14,10 +14,17 @@ export function addDoctor(program: Command): void {
     .option('--timeout <ms>', 'how long each hop may take', wholeNumber(1, 600_000), 5_000)
     .addHelpText(
       'after',
-      `${examples('doctor', 'doctor --bootstrap broker-1.example:9095 --topic events', 'doctor --offline --data-dir /var/lib/tributary')}
-
-The way to a broker is walked hop by hop (address, name, TCP, HTTP/2, gRPC health, metadata), then to every address that the brokers advertise:
-the first hop that fails is named. Writing is tried with a small file in the data directory, which is removed. Ends with 1 when a check fails.`,
+      examples(
+        'doctor',
+        'doctor --bootstrap broker-1.example:9095 --topic events',
+        'doctor --offline --data-dir /var/lib/tributary',
+      ),
+    )
+    .addHelpText(
+      'after',
+      prose(
+        'The way to a broker is walked hop by hop (address, name, TCP, HTTP/2, gRPC health, metadata), then to every address that the brokers advertise: the first hop that fails is named. Writing is tried with a small file in the data directory, which is removed. Ends with 1 when a check fails.',
+      ),
     );
   withConnection(doctor).action(async (options) => (await import('../commands/doctor.ts')).doctor(options));
 }

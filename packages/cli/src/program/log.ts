@@ -1,6 +1,6 @@
 /** `tributary log …`. */
 import type { Command } from 'commander';
-import { examples, withOutput } from './options.ts';
+import { examples, prose, withOutput } from './options.ts';
 
 export function addLog(program: Command): void {
   const log = program
@@ -14,11 +14,17 @@ export function addLog(program: Command): void {
     .option('--records', 'the records as well')
     .addHelpText(
       'after',
-      `${examples('log dump data/broker-1', 'log dump data/broker-1/TOPIC_ID-0/00000000000000000000.log --records', 'log dump --output json data/broker-1/checkpoints')}
-
-Reads segments (.log), what is about to replace them (.swap), what recovery has cut from them (.cut), offset and time indexes, producer
-snapshots, meta.json and the checkpoints; a folder's files are also checked against each other. Nothing is written or locked: a broker may be
-running on them. Ends with 1 when something is corrupt.`,
+      examples(
+        'log dump data/broker-1',
+        'log dump data/broker-1/TOPIC_ID-0/00000000000000000000.log --records',
+        'log dump --output json data/broker-1/checkpoints',
+      ),
+    )
+    .addHelpText(
+      'after',
+      prose(
+        'Reads segments (.log), what is about to replace them (.swap), what recovery has cut from them (.cut), offset and time indexes, producer snapshots, meta.json and the checkpoints; a folder’s files are also checked against each other. Nothing is written or locked: a broker may be running on them. Ends with 1 when something is corrupt.',
+      ),
     );
   withOutput(dump).action(async (paths, options) => (await import('../commands/log-dump.ts')).logDump(paths, options));
 }

@@ -1,6 +1,8 @@
 /** What commands share: options, and how examples are shown. */
 import { type Command, Option } from 'commander';
 import { acks, keyValue, names, wholeNumber } from '../option-values.ts';
+import { widthOf } from '../terminal.ts';
+import { wrapped } from '../wrapping.ts';
 
 /** What every command takes. */
 export interface OutputOption {
@@ -62,4 +64,15 @@ export function withValueFormat(command: Command): Command {
         .default('text'),
     )
     .option('--value-schema <file>', 'the Avro schema (.avsc) with which values are written');
+}
+
+/** Of help that goes into a pipe or a file. */
+const helpColumns = 100;
+
+/** Columns of help text. */
+export const helpWidth = (): number => widthOf(process.stdout) ?? helpColumns;
+
+/** A paragraph below the examples, as wide as the terminal. */
+export function prose(text: string): () => string {
+  return () => `\n${wrapped(text, helpWidth())}`;
 }

@@ -1,7 +1,7 @@
 /** `tributary produce` and `tributary consume`. */
 import { type Command, Option } from 'commander';
 import { escapedText, offsetNumber, wholeNumber } from '../option-values.ts';
-import { examples, withConnection, withSending, withValueFormat } from './options.ts';
+import { examples, prose, withConnection, withSending, withValueFormat } from './options.ts';
 
 export function addProduce(program: Command): void {
   const produce = program
@@ -16,15 +16,27 @@ export function addProduce(program: Command): void {
     .option('--partition <number>', 'append to this partition only', wholeNumber(0))
     .addHelpText(
       'after',
-      `${examples('produce events < lines.txt', 'produce events --file users.tsv --key-separator "\\t" --compression zstd', 'produce users --value-format avro --value-schema user.avsc < users.jsonl')}
-
-A line is everything up to a newline, byte for byte: an empty line is an empty record, a carriage return is kept, and a last line
-without a newline counts.
-
-With --value-format avro a line (or what comes after the key) is one JSON value that is written as the schema says: a long as a number with all
-its digits, bytes and fixed as a string of characters up to U+00FF, a decimal as "12.50", times as "2026-01-31T12:00:00.000Z", "2026-01-31" and
-"12:00:00.000", a branch of a union as {"branch": value} where the value alone does not tell. Fields with a default may be left out.
-With --output json each acknowledged record is printed as {"topic", "partition", "offset", "timestamp"}.`,
+      examples(
+        'produce events < lines.txt',
+        'produce events --file users.tsv --key-separator "\\t" --compression zstd',
+        'produce users --value-format avro --value-schema user.avsc < users.jsonl',
+      ),
+    )
+    .addHelpText(
+      'after',
+      prose(
+        'A line is everything up to a newline, byte for byte: an empty line is an empty record, a carriage return is kept, and a last line without a newline counts.',
+      ),
+    )
+    .addHelpText(
+      'after',
+      prose(
+        'With --value-format avro a line (or what comes after the key) is one JSON value that is written as the schema says: a long as a number with all its digits, bytes and fixed as a string of characters up to U+00FF, a decimal as "12.50", times as "2026-01-31T12:00:00.000Z", "2026-01-31" and "12:00:00.000", a branch of a union as {"branch": value} where the value alone does not tell. Fields with a default may be left out.',
+      ),
+    )
+    .addHelpText(
+      'after',
+      prose('With --output json each acknowledged record is printed as {"topic", "partition", "offset", "timestamp"}.'),
     );
   withConnection(withSending(withValueFormat(produce))).action(async (topic, options) =>
     (await import('../commands/produce.ts')).produce(topic, options),
