@@ -102,6 +102,9 @@ export const limits = {
   unansweredBytesPerStream: 32 * 1024 * 1024,
   /** How long acks=all waits for replicas where the request does not say. */
   produceTimeoutMs: 30_000,
+  /** Wait before a log that could not be opened is tried again, ms, doubled from the first to the second: it may take long to read in vain. */
+  failedLogMsMin: 5_000,
+  failedLogMsMax: 300_000,
   /** Partitions opened or closed at once: their file operations share libuv's pool. */
   partitionsOpenedAtOnce: 32,
   /** How long a request may wait for a metadata revision, ms (M4). */
@@ -164,6 +167,8 @@ export const limits = {
   metadataWaiting: 10_000,
   /** Admin requests waiting for the controller; further ones are told to come back. */
   controllerRequests: 1_000,
+  /** Characters of an unknown name that are compared with the known ones: none is longer, and all of a hostile one would hold up the process. */
+  comparedNameLength: 64,
   /** Settings changed by one request: more than there are. */
   configChanges: 100,
   /** How long an admin request waits for its outcome, ms; then it is told that the outcome is unknown. */

@@ -253,10 +253,11 @@ export function checkTopicName(name: string): void {
 
 /** The known word with the smallest edit distance. */
 export function nearest(word: string, known: readonly string[]): string {
+  const compared = word.slice(0, limits.comparedNameLength);
   let best = known[0] ?? '';
   let distance = Number.POSITIVE_INFINITY;
   for (const candidate of known) {
-    const d = editDistance(word, candidate);
+    const d = editDistance(compared, candidate);
     if (d < distance) [best, distance] = [candidate, d];
   }
   return best;

@@ -72,6 +72,9 @@ describe('settings of a topic', () => {
     refuses('INVALID_REQUEST', /"retention.ms" is named twice/, set('retention.ms', '1'), unset('retention.ms'));
     refuses('INVALID_CONFIG', /min.compaction.lag.ms \(100\) is above/, set('max.compaction.lag.ms', '99'));
     refuses('INVALID_CONFIG', /"__proto__"/, set('__proto__', '1'));
+    const began = performance.now();
+    refuses('INVALID_CONFIG', /^Unknown topic config/, set('retention.ms'.repeat(400_000), '1'));
+    assert.ok(performance.now() - began < 1_000, 'a name of megabytes holds nobody up');
   });
 
   test('lie over those of all brokers, which lie over what the controller was started with', () => {
