@@ -65,6 +65,13 @@ describe('the packed client and command serve a stranger', { timeout: 180_000 },
     run(process.execPath, [tool('tsc'), '--ignoreConfig', ...options, 'example.ts'], folder);
   });
 
+  test('what is loaded only when it is needed is installed with the client: Avro', (t) => {
+    if (offline !== undefined) return t.skip(offline);
+    const program = `const { avro } = await import('@tributary/client'); const longs = await avro('long');
+      console.log(longs.deserialize(longs.serialize(2n ** 62n, 't'), 't'));`;
+    assert.equal(run(process.execPath, ['--input-type=module', '-e', program], folder).trim(), '4611686018427387904');
+  });
+
   test("the README's example runs against the packed `tributary dev`", async (t) => {
     if (offline !== undefined) return t.skip(offline);
     const port = await freePort();
