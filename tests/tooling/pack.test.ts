@@ -68,7 +68,7 @@ describe('the packed client and command serve a stranger', { timeout: 180_000 },
   test('what is loaded only when it is needed is installed with the client: Avro', (t) => {
     if (offline !== undefined) return t.skip(offline);
     const program = `const { avro } = await import('@tributary/client'); const longs = await avro('long');
-      console.log(longs.deserialize(longs.serialize(2n ** 62n, 't'), 't'));`;
+      console.log(String(longs.deserialize(longs.serialize(2n ** 62n, 't'), 't')));`;
     assert.equal(run(process.execPath, ['--input-type=module', '-e', program], folder).trim(), '4611686018427387904');
   });
 
