@@ -17,7 +17,7 @@ import {
   withBrokerDefaults,
 } from '@tributary/model';
 import { Bell, type ClusterImage, type PartitionInfo, type PartitionName, type Stored } from '@tributary/metadata';
-import type { Clock, Logger } from '@tributary/ports';
+import { type Clock, FileError, type Logger } from '@tributary/ports';
 import type { DataDirectory } from './log/data-directory.ts';
 import { Partition } from './partition/partition.ts';
 import { ProducerState } from './partition/producer-state.ts';
@@ -48,6 +48,13 @@ export interface NewlyFlushing {
   readonly revision: bigint;
 }
 
+interface PutOff {
+  readonly why: string;
+  readonly waitMs: number;
+  /** Monotonic, ms. */
+  readonly retryAtMs: number;
+}
+
 export class Replicas {
   readonly #me: NodeId;
   readonly #directory: DataDirectory;
@@ -57,9 +64,8 @@ export class Replicas {
   /** The controller has let the current registration in: only then an epoch in the image is newer than it (R6). */
   #admitted = false;
   #stopping = false;
-  #isFollowing = false;
-  /** Those that the disk had no room for: the others go on, and `retry` takes these up again. */
-  readonly #putOff = new Set<Replica>();
+  /** Those that could not be opened: the others go on, and `retry` takes these up again. */
+  readonly #putOff = new Map<Replica, PutOff>();
   readonly #newlyFlushing = new Map<Replica, NewlyFlushing>();
   /** Rings when there are more of {@link newlyFlushing}. */
   readonly flushing = new Bell();
@@ -76,8 +82,8 @@ export class Replicas {
 
   /** @throws TributaryError UNKNOWN_TOPIC_ID, or NOT_LEADER_OR_FOLLOWER where another broker holds it. */
   find(topic: string, index: number): Partition {
-    const found = this.#replicas.get(topicId(topic))?.get(index)?.partition;
-    if (found !== undefined) return found;
+    const replica = this.#replicas.get(topicId(topic))?.get(index);
+    if (replica?.partition !== undefined) return replica.partition;
     const known = this.#image.topic(topicId(topic));
     if (known === undefined || known.phase === 'deleting') {
       throw new TributaryError(
@@ -91,6 +97,9 @@ export class Replicas {
         `Topic ${known.name} has ${known.partitions} partitions; there is no partition ${index}.`,
       );
     }
+    const failed = replica === undefined ? undefined : this.#putOff.get(replica);
+    if (failed !== undefined)
+      throw new TributaryError('KAFKA_STORAGE_ERROR', `${known.name}-${index} could not be opened: ${failed.why}`);
     throw new TributaryError(
       'NOT_LEADER_OR_FOLLOWER',
       `Broker ${this.#me} holds no open replica of ${known.name}-${index}: refresh the metadata.`,
@@ -145,13 +154,15 @@ export class Replicas {
     await inParallel(mine, (name) => this.#change(name));
     const suspects: PartitionName[] = [];
     for (const { name, partition } of this.open()) if (partition.log.health.suspect) suspects.push(name);
+    // Others may lead what cannot be opened here; of a sole replica there are no others.
+    for (const { name } of this.failed())
+      if ((this.#image.partition(name.topicId, name.partition)?.replicas.length ?? 1) > 1) suspects.push(name);
     return suspects;
   }
 
   /** Follows the image. @param names those that may have changed. */
   async follow(image: ClusterImage, admitted: boolean, names: Iterable<PartitionName>): Promise<void> {
     this.#image = image;
-    this.#isFollowing = true;
     const all = admitted !== this.#admitted;
     this.#admitted = admitted;
     const changed = all ? [...this.#everyName()] : [...names];
@@ -196,23 +207,31 @@ export class Replicas {
     return replica;
   }
 
-  /** Takes up again what the disk had no room for. */
+  /** Takes up again what could not be opened: what had no room at each call, what failed otherwise after a while. */
   async retry(): Promise<void> {
-    await inParallel([...this.#putOff], ({ name }) => this.#change(name));
+    const now = this.#ports.clock.monotonicMs();
+    const due = [...this.#putOff].filter(([, { retryAtMs }]) => retryAtMs <= now);
+    await inParallel(due, ([{ name }]) => this.#change(name));
   }
 
+  /** Those that could not be opened, and why. */
+  *failed(): Generator<{ readonly name: PartitionName; readonly why: string }> {
+    for (const [{ name }, { why }] of this.#putOff) yield { name, why };
+  }
+
+  /** One log that cannot be opened is no reason to keep the others from those who need them. */
   async #settleOrPutOff(replica: Replica): Promise<void> {
     try {
       await this.#settle(replica);
       this.#putOff.delete(replica);
     } catch (thrown) {
-      // Before it serves anything, a broker that cannot open what it holds does not start.
-      const isForLater =
-        this.#isFollowing && thrown instanceof TributaryError && thrown.error === 'KAFKA_STORAGE_ERROR';
-      if (!isForLater) throw thrown;
-      if (!this.#putOff.has(replica))
-        this.#ports.logger.warn('replica-put-off', { ...replica.name, why: thrown.message });
-      this.#putOff.add(replica);
+      if (!(thrown instanceof TributaryError)) throw thrown;
+      const before = this.#putOff.get(replica);
+      const why = thrown.message;
+      if (before === undefined) this.#ports.logger.warn('replica-put-off', { ...replica.name, why });
+      const isFull = thrown.cause instanceof FileError && thrown.cause.reason === 'full';
+      const waitMs = isFull ? 0 : Math.min(2 * (before?.waitMs ?? 0) || limits.failedLogMsMin, limits.failedLogMsMax);
+      this.#putOff.set(replica, { why, waitMs, retryAtMs: this.#ports.clock.monotonicMs() + waitMs });
     }
   }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ClusterImage } from '@tributary/metadata';
-import { clusterId, leaderEpoch, nodeId } from '@tributary/model';
+import { clusterId, leaderEpoch, nodeId, TributaryError } from '@tributary/model';
 import { FileError } from '@tributary/ports';
 import { Replicas } from '../src/replicas.ts';
 import { counting } from './log/counting-files.ts';
@@ -102,4 +102,43 @@ test('R6: a replica goes without flushing only where both the setting and the ke
       });
     }
   }
+});
+
+test('a log that cannot be opened keeps neither its broker from starting nor the others from serving, and says why', async () => {
+  await onSimulatedDisk('unopenable', async ({ disk }) => {
+    const first = await openDirectory(disk.mount());
+    const image = imageOf(first.directoryId);
+    const logger = { info: () => undefined, error: () => undefined, warn: () => undefined };
+    const before = new Replicas(me, first, { clock: testClock(), logger }, image);
+    await before.follow(image, true, []);
+    await before.close();
+    await first.close();
+    const counted = counting(disk.mount());
+    const directory = await openDirectory(counted.files);
+    const clock = testClock();
+    const replicas = new Replicas(me, directory, { clock, logger }, image);
+    counted.before = (call, path) => {
+      if (call === 'open' && path.endsWith('.log')) throw new FileError('io', `${path}: input/output error`);
+    };
+    assert.deepEqual(await replicas.recover(), []);
+    await replicas.follow(image, true, []);
+    assert.deepEqual(
+      [...replicas.failed()].map(({ name }) => name.partition),
+      [0],
+    );
+    assert.throws(
+      () => replicas.find(topic, index),
+      (thrown) =>
+        thrown instanceof TributaryError &&
+        thrown.error === 'KAFKA_STORAGE_ERROR' &&
+        /t-0 could not be opened: .*input\/output error/.test(thrown.message),
+    );
+    counted.before = () => {};
+    await replicas.retry();
+    assert.equal([...replicas.failed()].length, 1, 'it is tried again before its time');
+    clock.now += 60_000;
+    await replicas.retry();
+    assert.equal(replicas.find(topic, index).state.role.kind, 'leading');
+    await replicas.close();
+  });
 });

@@ -2,6 +2,7 @@
  * BrokerService.DescribeLogDirs: the data directory of this broker, its disk, and the logs in it. Asked about another broker (`node_id`), it passes the
  * request on to that one (F1). BROKER_ID_NOT_REGISTERED, BROKER_NOT_AVAILABLE, INVALID_REQUEST; what is wrong with a directory travels with it.
  */
+import type { PartitionName } from '@tributary/metadata';
 import type { CallContext } from '@tributary/ports';
 import {
   type DescribeLogDirsRequest,
@@ -44,10 +45,28 @@ export function describeLogDirsHandler(
         highWatermark: partition.highWatermark,
         logEndOffset: partition.log.endOffset,
         firstDirtyOffset: partition.state.config.cleanup.compact ? partition.log.firstDirty : -1n,
+        errorMessage: '',
       });
     }
+    for (const { name, why } of replicas.failed())
+      if (wanted.size === 0 || wanted.has(name.topicId)) partitions.push(failed(replicas, name, why));
     partitions.sort((a, b) => (a.topic === b.topic ? a.partition - b.partition : a.topic < b.topic ? -1 : 1));
     return { throttleMs: 0, nodeId: neighbours.me, logDirs: [{ ...(await disk(directory, settings)), partitions }] };
+  };
+}
+
+function failed(replicas: Pick<Replicas, 'nameOf'>, name: PartitionName, errorMessage: string): LogDirPartition {
+  return {
+    topicId: name.topicId,
+    topic: replicas.nameOf(name.topicId) ?? '',
+    partition: name.partition,
+    sizeBytes: 0n,
+    segments: 0,
+    logStartOffset: 0n,
+    highWatermark: 0n,
+    logEndOffset: 0n,
+    firstDirtyOffset: -1n,
+    errorMessage,
   };
 }
 
