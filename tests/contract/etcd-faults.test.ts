@@ -232,6 +232,21 @@ describe('a real etcd in trouble', { skip: requires('etcd'), concurrency: 4 }, (
     assert.equal((await observer.read('/')).entries.length, 0);
   });
 
+  test('a lease that is revoked while etcd is away goes soon after it is back, long before its time', async () => {
+    await using etcd = await EtcdProcess.start();
+    await using store = etcd.store();
+    const lease = await store.lease(60_000, never);
+    await store.commit({ compare: [], put: [{ key: '/leased', value: '', lease }], delete: [] });
+    await etcd.end();
+    await assert.rejects(lease.revoke(), fails('unreachable', /No etcd answers/));
+    assert.ok(lease.lost.aborted);
+    await etcd.restart();
+    const backMs = nodeClock.monotonicMs();
+    await using observer = etcd.store();
+    while ((await observer.read('/leased')).entries.length > 0) await nodeClock.sleep(50, never);
+    assert.ok(nodeClock.monotonicMs() - backMs < 3 * limits.storeRetryMsMax);
+  });
+
   test('closed: its leases count as lost, its watches end and its calls are refused', async () => {
     await using etcd = await EtcdProcess.start();
     const store = etcd.store();

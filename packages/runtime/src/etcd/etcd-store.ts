@@ -129,7 +129,8 @@ export class EtcdMetadataStore implements MetadataStore, AsyncDisposable {
       return member.leases.leaseGrant({ TTL: Math.ceil(ttlMs / 1_000) }, member.deadline(limits.storeCallMs));
     });
     signal.throwIfAborted();
-    const lease = new EtcdLease(this.#members, this.#clock, { id: ID, ttlMs: Number(TTL) * 1_000, sentMs }, signal);
+    const grant = { id: ID, ttlMs: Number(TTL) * 1_000, sentMs };
+    const lease = new EtcdLease(this.#members, this.#clock, grant, signal, this.#over.signal);
     this.#leases.add(lease);
     lease.lost.addEventListener('abort', () => this.#leases.delete(lease), { once: true });
     return lease;

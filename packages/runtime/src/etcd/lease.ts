@@ -20,10 +20,13 @@ export class EtcdLease implements Lease {
   readonly #members: EtcdMembers;
   readonly #clock: Clock;
   readonly #ttlMs: number;
+  readonly #over: AbortSignal;
   readonly #lost = new AbortController();
   #expiresMs: number;
 
-  constructor(members: EtcdMembers, clock: Clock, grant: Grant, signal: AbortSignal) {
+  /** @param over aborted when the store is closed. */
+  constructor(members: EtcdMembers, clock: Clock, grant: Grant, signal: AbortSignal, over: AbortSignal) {
+    this.#over = over;
     this.id = grant.id;
     this.#members = members;
     this.#clock = clock;
@@ -41,12 +44,39 @@ export class EtcdLease implements Lease {
     // Before the call: its keys may go at any moment from now on.
     this.lose('was revoked');
     try {
+      await this.#revokeOnce();
+    } catch (thrown) {
+      // An etcd that comes back gives every lease its whole time anew: nobody else gets its keys before that is over.
+      void this.#revokeInTheEnd();
+      throw thrown;
+    }
+  }
+
+  async #revokeOnce(): Promise<void> {
+    try {
       await this.#members.repeatable((member) =>
         member.leases.leaseRevoke({ ID: this.id }, member.deadline(limits.storeCallMs)),
       );
     } catch (thrown) {
       // Gone is what was wanted.
       if (!(thrown instanceof MetadataStoreError) || thrown.failure !== 'lease-lost') throw thrown;
+    }
+  }
+
+  /** Until etcd answers, or the store is closed. */
+  async #revokeInTheEnd(): Promise<void> {
+    try {
+      for (;;) {
+        await this.#clock.sleep(limits.storeRetryMsMax, this.#over);
+        try {
+          await this.#revokeOnce();
+          return;
+        } catch (thrown) {
+          if (!(thrown instanceof MetadataStoreError) || thrown.failure !== 'unreachable') return;
+        }
+      }
+    } catch {
+      // Closed.
     }
   }
 
