@@ -46,6 +46,8 @@ export interface RegistrationInfo {
   /** The previous stop was unclean and the machine has restarted since (L1). */
   readonly lossy: boolean;
   readonly suspects: readonly PartitionName[];
+  /** Dynamic settings that it was started with: they hold where the cluster has none. */
+  readonly configs: Readonly<Record<string, string>>;
 }
 
 /** The controller's word on a registration (R6). */

@@ -67,6 +67,7 @@ export function aRegistration(node: NodeId, more: Partial<RegistrationInfo> = {}
     versionMax: 1,
     lossy: false,
     suspects: [],
+    configs: {},
     ...more,
   };
 }
@@ -95,6 +96,7 @@ export const oneOfEach: readonly Value[] = [
       rack: 'r1',
       lossy: true,
       suspects: [{ topicId: topicId('t'), partition: partitionIndex(5) }],
+      configs: { 'max.connections': '9' },
     }),
   },
   { kind: 'broker-status', value: aStatus(nodeId(4), 2n ** 60n, { fenced: true }) },

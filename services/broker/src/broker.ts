@@ -188,6 +188,7 @@ export class Broker implements AsyncDisposable {
       host: config.host,
       rack: config.rack,
       sessionTimeoutMs: config.sessionTimeoutMs,
+      configs: config.configs,
     };
     await directory.lookAtDisk(this.settings.current.diskHighWatermarkRatio);
     this.#address = address;

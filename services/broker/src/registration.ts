@@ -34,6 +34,8 @@ interface Whereabouts {
   readonly host: string;
   readonly rack: string;
   readonly sessionTimeoutMs: number;
+  /** Settings that it was started with, for those who ask. */
+  readonly configs: Readonly<Record<string, string>>;
 }
 
 interface Held {
@@ -83,7 +85,7 @@ export class Registration {
   }
 
   async #register(suspects: readonly PartitionName[], signal: AbortSignal): Promise<AbortSignal> {
-    const { nodeId, address, host, rack, sessionTimeoutMs } = this.#where;
+    const { nodeId, address, host, rack, sessionTimeoutMs, configs } = this.#where;
     const incarnation = incarnationId(randomId(() => this.#ports.random.nextU32()));
     // Synced before registering: a directory restored from a backup knows neither of the two ids that etcd holds (R6).
     await this.#directory.recordPendingIncarnation(incarnation);
@@ -98,6 +100,7 @@ export class Registration {
       versionMax: versions.max,
       lossy: !this.#isHeard && this.#directory.lastStop === 'lossy',
       suspects,
+      configs,
     };
     const { store, keys, clock } = this.#ports;
     const held = await registerBroker(store, keys, registration, clock, { sessionTimeoutMs, signal });

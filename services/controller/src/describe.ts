@@ -46,7 +46,9 @@ const sources = {
 export function describeBrokerConfigs(image: ClusterImage, scope: ConfigScope, defaults: TopicDefaults): ConfigEntry[] {
   const ofAll = scope === allBrokers;
   const own = image.configsSet(scope)?.configs ?? {};
-  const started: Readonly<Record<string, string>> = startedWith(defaults);
+  // What the controller was started with, or the broker itself.
+  const started: Readonly<Record<string, string>> =
+    scope === allBrokers ? startedWith(defaults) : (image.broker(scope)?.registration?.configs ?? {});
   return brokerConfigNames(ofAll ? 'cluster' : 'broker').map((name) => {
     const known = brokerConfigKey(name, ofAll ? 'cluster' : 'broker');
     const below = (ofAll ? undefined : image.clusterConfigs[name]) ?? started[name] ?? known.default;

@@ -110,6 +110,9 @@ describe('settings of brokers', () => {
     assert.deepEqual(shown(1, 'max.connections'), ['50', '50', ConfigSource.CLUSTER]);
     assert.deepEqual(shown(2, 'max.connections'), ['60', '50', ConfigSource.BROKER]);
     assert.deepEqual(shown(2, 'open.files.max'), ['4096', '4096', ConfigSource.DEFAULT]);
+    cluster.join(3, { configs: { 'open.files.max': '77', 'max.connections': '5' } });
+    assert.deepEqual(shown(3, 'open.files.max'), ['77', '77', ConfigSource.BROKER]);
+    assert.deepEqual(shown(3, 'max.connections'), ['50', '50', ConfigSource.CLUSTER]);
     assert.equal(cluster.topic(cluster.create('usual')).partitions, 4);
     alter(cluster, { kind: 'brokers', scope: nodeId(2) }, unset('max.connections'));
     assert.equal(cluster.image.configsSet(nodeId(2)), undefined);

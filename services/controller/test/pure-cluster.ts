@@ -163,6 +163,7 @@ export function registration(id: number, more: Partial<RegistrationInfo> = {}): 
     versionMax: 1,
     lossy: false,
     suspects: [],
+    configs: {},
     ...more,
   };
 }

@@ -66,6 +66,8 @@ export function operatorPlan(bootstrap: string, random: SeededRandom): OperatorP
     { topic: 'ledger', name: 'min.insync.replicas', values: ['1', '2'] },
     { topic: 'rolling', name: 'retention.bytes', values: ['5000', '9000', '20000'] },
     { topic: 'logs', name: 'retention.ms', values: ['2000', '4000', '100000'] },
+    { topic: 'accounts', name: 'min.cleanable.dirty.ratio', values: ['0.05', '0.5', '0.9'] },
+    { topic: 'accounts', name: 'segment.bytes', values: ['2000', '3000', '9000'] },
     { topic: '', name: 'log.retention.check.interval.ms', values: ['200', '400'] },
     { topic: '', name: 'log.index.interval.bytes', values: ['256', '1024'] },
   ];
