@@ -1,7 +1,17 @@
 /** Walking the batches of a log file, from one position on, in large reads. */
 import { limits, type Offset, TributaryError } from '@tributary/model';
 import type { File } from '@tributary/ports';
-import { baseOffsetOf, batchHeaderBytes, batchMagic, checkBatch, magicOf, sizeOfBatch } from '@tributary/record';
+import {
+  baseOffsetOf,
+  baseTimestampOf,
+  batchHeaderBytes,
+  batchMagic,
+  batchPrefixBytes,
+  checkBatch,
+  magicOf,
+  maxTimestampOf,
+  sizeOfBatch,
+} from '@tributary/record';
 
 export interface ScanOptions {
   /** First byte of a batch. */
@@ -74,20 +84,46 @@ export async function findNextBatch(
     const size = sizeOfBatch(window.bytes, damagedAt - window.start);
     if (size >= batchHeaderBytes && (await isBatch(window, damagedAt + size, to, least))) return damagedAt + size;
   }
-  for (let position = damagedAt + 1; position + batchHeaderBytes <= to; position++) {
-    if (await isBatch(window, position, to, least)) return position;
+  for (let position = damagedAt + 1; position + batchHeaderBytes <= to; ) {
+    if (!window.holds(position, batchHeaderBytes) && !(await window.reach(position, batchHeaderBytes)))
+      return undefined;
+    // Bytes are looked at one by one only where a magic byte could be one: a damaged file may be gigabytes of zeros or of anything.
+    const magicAt = window.bytes.indexOf(batchMagic, position - window.start + magicPosition);
+    if (magicAt < 0) {
+      position = window.start + window.bytes.length - magicPosition;
+      continue;
+    }
+    position = window.start + magicAt - magicPosition;
+    if (mayBeBatch(window, position, to, least) && (await isBatch(window, position, to, least))) return position;
+    position++;
   }
   return undefined;
+}
+
+/** Behind the prefix and the leader epoch. */
+const magicPosition = batchPrefixBytes + 4;
+
+/** By its header, as far as the window holds it; true where it does not: nothing that `isBatch` accepts is refused here, and most else is. */
+function mayBeBatch(window: Window, position: number, to: number, least: Offset): boolean {
+  if (!window.holds(position, batchHeaderBytes)) return true;
+  const at = position - window.start;
+  const size = sizeOfBatch(window.bytes, at);
+  return (
+    size >= batchHeaderBytes &&
+    size <= limits.batchBytesMax &&
+    position + size <= to &&
+    baseOffsetOf(window.bytes, at) >= least &&
+    Number.isSafeInteger(baseTimestampOf(window.bytes, at)) &&
+    Number.isSafeInteger(maxTimestampOf(window.bytes, at))
+  );
 }
 
 async function isBatch(window: Window, position: number, to: number, least: Offset): Promise<boolean> {
   if (position + batchHeaderBytes > to) return false;
   if (!window.holds(position, batchHeaderBytes) && !(await window.reach(position, batchHeaderBytes))) return false;
-  const at = position - window.start;
-  if (magicOf(window.bytes, at) !== batchMagic) return false;
-  const size = sizeOfBatch(window.bytes, at);
-  if (size < batchHeaderBytes || size > limits.batchBytesMax || position + size > to) return false;
-  if (baseOffsetOf(window.bytes, at) < least) return false;
+  if (magicOf(window.bytes, position - window.start) !== batchMagic) return false;
+  if (!mayBeBatch(window, position, to, least)) return false;
+  const size = sizeOfBatch(window.bytes, position - window.start);
   if (!(await window.reach(position, size))) return false;
   return defect(window.bytes, position - window.start, true) === undefined;
 }
