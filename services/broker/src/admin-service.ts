@@ -1,5 +1,5 @@
 /** What operators ask a broker: to take records away, what it holds and uses; and, by one hop, what the controller decides (F1). */
-import type { Clock, Handlers, Service } from '@tributary/ports';
+import type { Clock, FileSystem, Handlers, Service } from '@tributary/ports';
 import { methods } from '@tributary/wire';
 import type { DataDirectory } from './log/data-directory.ts';
 import type { Replicas } from './replicas.ts';
@@ -19,15 +19,16 @@ interface Parts {
   readonly neighbours: Neighbours;
   readonly described: Described;
   readonly clock: Clock;
+  readonly files: FileSystem;
 }
 
 export function adminService(parts: Parts): Service {
-  const { replicas, directory, settings, controller, neighbours, described, clock } = parts;
+  const { replicas, directory, settings, controller, neighbours, described, clock, files } = parts;
   return (handlers: Handlers): void => {
     handlers.unary(methods.deleteRecords, deleteRecordsHandler(replicas, clock));
     handlers.unary(methods.previewRetention, previewRetentionHandler(replicas, clock));
     handlers.unary(methods.describeBroker, describeBrokerHandler(replicas, neighbours, described));
-    handlers.unary(methods.describeLogDirs, describeLogDirsHandler(replicas, neighbours, directory, settings));
+    handlers.unary(methods.describeLogDirs, describeLogDirsHandler(replicas, neighbours, directory, files, settings));
     handlers.unary(methods.createPartitions, (request, { signal }) =>
       controller.forward(methods.createPartitions, request, signal),
     );

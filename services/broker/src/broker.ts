@@ -171,6 +171,7 @@ export class Broker implements AsyncDisposable {
       neighbours: new Neighbours(nodeId(config.nodeId), ports.images, ports.transport),
       described: { identity: () => this.#identity(), resources: () => this.#use() },
       clock: ports.clock,
+      files: ports.files,
     });
     this.service = (handlers) => {
       serveData(handlers);

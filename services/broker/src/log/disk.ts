@@ -192,6 +192,11 @@ export class Disk {
 
 export const isFull = (thrown: unknown): thrown is FileError => thrown instanceof FileError && thrown.reason === 'full';
 
+/** For what may as well be done later. */
+export function unlessFull(thrown: unknown): void {
+  if (!isFull(thrown)) throw thrown;
+}
+
 /** What follows the end of the process. */
 function never(): Promise<never> {
   return new Promise(() => {});

@@ -10,7 +10,7 @@ import { findEnd } from './cut-position.ts';
 import { refuseDamaged } from './damage.ts';
 import type { CompactionOptions, CompactionReport } from './compaction.ts';
 import type { Cleanable } from './compaction-plan.ts';
-import type { Disk } from './disk.ts';
+import { type Disk, unlessFull } from './disk.ts';
 import { countRemovable, type Removable, removableBelow } from './expired-segments.ts';
 import { Flusher } from './flusher.ts';
 import { removeLater } from './late-removal.ts';
@@ -342,7 +342,8 @@ export class PartitionLog {
     return await this.#upkeep.run(async () => {
       if (offset <= this.#chronicle.start) return true;
       if (this.#closing.signal.aborted) return false;
-      if (offset === this.#end) await this.#rollEmpty();
+      // Without room the records go all the same, and their file when there is some.
+      if (offset === this.#end) await this.#rollEmpty().catch(unlessFull);
       await this.#moveStart(offset);
       if (this.#chronicle.start >= offset) return true;
       // Or none would ever be taken while records keep coming.

@@ -46,7 +46,7 @@ async function answer(
     const partition = replicas.find(topicId, index);
     const to = target(partition, wanted);
     const { start, records, bytes } = partition.log.previewStart(to);
-    if (!validateOnly) await moveStart(partition, to, clock, signal);
+    if (!validateOnly) await moveStart(partition, to, wanted.leaderEpoch, clock, signal);
     const logStartOffset = validateOnly ? start : partition.startOffset;
     const gone = { logStartOffset, records: BigInt(records), bytes: BigInt(bytes) };
     return { topicId, partition: index, errorCode: 0, errorMessage: '', ...gone };
@@ -76,7 +76,13 @@ function target(partition: Partition, { beforeOffset, leaderEpoch }: DeleteRecor
   );
 }
 
-async function moveStart(partition: Partition, to: Offset, clock: Clock, signal: AbortSignal): Promise<void> {
+async function moveStart(
+  partition: Partition,
+  to: Offset,
+  leaderEpoch: number,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
   const givesUpAt = clock.monotonicMs() + limits.deleteRecordsMs;
   while (!(await partition.log.advanceStart(to))) {
     if (clock.monotonicMs() >= givesUpAt) {
@@ -86,5 +92,8 @@ async function moveStart(partition: Partition, to: Offset, clock: Clock, signal:
       );
     }
     await clock.sleep(limits.deleteRecordsRetryMs, signal);
+    // Or the broker is stopping, or another one leads by now.
+    const notLeader = partition.state.checkLeader(leaderEpoch);
+    if (notLeader !== undefined) throw notLeader;
   }
 }

@@ -3,7 +3,7 @@
  * request on to that one (F1). BROKER_ID_NOT_REGISTERED, BROKER_NOT_AVAILABLE, INVALID_REQUEST; what is wrong with a directory travels with it.
  */
 import type { PartitionName } from '@tributary/metadata';
-import type { CallContext } from '@tributary/ports';
+import type { CallContext, FileSystem } from '@tributary/ports';
 import {
   type DescribeLogDirsRequest,
   type DescribeLogDirsResponse,
@@ -17,7 +17,8 @@ import type { LiveSettings } from '../settings.ts';
 import { failure } from './partition-errors.ts';
 import type { Neighbours } from './neighbours.ts';
 
-type Directory = Pick<DataDirectory, 'root' | 'directoryId' | 'lookAtDisk' | 'refusal'>;
+type Directory = Pick<DataDirectory, 'root' | 'directoryId' | 'refusal'>;
+type Files = Pick<FileSystem, 'freeBytes' | 'totalBytes'>;
 
 /** On the wire: the file system sets no bound. */
 const unbounded = -1n;
@@ -26,6 +27,7 @@ export function describeLogDirsHandler(
   replicas: Replicas,
   neighbours: Neighbours,
   directory: Directory,
+  files: Files,
   settings: Pick<LiveSettings, 'current'>,
 ) {
   return async (request: DescribeLogDirsRequest, { signal }: CallContext): Promise<DescribeLogDirsResponse> => {
@@ -51,7 +53,11 @@ export function describeLogDirsHandler(
     for (const { name, why } of replicas.failed())
       if (wanted.size === 0 || wanted.has(name.topicId)) partitions.push(failed(replicas, name, why));
     partitions.sort((a, b) => (a.topic === b.topic ? a.partition - b.partition : a.topic < b.topic ? -1 : 1));
-    return { throttleMs: 0, nodeId: neighbours.me, logDirs: [{ ...(await disk(directory, settings)), partitions }] };
+    return {
+      throttleMs: 0,
+      nodeId: neighbours.me,
+      logDirs: [{ ...(await disk(directory, files, settings)), partitions }],
+    };
   };
 }
 
@@ -72,12 +78,13 @@ function failed(replicas: Pick<Replicas, 'nameOf'>, name: PartitionName, errorMe
 
 async function disk(
   directory: Directory,
+  files: Files,
   settings: Pick<LiveSettings, 'current'>,
 ): Promise<Omit<LogDir, 'partitions'>> {
   const about = { path: directory.root, directoryId: directory.directoryId };
   const ratio = settings.current.diskHighWatermarkRatio;
   try {
-    const { free, total } = await directory.lookAtDisk(ratio);
+    const [free, total] = await Promise.all([files.freeBytes(directory.root), files.totalBytes(directory.root)]);
     const isBounded = Number.isFinite(total);
     return {
       ...about,
