@@ -44,7 +44,7 @@ export const limits = {
   /** Longest stretch of compaction without a turn for others, ms: what a produce request may wait for it. */
   compactionSliceMs: 1.5,
   /** Bytes that compaction writes between two syncs: a larger one would hold up the syncs of those who produce. */
-  compactionSync: 8 * 1024 * 1024,
+  compactionSync: 1024 * 1024,
   /** How often a read looks for a segment again because compaction replaced the one that it had found: each time takes a whole round of compaction. */
   readRestarts: 16,
   /** Producer snapshots kept per partition beyond the one that recovery may need. */
@@ -136,6 +136,14 @@ export const limits = {
   stagedBytesPerPartition: 64 * 1024 * 1024,
   /** Default session timeout of registrations, ms (R10). */
   sessionTimeoutMs: 6_000,
+  /**
+   * Lease of the elected controller, ms: the least that etcd grants. Deciding goes on so soon after it was killed, and a needless loss costs an
+   * election. Where etcd pauses, it runs out before any broker's (see the next line), so that a controller whose etcd was away has resigned before
+   * it could see them absent (M5).
+   */
+  controllerLeaseMs: 2_000,
+  /** Two thirds of it, what is left when the last sign of life before a pause was just due, is no less than the controller's lease. */
+  sessionTimeoutMsMin: 3_000,
   /** A metadata watch with nothing to say still reports its revision this often, ms (M2). */
   watchProgressMs: 2_000,
   /** A metadata watch silent for so long, ms, is dead: three missed reports (M2). */
@@ -143,6 +151,8 @@ export const limits = {
   /** Wait before the metadata store is asked again, ms: doubled from the first to the second while it fails. */
   storeRetryMsMin: 50,
   storeRetryMsMax: 2_000,
+  /** How often a part says that it still waits for the metadata store, ms. */
+  storeWaitSaidMs: 10_000,
   /** One attempt at a call at one member of the metadata store, ms: three of etcd's elections (1 s), half of a silent watch. */
   storeCallMs: 3_000,
   /** Keys in one page of a read of the metadata store: a page stays below 1 MiB, as values are a few hundred bytes. */

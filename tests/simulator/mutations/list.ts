@@ -110,7 +110,7 @@ export const mutations: readonly Mutation[] = [
     name: 'compact away the newest record of a key too',
     rule: 'L5',
     file: 'services/broker/src/log/segment-cleaner.ts',
-    find: 'if (newest !== undefined && newest > offset) continue;',
-    replace: 'if (newest !== undefined && newest >= offset) continue;',
+    find: 'if (!map.isNewest(batch.section, spans.keyStart, spans.keyLength, offset)) continue;',
+    replace: 'if (map.get(batch.section, spans.keyStart, spans.keyLength) !== undefined) continue;',
   },
 ];

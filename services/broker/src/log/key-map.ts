@@ -1,106 +1,158 @@
 // pure
 /**
- * The newest offset of each key, exactly: keys are compared byte by byte, never by their hashes alone. Open addressing over one table of a fixed size, keys one
- * behind the other in chunks, so that nothing is ever moved or hashed again while the event loop waits.
+ * The newest offset of each key, exactly: keys are compared byte by byte, never by their hashes alone. Open addressing over one table of a fixed size, entries one
+ * behind the other in chunks, so that nothing is ever moved or hashed again while the event loop waits. What a search touches lies together: it is the waiting for
+ * memory that costs.
  */
-const chunkBytes = 256 * 1024;
-/** Memory of an entry beside its key: offset 8, where the key lies 8, its length 4, its hash 4, two slots of the table 8. */
-const entryBytes = 32;
+
+/** An entry in words of four bytes: length of the key, its offset in two, then the key. Entries begin at words. */
+const headWords = 3;
+const chunkWords = 65_536;
+/** Memory of an entry beside its key: what comes before it 12, up to 3 to the next word, two slots of 8. */
+const entryBytes = 31;
+const two32 = 4_294_967_296;
+/** Offsets of which one piece says which were replaced: 8 KiB. */
+const pieceOffsets = 65_536;
+
+interface Chunk {
+  readonly words: Uint32Array;
+  readonly bytes: Uint8Array;
+}
 
 export class KeyMap {
   readonly #budget: number;
   readonly #seedA: number;
   readonly #seedB: number;
-  /** Entry numbers, from 1 on; 0: free. Half of them stay free. */
+  readonly #entriesMax: number;
+  /** By twos: where the entry is, from 1 on (0: free), and the hash of its key. Half of them stay free. */
   readonly #slots: Uint32Array;
   readonly #mask: number;
-  readonly #offsets: Float64Array;
-  readonly #chunkOf: Uint32Array;
-  readonly #startOf: Uint32Array;
-  readonly #lengthOf: Uint32Array;
-  readonly #hashOf: Int32Array;
-  readonly #chunks: Uint8Array[] = [];
-  #chunk: Uint8Array = new Uint8Array(0);
-  #used = 0;
-  #keyBytes = 0;
+  readonly #chunks: Chunk[] = [];
+  /** Words of the last chunk that are taken. */
+  #used = chunkWords;
+  #bytes = 0;
   #count = 0;
+  readonly #from: number;
+  /** One bit for each offset from #from on: a newer one was put for its key. A piece that is absent has none. */
+  readonly #replaced: (Uint8Array | undefined)[] = [];
 
   /**
-   * @param budget bytes of memory. @param most keys that there can be: less is set aside for fewer.
+   * @param from the first offset that will be put. @param budget bytes of memory. @param most keys that there can be: less is set aside for fewer.
    * @param seed two random words: nobody who does not know them can find keys that collide.
    */
-  constructor(budget: number, most: number, seed: readonly [number, number]) {
-    const entries = Math.max(16, Math.min(Math.floor(budget / entryBytes), most));
-    const slots = 2 ** Math.ceil(Math.log2(2 * entries));
+  constructor(from: number, budget: number, most: number, seed: readonly [number, number]) {
+    this.#from = from;
+    this.#entriesMax = Math.max(16, Math.min(Math.floor(budget / entryBytes), most));
+    const slots = 2 ** Math.ceil(Math.log2(2 * this.#entriesMax));
     this.#budget = budget;
     [this.#seedA, this.#seedB] = seed;
-    this.#slots = new Uint32Array(slots);
+    this.#slots = new Uint32Array(2 * slots);
     this.#mask = slots - 1;
-    this.#offsets = new Float64Array(entries);
-    this.#chunkOf = new Uint32Array(entries);
-    this.#startOf = new Uint32Array(entries);
-    this.#lengthOf = new Uint32Array(entries);
-    this.#hashOf = new Int32Array(entries);
   }
 
   get count(): number {
     return this.#count;
   }
 
+  /** Whether no newer record of its key was put. Those that were put themselves need no search. */
+  isNewest(bytes: Uint8Array, start: number, length: number, offset: number): boolean {
+    if (offset < this.#from) return this.get(bytes, start, length) === undefined;
+    const at = offset - this.#from;
+    const piece = this.#replaced[Math.floor(at / pieceOffsets)];
+    return piece === undefined || ((piece[(at % pieceOffsets) >>> 3] ?? 0) & (1 << (at & 7))) === 0;
+  }
+
+  #replace(offset: number): void {
+    // The batch in which the log begins may have some that nobody sees any more.
+    if (offset < this.#from) return;
+    const at = offset - this.#from;
+    const index = Math.floor(at / pieceOffsets);
+    let piece = this.#replaced[index];
+    if (piece === undefined) {
+      piece = new Uint8Array(pieceOffsets / 8);
+      this.#replaced[index] = piece;
+      this.#bytes += piece.length;
+    }
+    const byte = (at % pieceOffsets) >>> 3;
+    piece[byte] = (piece[byte] ?? 0) | (1 << (at & 7));
+  }
+
   /** Offset of the newest record with the key that was put; undefined: none was. Offsets as numbers are exact below 2⁵³. */
   get(bytes: Uint8Array, start: number, length: number): number | undefined {
-    const entry = this.#slots[this.#find(bytes, start, length, this.#hash(bytes, start, length))] ?? 0;
-    return entry === 0 ? undefined : this.#offsets[entry - 1];
+    const place = this.#slots[2 * this.#find(bytes, start, length, this.#hash(bytes, start, length))] ?? 0;
+    const chunk = this.#chunkAt(place);
+    if (place === 0 || chunk === undefined) return undefined;
+    const word = (place - 1) & (chunkWords - 1);
+    return (chunk.words[word + 1] ?? 0) * two32 + (chunk.words[word + 2] ?? 0);
   }
 
   /** @param offset above all that were put for this key. @returns false: there is no room for another key; nothing has changed. */
   put(bytes: Uint8Array, start: number, length: number, offset: number): boolean {
     const hash = this.#hash(bytes, start, length);
     const slot = this.#find(bytes, start, length, hash);
-    const known = this.#slots[slot] ?? 0;
-    if (known !== 0) {
-      this.#offsets[known - 1] = offset;
-      return true;
+    let place = this.#slots[2 * slot] ?? 0;
+    const isNew = place === 0;
+    if (isNew) {
+      place = this.#add(bytes, start, length);
+      if (place === 0) return false;
+      this.#slots[2 * slot] = place;
+      this.#slots[2 * slot + 1] = hash;
     }
-    const entry = this.#count;
-    const isFull = entry === this.#offsets.length || (entry + 1) * entryBytes + this.#keyBytes + length > this.#budget;
-    if (isFull && entry > 0) return false;
-    if (this.#used + length > this.#chunk.length) {
-      this.#chunk = new Uint8Array(Math.max(chunkBytes, length));
-      this.#chunks.push(this.#chunk);
+    const words = this.#chunkAt(place)?.words;
+    const word = (place - 1) & (chunkWords - 1);
+    if (words === undefined) return false;
+    if (!isNew) this.#replace((words[word + 1] ?? 0) * two32 + (words[word + 2] ?? 0));
+    words[word + 1] = Math.floor(offset / two32);
+    words[word + 2] = offset;
+    return true;
+  }
+
+  #chunkAt(place: number): Chunk | undefined {
+    return this.#chunks[(place - 1) >>> 16];
+  }
+
+  /** @returns its place; 0: there is no room. */
+  #add(bytes: Uint8Array, start: number, length: number): number {
+    const count = this.#count + 1;
+    const isFull = count > this.#entriesMax || count * entryBytes + this.#bytes + length > this.#budget;
+    if (isFull && count > 1) return 0;
+    const words = headWords + ((length + 3) >>> 2);
+    if (this.#used + words > chunkWords) {
+      const buffer = new ArrayBuffer(4 * Math.max(chunkWords, words));
+      this.#chunks.push({ words: new Uint32Array(buffer), bytes: new Uint8Array(buffer) });
       this.#used = 0;
     }
-    copy(bytes, start, length, this.#chunk, this.#used);
-    this.#offsets[entry] = offset;
-    this.#chunkOf[entry] = this.#chunks.length - 1;
-    this.#startOf[entry] = this.#used;
-    this.#lengthOf[entry] = length;
-    this.#hashOf[entry] = hash;
-    this.#used += length;
-    this.#keyBytes += length;
-    this.#count = entry + 1;
-    this.#slots[slot] = entry + 1;
-    return true;
+    const chunk = this.#chunks.at(-1);
+    if (chunk === undefined) return 0;
+    const word = this.#used;
+    chunk.words[word] = length;
+    copy(bytes, start, length, chunk.bytes, 4 * (word + headWords));
+    this.#used += words;
+    this.#bytes += length;
+    this.#count = count;
+    return (this.#chunks.length - 1) * chunkWords + word + 1;
   }
 
   /** The slot of the key, or the free one where it would go. */
   #find(bytes: Uint8Array, start: number, length: number, hash: number): number {
+    const slots = this.#slots;
+    const wanted = hash >>> 0;
     let slot = hash & this.#mask;
     for (;;) {
-      const entry = this.#slots[slot] ?? 0;
-      if (entry === 0) return slot;
-      const index = entry - 1;
-      if (this.#hashOf[index] === hash && this.#lengthOf[index] === length && this.#isKey(index, bytes, start, length))
-        return slot;
+      const place = slots[2 * slot] ?? 0;
+      if (place === 0) return slot;
+      if (slots[2 * slot + 1] === wanted && this.#isKey(place, bytes, start, length)) return slot;
       slot = (slot + 1) & this.#mask;
     }
   }
 
-  #isKey(index: number, bytes: Uint8Array, start: number, length: number): boolean {
-    const chunk = this.#chunks[this.#chunkOf[index] ?? 0];
-    const at = this.#startOf[index] ?? 0;
-    if (chunk === undefined) return false;
-    for (let i = 0; i < length; i++) if (chunk[at + i] !== bytes[start + i]) return false;
+  #isKey(place: number, bytes: Uint8Array, start: number, length: number): boolean {
+    const chunk = this.#chunkAt(place);
+    const word = (place - 1) & (chunkWords - 1);
+    if (chunk === undefined || chunk.words[word] !== length) return false;
+    const known = chunk.bytes;
+    const at = 4 * (word + headWords);
+    for (let i = 0; i < length; i++) if (known[at + i] !== bytes[start + i]) return false;
     return true;
   }
 

@@ -48,7 +48,7 @@ export async function findNewestKeys(
   const seed = [random.nextU32(), random.nextU32()] as const;
   // A record has more than eight bytes, of which compression leaves one at best.
   for (let room = budget; ; room *= 2) {
-    const pass = new KeyPass(new KeyMap(room, bytes, seed), from, pace);
+    const pass = new KeyPass(new KeyMap(Number(from), room, bytes, seed), from, pace);
     for (const segment of segments) if (!(await pass.read(segment))) break;
     const { map, end } = pass.result(to);
     if (end > from) return { map, end };

@@ -38,6 +38,12 @@ export class Pace {
     this.#began = this.#clock.monotonicMs();
   }
 
+  /** As long as the last thing took, such as a sync: whoever needs the same disk has half of its time. */
+  async restAsLong(): Promise<void> {
+    await this.#clock.sleep(this.#clock.monotonicMs() - this.#began, this.#signal);
+    this.begin();
+  }
+
   #end(): void {
     this.longestMs = Math.max(this.longestMs, this.#clock.monotonicMs() - this.#began);
   }

@@ -130,8 +130,7 @@ export class SegmentCleaner {
       if (records.seen % recordsPerLook === 0 && this.#pace.isOver) await this.#pace.rest();
       if (spans.keyLength < 0) continue;
       const offset = base + spans.offsetDelta;
-      const newest = map.get(batch.section, spans.keyStart, spans.keyLength);
-      if (newest !== undefined && newest > offset) continue;
+      if (!map.isNewest(batch.section, spans.keyStart, spans.keyLength, offset)) continue;
       if (spans.valueLength < 0) {
         if (mayGo(offset)) {
           this.facts.tombstonesGone++;

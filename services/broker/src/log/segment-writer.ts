@@ -70,8 +70,11 @@ export class SegmentWriter implements AsyncDisposable {
   async #write(bytes: Buffer): Promise<void> {
     await this.#place.disk.append(this.#file, this.path, [bytes]);
     this.#unsynced += bytes.length;
-    // In small portions: one of a gigabyte would keep those waiting who sync what they produce.
-    if (this.#unsynced >= limits.compactionSync) await this.sync();
+    if (this.#unsynced >= limits.compactionSync) {
+      // In small portions, and the disk has a rest after each: those who sync what they produce must not wait behind a gigabyte.
+      await this.sync();
+      await this.#pace.restAsLong();
+    }
     await this.#pace.moved(bytes.length);
   }
 

@@ -88,9 +88,9 @@ describe('a compacted log', () => {
         tombstonesGone += whole.tombstonesGone;
         await tell(one, 1 + Math.floor(one.at * (whole.operations - 1)));
       }),
-      { numRuns: 50 },
+      { numRuns: 30 },
     );
-    assert.ok(compacted > 40 && tombstonesGone > 10, `${compacted} compactions, ${tombstonesGone} tombstones gone`);
+    assert.ok(compacted > 25 && tombstonesGone > 5, `${compacted} compactions, ${tombstonesGone} tombstones gone`);
   });
 
   /** Values that are deleted far behind, over several groups of segments. */
@@ -158,16 +158,16 @@ describe('a compacted log', () => {
     test(`whose compaction crashes at one disk operation or another (${how}), and once more where that is finished, is whole`, async () => {
       const { first } = await crashTwice(1, how, 0, 0);
       assert.ok(first > 40, `${first} disk operations`);
-      for (let at = 1; at <= first; at += 3) await crashTwice(2, how, at, 0, 1 + (at % 9));
+      for (let at = 1; at <= first; at += 5) await crashTwice(2, how, at, 0, 1 + (at % 9));
     });
   }
 
   test('whose compactions crash one after the other never loses a tombstone before what it covers', async () => {
     let gone = 0;
-    for (let seed = 0; seed < 60; seed++) {
+    for (let seed = 0; seed < 40; seed++) {
       const { tombstonesGone } = await crashTwice(seed, 'process', 20 + ((seed * 7) % 60), 20 + ((seed * 29) % 70));
       gone += tombstonesGone;
     }
-    assert.ok(gone > 20, `${gone} tombstones`);
+    assert.ok(gone > 10, `${gone} tombstones`);
   });
 });
