@@ -59,6 +59,11 @@ export class SubscribedPartition {
     this.state = 'reads';
   }
 
+  /** Still here, as when it began. */
+  get isLed(): boolean {
+    return this.#partition?.state.role.kind === 'leading';
+  }
+
   get hasReachedEnd(): boolean {
     return this.until !== undefined && this.position >= this.until;
   }

@@ -94,6 +94,8 @@ export class Subscription {
   }
 
   readonly wake = (reader: SubscribedPartition): void => {
+    // Who waits for credit hears at once that there is nothing left to wait for.
+    if (reader.state === 'thirsty' && !reader.isLed) reader.state = 'reads';
     if (reader.queued || reader.state !== 'reads') return;
     reader.queued = true;
     this.#queue.push(reader);

@@ -165,14 +165,18 @@ test('a topic that is deleted ends its subscriptions by name', async () => {
     await calls.createTopic('other', 1);
     const subscribed = calls.subscribe({ topics: [fromBeginning('t')] });
     const both = calls.subscribe({ topics: [fromBeginning('t'), fromBeginning('other')] });
-    await calls.publish('t', [record('a')]);
-    await both.until(() => both.values().length === 1);
+    const thirsty = calls.subscribe({ topics: [fromBeginning('t')], creditBytes: 1n });
+    await calls.publish('t', [record('a'), record('b')]);
+    await thirsty.until(() => thirsty.answers.some(({ creditNeeded }) => creditNeeded === 2n));
+    await both.until(() => both.values().length === 2);
     await calls.peer.unary(methods.deleteTopic, { context, name: 't' }, { deadlineMs: 60_000 });
     await subscribed.ended();
     assert.deepEqual(subscribed.errors, ['0 UNKNOWN_TOPIC_ID']);
+    await thirsty.ended();
+    assert.deepEqual([thirsty.values(), thirsty.errors], [['a'], ['0 UNKNOWN_TOPIC_ID']]);
     await both.until(() => both.errors.length === 1);
-    await calls.publish('other', [record('b')]);
-    await both.until(() => both.values().length === 2);
+    await calls.publish('other', [record('c')]);
+    await both.until(() => both.values().length === 3);
   });
 });
 
