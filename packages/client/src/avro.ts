@@ -57,6 +57,19 @@ export async function avro<T = unknown>(schema: AvroSchema, options: AvroOptions
   return serde;
 }
 
+/**
+ * As {@link avro}, with schemas from anywhere: what a schema registry's client is made with. Schemas are compiled when first met; one that is not
+ * valid is then INVALID_CONFIG.
+ * @throws TributaryError INVALID_CONFIG when the reader's schema is not valid.
+ */
+export async function avroFrom<T = unknown>(
+  source: SchemaSource,
+  framing: SchemaFraming,
+  options: AvroOptions = {},
+): Promise<AvroSerde<T>> {
+  return new AvroFormat<T>(await loadAvsc(), source, framing, options);
+}
+
 interface Writer extends Compiled {
   readonly resolver: Resolver | undefined;
 }

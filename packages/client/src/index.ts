@@ -38,7 +38,7 @@ export type { BrokerDescription, LogDescription, LogDirDescription, ResourceUse 
 export type { AdminOptions, ChangeOptions } from './admin-call.ts';
 export type { AlteredConfigs, ConfigChange, ConfigResource, ConfigValue } from './admin-configs.ts';
 export type { DeletedRecords, RecordsToDelete } from './admin-records.ts';
-export { type AvroOptions, type AvroSerde, avro } from './avro.ts';
+export { type AvroOptions, type AvroSerde, avro, avroFrom } from './avro.ts';
 export type { AvroDuration } from './avro/logical-forms.ts';
 export type { AvroSchema, SchemaFraming, SchemaId, SchemaSource } from './avro/schema-source.ts';
 export { type ConnectOptions, connectWith, type Tributary } from './connect.ts';

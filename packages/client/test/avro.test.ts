@@ -5,7 +5,8 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { TributaryError } from '@tributary/model';
 import fc from 'fast-check';
-import { avro } from '../src/avro.ts';
+import { avro, avroFrom } from '../src/avro.ts';
+import type { SchemaFraming, SchemaSource } from '../src/avro/schema-source.ts';
 
 interface Vector {
   readonly name: string;
@@ -235,6 +236,43 @@ test('any long and any decimal comes back as it was', async () => {
       assert.equal(micros.deserialize(micros.serialize(time, 't'), 't'), time);
     }),
   );
+});
+
+test('schemas that come from elsewhere are told apart by what the framing says, and compiled once', async () => {
+  const versions = [
+    { type: 'record', name: 'R', fields: [{ name: 'a', type: 'int' }] },
+    {
+      type: 'record',
+      name: 'R',
+      fields: [
+        { name: 'a', type: 'int' },
+        { name: 'b', type: 'string', default: '-' },
+      ],
+    },
+  ];
+  const asked: number[] = [];
+  const source: SchemaSource = {
+    idFor: (topic) => (topic === 'old' ? 0 : 1),
+    schema: (id) => {
+      asked.push(id);
+      const schema = versions[id];
+      if (schema === undefined) throw new Error(`schema ${id} is not resolved`);
+      return schema;
+    },
+  };
+  // A zero byte, and the id in four bytes.
+  const framing: SchemaFraming = {
+    frame: (id, value) => Buffer.concat([Buffer.from([0, 0, 0, 0, id]), value]),
+    unframe: (bytes) => ({ id: bytes[4] ?? 0, value: bytes.subarray(5) }),
+  };
+  const serde = await avroFrom<{ a: number; b?: string }>(source, framing, { readerSchema: versions[1] ?? '' });
+  const old = serde.serialize({ a: 1 }, 'old');
+  assert.equal(hex(old), '000000000002');
+  assert.equal(hex(serde.serialize({ a: 1, b: 'x' }, 'new')), '0000000001020278');
+  // Whatever the topic writes today, the bytes say what they were written with.
+  assert.equal(serde.toJson(serde.deserialize(old, 'new'), 'new'), '{"a":1,"b":"-"}');
+  assert.deepEqual(asked, [0, 1]);
+  assert.throws(() => serde.deserialize(bytesOf('000000000902'), 'new'), /schema 9 is not resolved/);
 });
 
 test('a client that does not use Avro does not load its library', () => {

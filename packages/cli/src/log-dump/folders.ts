@@ -30,6 +30,11 @@ export async function dumpFolder(folder: string, report: Report): Promise<void> 
   throw new Error(`"${folder}" holds no file of a data directory.`);
 }
 
+const asides = [
+  ['quarantine', 'folders of topics that the cluster did not know were put aside here; dump them by their paths'],
+  ['failed-sync', 'a sync failed: the next start rewrites what lies past the recovery points'],
+] as const;
+
 async function dumpDataDirectory(folder: string, names: readonly string[], report: Report): Promise<void> {
   let checkpoints: ReadonlyMap<string, PartitionCheckpoint> | undefined;
   if (names.includes('meta.json')) {
@@ -44,6 +49,9 @@ async function dumpDataDirectory(folder: string, names: readonly string[], repor
   if (names.includes('checkpoints')) {
     report.heading(`${folder}/checkpoints`);
     checkpoints = dumpCheckpoints(`${folder}/checkpoints`, await readWhole(`${folder}/checkpoints`), report);
+  }
+  for (const [name, why] of asides) {
+    if (names.includes(name)) report.finding({ kind: 'note', file: `${folder}/${name}`, why });
   }
   for (const name of names) {
     if (parseFolderName(name) === undefined) continue;
