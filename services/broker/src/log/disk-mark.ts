@@ -62,11 +62,13 @@ export class DiskMark {
 
   /** Free bytes from which on it is accepted again. */
   get #needed(): number {
-    return Math.ceil(this.#mark + this.#share(limits.diskHysteresisRatio) + this.#missing);
+    return this.#mark + this.#share(limits.diskHysteresisRatio) + this.#missing;
   }
 
   #share(of: number): number {
-    return this.#space === undefined || this.#space.total === Number.POSITIVE_INFINITY ? -1 : this.#space.total * of;
+    return this.#space === undefined || this.#space.total === Number.POSITIVE_INFINITY
+      ? -1
+      : Math.round(this.#space.total * of);
   }
 
   #refuse(): void {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { limits } from '@tributary/model';
-import { batches, config, folder, range, start } from './harness.ts';
+import { limits, offset } from '@tributary/model';
+import { batches, config, folder, range, start, testHost } from './harness.ts';
 import { onSimulatedDisk } from './on-disk.ts';
 
 const small = config({ 'segment.bytes': '2000', 'index.interval.bytes': '200' });
@@ -26,4 +26,27 @@ describe('producer snapshots', () => {
       assert.ok(again.replay.replayed < 60, `${again.replay.replayed} batches replayed`);
     });
   });
+
+  for (const room of ['enough', 'none'] as const) {
+    test(`P3: what retention takes is in a snapshot before it goes, with ${room} room on the disk`, async () => {
+      await onSimulatedDisk(
+        `secured ${room}`,
+        async ({ disk }) => {
+          const broker = await start(disk.mount(), { config: config() });
+          await broker.append(...batches(0, 20));
+          await broker.log.sync();
+          broker.log.noteHighWatermark(offset(20n));
+          if (room === 'none') disk.occupy(disk.freeBytes);
+          await broker.log.advanceStart(offset(20n));
+          assert.equal(broker.log.startOffset, 20n);
+          disk.crash('power');
+          disk.occupy(0);
+          const again = await start(disk.mount(), { config: config(), host: testHost('boot-2') });
+          assert.equal(again.log.startOffset, 20n);
+          assert.deepEqual(again.replay.seen, range(0, 20).map(String));
+        },
+        { capacity: 2_000_000 },
+      );
+    });
+  }
 });
