@@ -46,7 +46,13 @@ describe('a later log start (L4)', () => {
           });
         },
       ),
-      { numRuns: 60, examples: [[49, [1, 0], 'async']] },
+      {
+        numRuns: 60,
+        examples: [
+          [49, [1, 0], 'async'],
+          [4, [3], 'async'],
+        ],
+      },
     );
   });
 
