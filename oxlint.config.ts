@@ -11,14 +11,20 @@ const deepImport = {
   regex: '^(\\.\\./)+([a-z0-9-]+/)+src/',
   message: 'Import another package by its name: what it exports is what it promises.',
 };
-const deepPackageImport = {
-  group: ['@tributary/*/**'],
+const deepPackageImport = (zone?: Zone) => ({
+  group: [
+    '@tributary/*/**',
+    ...(zone?.may ?? []).filter((name) => name.includes('/')).map((name) => `!@tributary/${name}`),
+  ],
   message: 'A package is imported by its root only; export from its src/index.ts what others need.',
-};
+});
 
 function importsOf(zone: Zone): NonNullable<Rules['no-restricted-imports']> {
   const banned = workspaceNames(everyPackage.filter((name) => !zone.may.includes(name)));
-  const patterns: ({ message: string } & ({ regex: string } | { group: string[] }))[] = [deepImport, deepPackageImport];
+  const patterns: ({ message: string } & ({ regex: string } | { group: string[] }))[] = [
+    deepImport,
+    deepPackageImport(zone),
+  ];
   if (banned.length > 0) {
     patterns.push({
       group: banned,
@@ -154,7 +160,7 @@ export default defineConfig({
     'import/no-cycle': 'error',
     'import/no-duplicates': 'error',
     'unicorn/prefer-node-protocol': 'error',
-    'no-restricted-imports': ['error', { patterns: [deepImport, deepPackageImport] }],
+    'no-restricted-imports': ['error', { patterns: [deepImport, deepPackageImport()] }],
     // Habits
     eqeqeq: 'error',
     'no-unused-vars': ['error', { ignoreRestSiblings: true, argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],

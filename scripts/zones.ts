@@ -19,7 +19,7 @@ const NODE_NATIVE = ['module'];
 export interface Zone {
   /** What the zone covers; a later zone replaces an earlier one for the files that both cover. */
   readonly files: readonly string[];
-  /** The workspace packages that it may import. */
+  /** The workspace packages that it may import, and entries of theirs beside the root. */
   readonly may: readonly string[];
   /** Which of Node's own modules it may import. */
   readonly node: readonly string[] | 'any';
@@ -64,7 +64,13 @@ export const ZONES: readonly Zone[] = [
   },
   { files: ['services/*/src/**'], may: LAYERS, node: ['buffer'], grpc: false, ambient: false },
   { files: ['services/*/src/metrics.ts'], may: [...LAYERS, 'runtime'], node: 'any', grpc: true, ambient: false },
-  { files: ['services/*/src/main.ts'], may: [...LAYERS, 'runtime'], node: 'any', grpc: true, ambient: true },
+  {
+    files: ['services/*/src/main.ts'],
+    may: [...LAYERS, 'runtime', 'runtime/part'],
+    node: 'any',
+    grpc: true,
+    ambient: true,
+  },
   {
     files: ['services/mirror/src/**'],
     may: [...LAYERS, 'client', 'runtime'],

@@ -2,7 +2,7 @@
 import { writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { AssertionFailure, limits, TributaryError } from '@tributary/model';
-import { FileError } from '@tributary/ports';
+import { FileError, MetadataStoreError } from '@tributary/ports';
 import { crashExitCode } from './node-host.ts';
 
 /** A refusal that the user or operator can mend: the sentence on standard error says how. */
@@ -76,7 +76,7 @@ function exitCodeOf(thrown: unknown): number {
 }
 
 function isOperating(thrown: unknown): thrown is Error {
-  return thrown instanceof TributaryError || thrown instanceof FileError;
+  return thrown instanceof TributaryError || thrown instanceof FileError || thrown instanceof MetadataStoreError;
 }
 
 function lastWords(name: string, thrown: unknown): void {

@@ -4,6 +4,7 @@ import { type NodeId, limits } from '@tributary/model';
 import type { Clock, Host, Logger, MetadataStore, Random, Service } from '@tributary/ports';
 import { type Term, standForElection } from './election.ts';
 import { Office } from './office.ts';
+import { replicationFactorServed } from './replication-served.ts';
 import { controllerService } from './service.ts';
 import type { TopicDefaults } from './topic-defaults.ts';
 
@@ -17,8 +18,12 @@ export interface ControllerConfig {
   readonly address: string;
   /** What a topic gets when its creator does not say. */
   readonly defaults: TopicDefaults;
-  /** Of the election's lease, and the grace of absent brokers after a takeover (M5), ms. Default: limits.sessionTimeoutMs. */
+  /** The grace of absent brokers after a takeover (M5), ms. Default: limits.sessionTimeoutMs. */
   readonly sessionTimeoutMs?: number;
+  /** Of the election's lease, ms: not above any broker's session timeout. Default: sessionTimeoutMs. */
+  readonly electionTimeoutMs?: number;
+  /** Copies of a partition that may be asked for. Default: what brokers can keep in step. */
+  readonly replicationFactorMax?: number;
 }
 
 export interface ControllerPorts {
@@ -58,7 +63,8 @@ class ElectedController implements Controller {
     this.#ports = ports;
     this.#office = new Office(ports, config.defaults, config.sessionTimeoutMs ?? limits.sessionTimeoutMs);
     const { images, clock, random } = ports;
-    this.service = controllerService({ office: this.#office, images, clock, random, defaults: config.defaults });
+    const { defaults, replicationFactorMax = replicationFactorServed } = config;
+    this.service = controllerService({ office: this.#office, images, clock, random, defaults, replicationFactorMax });
   }
 
   get isActive(): boolean {
@@ -71,8 +77,8 @@ class ElectedController implements Controller {
   }
 
   async #run(): Promise<void> {
-    const { nodeId, address, sessionTimeoutMs } = this.#config;
-    const self = { nodeId, address, sessionTimeoutMs: sessionTimeoutMs ?? limits.sessionTimeoutMs };
+    const { nodeId, address, sessionTimeoutMs = limits.sessionTimeoutMs } = this.#config;
+    const self = { nodeId, address, leaseMs: this.#config.electionTimeoutMs ?? sessionTimeoutMs };
     try {
       await standForElection(self, this.#ports, (term) => this.#serve(term), this.#stopping.signal);
     } catch (thrown) {

@@ -22,7 +22,7 @@ export interface Term {
 export interface Candidate {
   readonly nodeId: NodeId;
   readonly address: string;
-  readonly sessionTimeoutMs: number;
+  readonly leaseMs: number;
 }
 
 export interface ElectionPorts {
@@ -82,7 +82,7 @@ async function stand(
 ): Promise<boolean> {
   const { store, keys, images, logger } = ports;
   const incarnation = incarnationId(randomId(() => ports.random.nextU32()));
-  const lease = await asking(store.lease(self.sessionTimeoutMs, candidacy.signal));
+  const lease = await asking(store.lease(self.leaseMs, candidacy.signal));
   const lost = (): void => candidacy.abort(lease.lost.reason);
   lease.lost.addEventListener('abort', lost, { once: true });
   try {

@@ -1,0 +1,39 @@
+/** A controller as a process of its own, on an etcd; of several, one is active. `--help` lists its settings. */
+import { unlessAborted } from '@tributary/metadata';
+import { clusterConfigKeys, limits, nodeId, topicConfigKeys } from '@tributary/model';
+import { numberSetting, withStandardServices } from '@tributary/runtime';
+import { advertisedAddress, partSettings, runPart, sessionTimeoutSetting } from '@tributary/runtime/part';
+import { createController, registerControllerMetrics } from './controller.ts';
+
+export const settingTable = {
+  ...partSettings(9096),
+  'session.timeout.ms': sessionTimeoutSetting(
+    'How long a new controller waits for brokers that it finds absent, before others lead their partitions: not below that of any broker.',
+  ),
+  'num.partitions': numberSetting(clusterConfigKeys['num.partitions'], 1, limits.partitionsPerTopic),
+  'default.replication.factor': numberSetting(clusterConfigKeys['default.replication.factor'], 1, 100),
+  'min.insync.replicas': numberSetting(topicConfigKeys['min.insync.replicas'], 1, 100),
+};
+
+if (import.meta.main) {
+  await runPart('controller', settingTable, async ({ settings, ports, metrics, stack, stop, unreadyBecause }) => {
+    const config = {
+      nodeId: nodeId(settings['node.id']),
+      address: advertisedAddress(settings, settings.listen),
+      defaults: {
+        partitions: settings['num.partitions'],
+        replicationFactor: settings['default.replication.factor'],
+        minInsyncReplicas: settings['min.insync.replicas'],
+      },
+      sessionTimeoutMs: settings['session.timeout.ms'],
+      electionTimeoutMs: limits.controllerLeaseMs,
+    };
+    const controller = stack.use(createController(config, ports));
+    registerControllerMetrics(metrics, controller, ports.images);
+    const service = withStandardServices(controller.service, () => !ports.images.over.aborted);
+    stack.use(await ports.transport.serve(settings.listen, service));
+    // One that stands by is ready: it says who is active.
+    unreadyBecause(() => []);
+    await unlessAborted(controller.start(), stop);
+  });
+}
