@@ -1,5 +1,5 @@
 /** What every admin call has in common: how long it may take, and which failures are final. */
-import { limits, TributaryError } from '@tributary/model';
+import { type ErrorName, limits, TributaryError } from '@tributary/model';
 import { FinalError } from './final-error.ts';
 import type { CallOptions, Routing } from './routing.ts';
 
@@ -33,6 +33,13 @@ export function finalIfUnknown(thrown: unknown): TributaryError {
     : error;
 }
 
+const doubtful: readonly ErrorName[] = [
+  'NETWORK_EXCEPTION',
+  'REQUEST_TIMED_OUT',
+  'UNKNOWN_SERVER_ERROR',
+  // It may have been the one until in the middle of the request, or have gone with the answer.
+  'NOT_CONTROLLER',
+];
+
 /** What was asked for may have been done. */
-export const leavesDoubt = (error: TributaryError): boolean =>
-  error.error === 'NETWORK_EXCEPTION' || error.error === 'REQUEST_TIMED_OUT' || error.error === 'UNKNOWN_SERVER_ERROR';
+export const leavesDoubt = ({ error }: TributaryError): boolean => doubtful.includes(error);

@@ -19,6 +19,8 @@ export interface RegistrationOptions {
   readonly sessionTimeoutMs?: number;
   /** Aborting stops registering, and later the keeping alive: the lease then runs out. */
   readonly signal: AbortSignal;
+  /** Told of each attempt at a store that did not answer, or not as hoped. */
+  readonly onFailure?: (why: string) => void;
 }
 
 /**
@@ -46,6 +48,7 @@ export async function registerBroker(
       if (epoch !== undefined) return held(lease, epoch);
     } catch (thrown) {
       if (thrown instanceof TributaryError) refusal = thrown;
+      else if (!options.signal.aborted) options.onFailure?.(thrown instanceof Error ? thrown.message : String(thrown));
     }
     // Refused, overtaken, or the outcome is unknown. Without its lease nothing of the attempt stays: each one begins anew.
     attempt.abort(new Error('The attempt to register failed.'));

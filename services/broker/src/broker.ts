@@ -81,6 +81,7 @@ export async function createBroker(config: BrokerConfig, ports: BrokerPorts, sig
     const directory = stack.use(
       await DataDirectory.open(ports.files, config.dataDirectory, { ...ports, synced: (ms) => observer.synced(ms) }),
     );
+    if (ports.images.current.cluster === undefined) ports.logger.info('waiting-for-the-first-controller');
     const image = await ports.images.until((each) => each.cluster !== undefined, signal);
     checkVersion(image);
     const me = nodeId(config.nodeId);

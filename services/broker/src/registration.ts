@@ -80,7 +80,7 @@ export class Registration {
       const lost = await this.#register(this.#isHeard ? [] : suspects, signal);
       onRegistered();
       await until(lost, signal);
-      if (!signal.aborted) this.#ports.logger.warn('registration-lost', { node: this.#where.nodeId });
+      if (!signal.aborted) this.#ports.logger.warn('registration-lost', { nodeId: this.#where.nodeId });
     }
   }
 
@@ -103,10 +103,12 @@ export class Registration {
       configs,
     };
     const { store, keys, clock } = this.#ports;
-    const held = await registerBroker(store, keys, registration, clock, { sessionTimeoutMs, signal });
+    const onFailure = (why: string): void => this.#ports.logger.warn('registering-failed', { why });
+    const options = { sessionTimeoutMs, signal, onFailure };
+    const held = await registerBroker(store, keys, registration, clock, options);
     this.#held = { incarnation, epoch: held.brokerEpoch, revoke: held.revoke };
     await this.#directory.recordRegistered(incarnation);
-    this.#ports.logger.info('registered', { node: nodeId, brokerEpoch: held.brokerEpoch.toString(), address });
+    this.#ports.logger.info('registered', { nodeId, brokerEpoch: held.brokerEpoch.toString(), address });
     return held.lost;
   }
 

@@ -100,9 +100,12 @@ export class Replicas {
     const failed = replica === undefined ? undefined : this.#putOff.get(replica);
     if (failed !== undefined)
       throw new TributaryError('KAFKA_STORAGE_ERROR', `${known.name}-${index} could not be opened: ${failed.why}`);
+    const leader = this.#image.partition(topicId(topic), partitionIndex(index))?.leader;
+    const whom =
+      leader === undefined || leader === this.#me ? 'refresh the metadata' : `broker ${leader} leads it, ask there`;
     throw new TributaryError(
       'NOT_LEADER_OR_FOLLOWER',
-      `Broker ${this.#me} holds no open replica of ${known.name}-${index}: refresh the metadata.`,
+      `Broker ${this.#me} holds no open replica of ${known.name}-${index}: ${whom}.`,
     );
   }
 

@@ -14,7 +14,7 @@ export class ControllerClient implements AsyncDisposable {
     this.#transport = transport;
   }
 
-  /** @throws TributaryError NOT_CONTROLLER while none is elected; else the controller's, or NETWORK_EXCEPTION. */
+  /** @throws TributaryError NOT_CONTROLLER while none is elected, or it cannot be reached; else the controller's. */
   async call<Request, Response>(
     method: UnaryMethod<Request, Response>,
     request: Request,
@@ -29,10 +29,14 @@ export class ControllerClient implements AsyncDisposable {
       await before?.[Symbol.asyncDispose]();
     }
     const peer = this.#peer;
-    return await peer.unary(method, request, {
-      deadlineMs: limits.internalCallMs,
-      ...(signal === undefined ? {} : { signal }),
-    });
+    try {
+      return await peer.unary(method, request, {
+        deadlineMs: limits.internalCallMs,
+        ...(signal === undefined ? {} : { signal }),
+      });
+    } catch (thrown) {
+      throw unlessItIsGone(thrown, controller.nodeId);
+    }
   }
 
   /** F1: one hop. A request that was forwarded already is not forwarded again. */
@@ -53,6 +57,16 @@ export class ControllerClient implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#peer?.[Symbol.asyncDispose]();
   }
+}
+
+/** Whoever asked has reached this broker: what cannot be reached is the controller, and another takes over. */
+function unlessItIsGone(thrown: unknown, node: number): unknown {
+  if (!(thrown instanceof TributaryError) || thrown.error !== 'NETWORK_EXCEPTION') return thrown;
+  return new TributaryError(
+    'NOT_CONTROLLER',
+    `The controller, node ${node}, does not answer; another takes over if it is gone. ${thrown.message}`,
+    { cause: thrown },
+  );
 }
 
 /** A context that says nothing. */

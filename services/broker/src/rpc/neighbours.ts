@@ -53,6 +53,14 @@ export class Neighbours {
     }
     await using peer = this.#transport.connect(address);
     const context = { ...noContext, ...request.context, hops: 1 };
-    return await peer.unary(method, { ...request, context }, { deadlineMs: limits.internalCallMs, signal });
+    try {
+      return await peer.unary(method, { ...request, context }, { deadlineMs: limits.internalCallMs, signal });
+    } catch (thrown) {
+      // Whoever asked has reached this broker.
+      if (!(thrown instanceof TributaryError) || thrown.error !== 'NETWORK_EXCEPTION') throw thrown;
+      throw new TributaryError('BROKER_NOT_AVAILABLE', `Broker ${to} does not answer. ${thrown.message}`, {
+        cause: thrown,
+      });
+    }
   }
 }
