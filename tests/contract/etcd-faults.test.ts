@@ -90,7 +90,7 @@ describe('a real etcd in trouble', { skip: requires('etcd'), concurrency: 4 }, (
     const lease = await store.lease(3_000, never);
     const { revision } = await store.commit({ compare: [], put: [{ key: '/leased', value: '', lease }], delete: [] });
     const following = keysUntil(store, revision, '/last');
-    etcd.pause();
+    await etcd.pause();
     const begunMs = nodeClock.monotonicMs();
     await assert.rejects(put(store, '/paused'), fails('unknown-outcome', /may or may not have been done/));
     assert.ok(nodeClock.monotonicMs() - begunMs < 2 * limits.storeCallMs);
@@ -110,7 +110,7 @@ describe('a real etcd in trouble', { skip: requires('etcd'), concurrency: 4 }, (
     const revision = await put(store, '/0');
     const watch = store.watch('/', revision, never)[Symbol.asyncIterator]();
     assert.equal((await watch.next()).value?.revision, revision);
-    etcd.pause();
+    await etcd.pause();
     const begunMs = nodeClock.monotonicMs();
     await assert.rejects(
       (async () => {
@@ -272,7 +272,7 @@ describe('a real etcd in trouble', { skip: requires('etcd'), concurrency: 4 }, (
     for (const member of cluster) all.use(member);
     const store = all.use(new EtcdMetadataStore({ endpoints: cluster.map(({ endpoint }) => endpoint) }));
     const first = await put(store, '/0');
-    cluster[0]?.pause();
+    await cluster[0]?.pause();
     await assert.rejects(put(store, '/0', 'again'), fails('unknown-outcome', /lost/));
     await putInTheEnd(store, '/1');
     cluster[0]?.resume();
@@ -295,7 +295,8 @@ describe('a real etcd in trouble', { skip: requires('etcd'), concurrency: 4 }, (
     const begunMs = nodeClock.monotonicMs();
     await putInTheEnd(store, '/1');
     assert.equal((await store.read('/')).entries.length, 3);
-    assert.ok(nodeClock.monotonicMs() - begunMs < 2 * limits.storeCallMs);
+    // If the leader was killed, an election comes first.
+    assert.ok(nodeClock.monotonicMs() - begunMs < 4 * limits.storeCallMs);
     await nodeClock.sleep(3_000, never);
     assert.ok(!lease.lost.aborted);
     await putInTheEnd(store, '/last');

@@ -1,7 +1,7 @@
 /** Real etcd processes for tests: each in a folder of its own under the temporary one, on free loopback ports, ended by their ids. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
@@ -79,8 +79,16 @@ export class EtcdProcess implements AsyncDisposable {
     return new EtcdMetadataStore({ endpoints: [this.endpoint], ...options });
   }
 
-  pause(): void {
+  /** Resolves once it stands still: on a busy machine it can answer for a while after the signal. */
+  async pause(): Promise<void> {
+    const tasks = `/proc/${this.pid}/task`;
     process.kill(this.pid, 'SIGSTOP');
+    for (let isStill = false; !isStill; await sleep(5)) {
+      const states = await Promise.all(
+        (await readdir(tasks).catch(() => [])).map((id) => stateOf(path.join(tasks, id, 'stat'))),
+      );
+      isStill = states.every((state) => state === 'T' || state === undefined);
+    }
   }
 
   resume(): void {
@@ -168,6 +176,18 @@ export class EtcdProcess implements AsyncDisposable {
     await this.end();
     await rm(this.#directory, { recursive: true, force: true });
   }
+}
+
+/** As Linux has it, `T` for stopped; undefined for a thread that is gone. */
+async function stateOf(file: string): Promise<string | undefined> {
+  const text = await readFile(file, 'utf8').catch(() => '');
+  // The name before it, in brackets, may hold anything.
+  return (
+    text
+      .slice(text.lastIndexOf(')') + 1)
+      .trim()
+      .split(' ')[0] || undefined
+  );
 }
 
 async function freePort(): Promise<number> {

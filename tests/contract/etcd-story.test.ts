@@ -98,7 +98,7 @@ describe('three members of etcd', { skip: requires('etcd') }, () => {
     for (const [i, member] of cluster.entries()) {
       await doing(700);
       if (i % 2 === 0) {
-        member.pause();
+        await member.pause();
         await doing(2_000);
         member.resume();
       } else {
