@@ -120,6 +120,10 @@ test('unknown codecs, control records and foreign timestamps are refused from a 
     'UNSUPPORTED_COMPRESSION_TYPE',
     /codec 5/,
   );
+  const claimed = sample({});
+  claimed[22] = (claimed[22] ?? 0) | 0b100_0000;
+  stampCrc(claimed, 0);
+  refused(claimed, 'INVALID_RECORD', /delete horizon/);
   refused(sample({ control: true }), 'INVALID_RECORD', /control/);
   refused(
     altered((bytes) => bytes.writeInt16BE(8, 21)),

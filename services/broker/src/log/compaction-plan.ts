@@ -1,8 +1,8 @@
 // pure
 /** What of a log compaction may take up, whether it is worth it, and which segments become one (L5). */
 import type { Offset, TopicConfig } from '@tributary/model';
+import { deltaMax } from './index-search.ts';
 import type { DamagedRange } from './log-types.ts';
-import { deltaMax } from './segment-index.ts';
 
 /** A segment that is not written any more. */
 export interface ClosedSegment {

@@ -6,6 +6,9 @@ export const offsetEntryBytes = 8;
 /** Time index: timestamp i64 (ms), offset delta u32. Timestamps rise strictly, deltas never fall. */
 export const timeEntryBytes = 12;
 
+/** Offsets are stored as the distance from the segment's base, in signed 32 bits as Kafka does. */
+export const deltaMax = 0x7fff_ffffn;
+
 const two32 = 4_294_967_296;
 
 export const deltaAt = (entries: Buffer, index: number): number => entries.readUInt32BE(index * offsetEntryBytes);

@@ -21,7 +21,7 @@ import type { LogReplay } from './log-types.ts';
 import { isUnreadable, readable } from './newest-keys.ts';
 import type { Pace } from './pace.ts';
 import type { Segment } from './segment.ts';
-import { SegmentWriter } from './segment-writer.ts';
+import type { SegmentWriter } from './segment-writer.ts';
 
 /** Records between two looks at the clock: some 50 µs. */
 const recordsPerLook = 256;

@@ -1,13 +1,11 @@
 /** The two indexes of a segment, kept together: where batches begin, and how new their records are. */
 import type { Offset } from '@tributary/model';
 import type { IndexOrigin } from './index-file.ts';
+import { deltaMax } from './index-search.ts';
 import { fileName } from './names.ts';
 import { type OffsetEntry, OffsetIndex } from './offset-index.ts';
 import type { NewestRecord, NotedBatch, SegmentPlace } from './segment.ts';
 import { TimeIndex } from './time-index.ts';
-
-/** Offsets are stored as the distance from the segment's base, in signed 32 bits as Kafka does. */
-export const deltaMax = 0x7fff_ffffn;
 
 export class SegmentIndex {
   readonly base: Offset;

@@ -16,11 +16,12 @@ import type { SegmentFacts } from './checkpoint-file.ts';
 import type { Disk } from './disk.ts';
 import type { IndexCache } from './index-cache.ts';
 import type { IndexOrigin } from './index-file.ts';
+import { deltaMax } from './index-search.ts';
 import { deletedSuffix, fileName, type LogFileKind } from './names.ts';
 import type { OffsetEntry } from './offset-index.ts';
 import type { Holder } from './open-files.ts';
 import { scanFile } from './scan.ts';
-import { deltaMax, SegmentIndex } from './segment-index.ts';
+import { SegmentIndex } from './segment-index.ts';
 
 /** Log between two entries of an index that is made anew: the topic's setting is not known everywhere, and any is right. */
 const rebuiltInterval = 4096;
