@@ -218,6 +218,22 @@ describe('log dump', () => {
     assert.match(text, /to below 60/);
   });
 
+  test('a segment that compaction replaces while it is read is no corrupt segment', async () => {
+    const where = copy();
+    const target = at(where, segments.at(-1));
+    // A torn last segment, which another file replaces while the dump waits for its writer.
+    const bytes = readFileSync(target);
+    writeFileSync(target, bytes.subarray(0, bytes.length - 200));
+    const dump = folder(where, { writerMs: 300 });
+    await sleep(100);
+    writeFileSync(`${target}.new`, bytes.subarray(0, bytes.length - 200));
+    renameSync(`${target}.new`, target);
+    const { text, problems } = await dump;
+    assert.match(text, /note .*it was replaced while it was read/);
+    // The snapshot of the whole log is beyond the end that is there now.
+    assert.equal(problems, 1, text);
+  });
+
   test('what recovery cut away may be damaged, what replaces segments may not, leftovers do not count', async () => {
     const where = copy();
     const base = (segments[0] ?? '').slice(0, 20);

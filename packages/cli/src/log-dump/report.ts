@@ -69,6 +69,11 @@ export class Report {
     return quiet;
   }
 
+  /** Problems found since there were `before` of them were none: what they are of has changed meanwhile. */
+  forgive(before: number): void {
+    this.#told.problems = before;
+  }
+
   get problems(): number {
     return this.#told.problems;
   }

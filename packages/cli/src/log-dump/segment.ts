@@ -211,7 +211,7 @@ class SegmentWalk {
         : `; behind the last damage follow ${this.#since.batches} whole batches, ${sized(this.#since.bytes)}, from offset ${this.#since.from}`;
     const lost = size - this.#wholeBytes;
     this.#report.line(
-      `${this.#batches} batches, ${this.#records} records, offsets ${base} to below ${this.#expected}, ${sized(this.#wholeBytes)}${lost === 0 ? '' : `, and ${sized(lost)} that are none`}${follows}`,
+      `${numbered(this.#batches, 'batch', 'batches')}, ${numbered(this.#records, 'record', 'records')}, offsets ${base} to below ${this.#expected}, ${sized(this.#wholeBytes)}${lost === 0 ? '' : `, and ${sized(lost)} that are none`}${follows}`,
       {
         what: 'segment',
         file: this.#path,
@@ -229,6 +229,8 @@ class SegmentWalk {
     );
   }
 }
+
+const numbered = (count: number, one: string, many: string): string => `${count} ${count === 1 ? one : many}`;
 
 const columns = [12, 9, 12, 12, 8, 6, 10, 8, 7, 24] as const;
 const row = (...cells: readonly (string | number | bigint)[]): string =>
