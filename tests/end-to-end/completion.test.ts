@@ -83,11 +83,15 @@ describe('completion', () => {
     const nobody = `127.0.0.1:${await freePort()}`;
     assert.deepEqual(inBash(`tributary consume --bootstrap ${dev.bootstrap} pay`, nobody), ['payments']);
     assert.deepEqual(inBash('tributary bench produce --topic pay'), ['payments']);
-    const began = performance.now();
-    assert.deepEqual(inBash('tributary consume ', '10.255.255.1:9095', ''), []);
-    const took = performance.now() - began;
-    // 300 ms and what bash and the end of the process take, on a machine that does other things, too.
-    assert.ok(took < 1_500, `${took} ms`);
+    const timed = (bootstrap: string): number => {
+      const began = performance.now();
+      assert.deepEqual(inBash('tributary consume ', bootstrap, ''), []);
+      return performance.now() - began;
+    };
+    // What the shell and the start of the process take while this machine does other things, too: nobody listens there.
+    const refused = timed(nobody);
+    const silent = timed('10.255.255.1:9095');
+    assert.ok(silent < 3 * refused + 1_000, `${silent} ms, and ${refused} ms where it is refused at once`);
   });
 
   test('fish completes commands, options, values, files and topics', { skip: requires('fish') }, () => {
