@@ -1,7 +1,7 @@
 /**
  * npm run bench: Tributary end to end, beside Apache Kafka where a script is given that runs one. No figure passes or fails.
  *
- *     npm run bench -- [--kafka-script FILE] [--only start,produce,consume,latency,records] [--repeats 3] [--scale 1] [--data-dir data-bench]
+ *     npm run bench -- [--kafka-script FILE] [--only start,produce,consume,latency,records,limits] [--repeats 3] [--scale 1] [--data-dir data-bench]
  *                      [--output table|json] [--profile FOLDER]
  */
 import { mkdirSync, mkdtempDisposableSync } from 'node:fs';
@@ -12,6 +12,7 @@ import { consume } from './end-to-end/consume.ts';
 import type { Contender } from './end-to-end/contender.ts';
 import { Kafka } from './end-to-end/kafka.ts';
 import { latency } from './end-to-end/latency.ts';
+import { limitsOfMemory } from './end-to-end/limits.ts';
 import { produce } from './end-to-end/produce.ts';
 import { recordLevel } from './end-to-end/record-level.ts';
 import type { Scenario, Stage } from './end-to-end/scenario.ts';
@@ -20,8 +21,8 @@ import { Tributary } from './end-to-end/tributary.ts';
 import { publish } from './report.ts';
 
 const usual: readonly Scenario[] = [start, produce, consume, latency];
-/** The last needs Go. */
-const scenarios: readonly Scenario[] = [...usual, recordLevel];
+/** Records needs Go. Limits passes or fails: a canary may become three times as slow. */
+const scenarios: readonly Scenario[] = [...usual, recordLevel, limitsOfMemory];
 const { values: flags } = parseArgs({
   options: {
     'kafka-script': { type: 'string', default: process.env['KAFKA_PEER'] ?? '' },
