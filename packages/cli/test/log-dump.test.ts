@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import {
+  appendFileSync,
   copyFileSync,
   cpSync,
   mkdirSync,
@@ -10,12 +11,10 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { appendFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from '@tributary/client';
 import { assembleDev } from '../src/dev/assemble.ts';
 import { dumpFile } from '../src/log-dump/files.ts';
@@ -29,7 +28,7 @@ interface Dumped {
 
 type Line = Readonly<Record<string, unknown>>;
 
-const plain: DumpOptions = { json: false, details: true, records: false, colour: false, writerMs: 0 };
+const plain: DumpOptions = { json: false, details: true, records: false, colour: false, awaitWriter: async () => {} };
 
 async function dumped(target: string, dump: typeof dumpFile, options: Partial<DumpOptions> = {}): Promise<Dumped> {
   let text = '';
@@ -209,10 +208,13 @@ describe('log dump', () => {
     const target = at(where, segments.at(-1));
     const bytes = readFileSync(target);
     writeFileSync(target, bytes.subarray(0, bytes.length - 200));
-    const dump = file(target, { writerMs: 300 });
-    await sleep(100);
-    await appendFile(target, bytes.subarray(bytes.length - 200));
-    const { text, problems } = await dump;
+    let rest = bytes.subarray(bytes.length - 200);
+    const { text, problems } = await file(target, {
+      awaitWriter: async () => {
+        appendFileSync(target, rest);
+        rest = Buffer.alloc(0);
+      },
+    });
     assert.equal(problems, 0, text);
     assert.match(text, /note .*the file is growing/);
     assert.match(text, /to below 60/);
@@ -224,11 +226,12 @@ describe('log dump', () => {
     // A torn last segment, which another file replaces while the dump waits for its writer.
     const bytes = readFileSync(target);
     writeFileSync(target, bytes.subarray(0, bytes.length - 200));
-    const dump = folder(where, { writerMs: 300 });
-    await sleep(100);
-    writeFileSync(`${target}.new`, bytes.subarray(0, bytes.length - 200));
-    renameSync(`${target}.new`, target);
-    const { text, problems } = await dump;
+    const { text, problems } = await folder(where, {
+      awaitWriter: async () => {
+        writeFileSync(`${target}.new`, bytes.subarray(0, bytes.length - 200));
+        renameSync(`${target}.new`, target);
+      },
+    });
     assert.match(text, /note .*it was replaced while it was read/);
     // The snapshot of the whole log is beyond the end that is there now.
     assert.equal(problems, 1, text);

@@ -1,4 +1,5 @@
 /** Prints what lies in files of a data directory, and says what is corrupt and where. Reads only: a broker may be using them. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { TributaryError } from '@tributary/model';
 import { FileError } from '@tributary/ports';
 import { counted } from '../figures.ts';
@@ -30,7 +31,7 @@ export async function logDump(targets: readonly string[], options: LogDumpOption
         details: options.batches === true || options.records === true || !isFolder,
         records: options.records === true,
         colour: !json && coloured(process.stdout),
-        writerMs,
+        awaitWriter: () => sleep(writerMs),
       },
       output,
     );

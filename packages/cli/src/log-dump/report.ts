@@ -22,8 +22,8 @@ export interface DumpOptions {
   readonly details: boolean;
   readonly records: boolean;
   readonly colour: boolean;
-  /** Time in which a writer, if there is one, goes on, ms: a torn tail that grows is being written. */
-  readonly writerMs: number;
+  /** Gives a writer, if there is one, time to go on: a torn tail that grows is being written. */
+  readonly awaitWriter: () => Promise<void>;
 }
 
 export type DumpOutput = Pick<StandardOutput, 'writeText' | 'full' | 'flush'>;

@@ -1,5 +1,4 @@
 /** A segment's file, batch by batch: what is whole, what is not, and whether the indexes beside it lead to batches. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { findNextBatch, scanFile } from '@tributary/broker';
 import { type Offset, offset, TributaryError } from '@tributary/model';
 import type { File } from '@tributary/ports';
@@ -108,7 +107,7 @@ class SegmentWalk {
   /** A writer may be in the middle of a batch. */
   async #grows(size: number): Promise<boolean> {
     if (this.#options.limit !== undefined) return false;
-    await sleep(this.#report.options.writerMs);
+    await this.#report.options.awaitWriter();
     const file = await nodeFileSystem.open(this.#path, 'read');
     const grown = file.size > size;
     await file.close();
