@@ -162,7 +162,7 @@ describe('a server in the face of', () => {
       await once(session, 'remoteSettings');
       const call = rawCall(session, ask.path, { 'x-large': 'a'.repeat(mebibyte) });
       const outcome = await new Promise<string>((resolve) => {
-        call.once('response', (headers) => resolve(`status ${headers['grpc-status']}`));
+        call.once('response', (headers) => resolve(`status ${String(headers['grpc-status'])}`));
         call.once('close', () => resolve(`reset ${call.rstCode}`));
         session.once('close', () => resolve('connection closed'));
       });

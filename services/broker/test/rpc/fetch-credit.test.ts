@@ -76,7 +76,7 @@ test('E1: credit that came while the file was read is used; the client is not as
     reads.map(({ credit }) => credit),
     [100, 600],
   );
-  reads[1]?.done({ kind: 'records', records: [batch], next: offset(5n) } as Slice);
+  reads[1]?.done({ kind: 'records', records: [batch], next: offset(5n) });
   await turn();
   assert.deepEqual(
     sent.map(({ partitions }) => partitions[0]?.records.length),
@@ -103,7 +103,7 @@ test('a stream that is over is read for no further, although nobody has told its
   const { reads, tell, over, sent } = fetching();
   await tell({ open: [{ ...position, creditLimit: 1_000_000n }] });
   over.abort();
-  reads[0]?.done({ kind: 'records', records: [batch], next: offset(5n) } as Slice);
+  reads[0]?.done({ kind: 'records', records: [batch], next: offset(5n) });
   await turn();
   assert.ok(reads.length === 1 && sent.length <= 1, `${reads.length} reads`);
 });
