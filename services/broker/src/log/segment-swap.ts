@@ -1,6 +1,6 @@
 /**
  * Putting a rewritten segment in the place of the ones that it was made of. The name `<base>-<end>.swap` is the decision: before it is on the disk the old segments
- * are the log, from then on the new one is, and whoever finds it finishes what was begun (ADR 4).
+ * are the log, from then on the new one is, and whoever finds it finishes what was begun (ADR 6).
  */
 import type { Offset } from '@tributary/model';
 import { type Disk, isFull } from './disk.ts';
