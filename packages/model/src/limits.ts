@@ -98,6 +98,8 @@ export const limits = {
   subscribeHeld: 1024 * 1024,
   /** Partitions of one subscription. */
   subscribePartitions: 10_000,
+  /** Partitions of which the newest chunk is kept, encoded, for the other subscriptions at the end of the log: 16 MiB at most. */
+  sharedChunks: 64,
   /** Unanswered bytes of one produce stream before the broker stops reading it: HTTP/2 then holds the client back. */
   unansweredBytesPerStream: 32 * 1024 * 1024,
   /** How long acks=all waits for replicas where the request does not say. */

@@ -7,6 +7,7 @@ export * from './gen/tributary/v1alpha/metadata.ts';
 export * from './gen/tributary/v1alpha/record.ts';
 export * from './gen/tributary/v1alpha/state.ts';
 export * from './methods.ts';
+export { encodeOnce } from './record-codecs.ts';
 export { Descriptors } from './descriptors.ts';
 export {
   healthMethods,

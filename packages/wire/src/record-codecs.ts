@@ -190,19 +190,39 @@ function writeMetadata(record: RecordMetadata, to: ProtobufWriter): void {
   to.string(42, record.errorMessage);
 }
 
+/** What is sent to several, encoded. */
+const encodedOnce = new WeakMap<SubscribedRecords, Uint8Array>();
+
+/** From now on sending `partition` sends the same bytes each time, whatever becomes of the memory of its records. */
+export function encodeOnce(partition: SubscribedRecords): void {
+  const { size, write } = bodyOf(partition);
+  encodedOnce.set(partition, written(size, write));
+}
+
+interface Body {
+  readonly size: number;
+  readonly write: (to: ProtobufWriter) => void;
+}
+
+function bodyOf(partition: SubscribedRecords): Body {
+  const encoded = encodedOnce.get(partition);
+  if (encoded !== undefined) return { size: encoded.length, write: (to) => to.raw(encoded) };
+  // Lengths stand before what they measure: each is added up once and kept for the writing.
+  const sizes = partition.records.map(recordSize);
+  return { size: recordsSize(partition, sizes), write: (to) => writeRecords(partition, sizes, to) };
+}
+
 export const subscribeResponseCodec: Codec<SubscribeResponse> = {
   encode: (message) => {
-    // Lengths stand before what they measure: each is added up once and kept for the writing.
-    const sizes = message.partitions.map(({ records }) => records.map(recordSize));
-    const bodies = message.partitions.map((partition, index) => recordsSize(partition, sizes[index] ?? []));
+    const bodies = message.partitions.map(bodyOf);
     let size = int32Size(message.throttleMs) + stringSize(message.subscriptionId) + int64Size(message.creditNeeded);
-    for (const body of bodies) size += lengthDelimitedSize(body);
+    for (const body of bodies) size += lengthDelimitedSize(body.size);
     return written(size, (to) => {
       to.int32(8, message.throttleMs);
       to.string(18, message.subscriptionId);
-      for (const [index, partition] of message.partitions.entries()) {
-        to.lengthPrefix(26, bodies[index] ?? 0);
-        writeRecords(partition, sizes[index] ?? [], to);
+      for (const body of bodies) {
+        to.lengthPrefix(26, body.size);
+        body.write(to);
       }
       to.uint64(32, message.creditNeeded);
     });

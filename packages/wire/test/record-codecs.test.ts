@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { limits, TributaryError } from '@tributary/model';
 import type { Codec } from '@tributary/ports';
 import fc from 'fast-check';
-import { PublishRequest, PublishResponse, SubscribeResponse } from '../src/index.ts';
+import { encodeOnce, PublishRequest, PublishResponse, SubscribeResponse } from '../src/index.ts';
 import { publishRequestCodec, publishResponseCodec, subscribeResponseCodec } from '../src/record-codecs.ts';
 
 const int32 = fc.oneof(
@@ -121,6 +121,19 @@ describe('the record level by hand and as generated', () => {
   sameAsGenerated('PublishRequest', publishRequest, publishRequestCodec, PublishRequest);
   sameAsGenerated('PublishResponse', publishResponse, publishResponseCodec, PublishResponse);
   sameAsGenerated('SubscribeResponse', subscribeResponse, subscribeResponseCodec, SubscribeResponse);
+
+  it('what is encoded once is sent with those bytes, whatever becomes of its records', () => {
+    fc.assert(
+      fc.property(subscribeResponse, (message) => {
+        const bytes = Buffer.from(SubscribeResponse.encode(message).finish());
+        for (const partition of message.partitions) {
+          encodeOnce(partition);
+          partition.records = [];
+        }
+        assert.deepEqual(Buffer.from(subscribeResponseCodec.encode(message)), bytes);
+      }),
+    );
+  });
 
   it('a request that is cut, changed or made of chance is read or refused by name, never anything else', () => {
     const mutated = fc.tuple(publishRequest, fc.nat(), fc.nat(255), fc.nat());

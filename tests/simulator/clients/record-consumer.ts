@@ -61,9 +61,11 @@ export class RecordConsumer {
     for (const [key, route] of routes)
       if (!this.#next.has(key)) this.#next.set(key, await this.#listed(peer, route, OffsetSpec.EARLIEST));
     const stream = peer.stream(methods.subscribe, stop);
-    const session: Session = { peer, routes, id: '', received: 0, limit: this.#plan.windowBytes };
+    // Without a bound it takes what the others have just read.
+    const limit = this.#random.chance(0.5) ? Number.POSITIVE_INFINITY : this.#plan.windowBytes;
+    const session: Session = { peer, routes, id: '', received: 0, limit };
     try {
-      stream.send(this.#request(routes));
+      stream.send(this.#request(routes, limit));
       stream.end();
       for await (const answer of stream) await this.#answered(session, answer);
       throw new TributaryError('NETWORK_EXCEPTION', 'the subscription ended');
@@ -72,7 +74,7 @@ export class RecordConsumer {
     }
   }
 
-  #request(routes: ReadonlyMap<PartitionKey, Route>): SubscribeRequest {
+  #request(routes: ReadonlyMap<PartitionKey, Route>, limit: number): SubscribeRequest {
     const topics = this.#plan.topics.map((topic) => {
       const positions = [...routes.values()]
         .filter((route) => route.topic === topic)
@@ -84,7 +86,8 @@ export class RecordConsumer {
       return { topic, partitions: positions.map(({ partition }) => partition), start: undefined, positions };
     });
     const context = contextOf(this.#plan.name);
-    return { context, topics, isolationLevel: 0, creditBytes: BigInt(this.#plan.windowBytes), stopAtEnd: false };
+    const creditBytes = Number.isFinite(limit) ? BigInt(limit) : 0n;
+    return { context, topics, isolationLevel: 0, creditBytes, stopAtEnd: false };
   }
 
   async #answered(session: Session, answer: SubscribeResponse): Promise<void> {
@@ -93,6 +96,7 @@ export class RecordConsumer {
       if (partition.errorCode !== 0) await this.#failed(session, partition);
       else this.#took(session, partition);
     }
+    if (!Number.isFinite(session.limit)) return;
     const wanted = Math.max(session.received + this.#plan.windowBytes, Number(answer.creditNeeded));
     if (wanted - session.limit < this.#plan.windowBytes / 2 && Number(answer.creditNeeded) <= session.limit) return;
     session.limit = wanted;

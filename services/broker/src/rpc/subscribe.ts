@@ -17,11 +17,12 @@ import type { Replicas } from '../replicas.ts';
 import { checkCluster } from './context.ts';
 import { imageAtLeast } from './least-revision.ts';
 import { topicByName } from './named-topic.ts';
+import { SharedChunks } from './shared-chunks.ts';
 import { fromBeginning, type Selection, selectionsOf } from './subscribe-request.ts';
 import { SubscribedPartition } from './subscribed-partition.ts';
 import { Subscription, type SubscriptionParts } from './subscription.ts';
 
-export interface SubscribeParts extends SubscriptionParts {
+export interface SubscribeParts extends Omit<SubscriptionParts, 'chunks'> {
   readonly replicas: Replicas;
   readonly source: ImageSource;
   readonly random: Random;
@@ -36,9 +37,11 @@ interface Followed {
 export class Subscriptions {
   readonly #parts: SubscribeParts;
   readonly #byId = new Map<string, Subscription>();
+  readonly #ofEach: SubscriptionParts;
 
   constructor(parts: SubscribeParts) {
     this.#parts = parts;
+    this.#ofEach = { ...parts, chunks: new SharedChunks() };
   }
 
   async subscribe(stream: Stream<SubscribeResponse, SubscribeRequest>, context: CallContext): Promise<void> {
@@ -52,7 +55,7 @@ export class Subscriptions {
       chosen.reduce((sum, { selection, topic }) => sum + (selection.partitions?.length ?? topic.partitions), 0),
     );
     const id = randomId(() => this.#parts.random.nextU32());
-    const subscription = new Subscription(id, request, stream, this.#parts, context.signal);
+    const subscription = new Subscription(id, request, stream, this.#ofEach, context.signal);
     this.#byId.set(id, subscription);
     const stopping = new AbortController();
     try {

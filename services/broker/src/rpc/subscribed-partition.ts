@@ -3,6 +3,7 @@ import type { TopicInfo } from '@tributary/metadata';
 import { type Offset, offset, TributaryError } from '@tributary/model';
 import type { Partition } from '../partition/partition.ts';
 import { type LeaderParts, ledPartition } from './named-topic.ts';
+import type { SharedChunks } from './shared-chunks.ts';
 import type { Start } from './subscribe-request.ts';
 
 /**
@@ -24,6 +25,7 @@ export class SubscribedPartition {
   #start: Start | undefined;
   #partition: Partition | undefined;
   #unsubscribe: (() => void) | undefined;
+  #leave: (() => void) | undefined;
 
   /** @param wake called whenever more may be readable. */
   constructor(topic: TopicInfo, index: number, start: Start, wake: (reader: SubscribedPartition) => void) {
@@ -68,8 +70,16 @@ export class SubscribedPartition {
     return this.until !== undefined && this.position >= this.until;
   }
 
+  /** Others may read it too. */
+  share(chunks: SharedChunks): void {
+    this.#leave?.();
+    this.#leave = this.state === 'reads' ? chunks.join(this.partition) : undefined;
+  }
+
   end(): void {
     this.state = 'over';
+    this.#leave?.();
+    this.#leave = undefined;
     this.#unsubscribe?.();
     this.#unsubscribe = undefined;
   }

@@ -1,16 +1,24 @@
 /** One Subscribe on its way: its partitions take turns, a slice of log each, within one credit and one bound on what is on its way (E1). */
-import { limits, TributaryError } from '@tributary/model';
+import { limits, type Offset, TributaryError } from '@tributary/model';
 import type { Stream } from '@tributary/ports';
-import type { ErrorCode, SubscribedRecords, SubscribeRequest, SubscribeResponse } from '@tributary/wire';
+import {
+  encodeOnce,
+  type ErrorCode,
+  type SubscribedRecords,
+  type SubscribeRequest,
+  type SubscribeResponse,
+} from '@tributary/wire';
 import type { Slice } from '../partition/partition.ts';
 import type { Turns } from '../turns.ts';
 import type { FetchObserver } from './fetch.ts';
 import { currentEpoch, type LeaderParts } from './named-topic.ts';
 import { OpenSlice, type Taken } from './open-slice.ts';
+import type { SharedChunks } from './shared-chunks.ts';
 import type { SubscribedPartition } from './subscribed-partition.ts';
 
 export interface SubscriptionParts extends LeaderParts {
   readonly turns: Turns;
+  readonly chunks: SharedChunks;
   readonly observer: FetchObserver;
 }
 
@@ -114,6 +122,7 @@ export class Subscription {
   async #begin(reader: SubscribedPartition): Promise<void> {
     try {
       await reader.begin(this.#parts, this.stopAtEnd, this.#signal);
+      reader.share(this.#parts.chunks);
       this.wake(reader);
     } catch (thrown) {
       if (!this.#signal.aborted) this.#fail(reader, TributaryError.from(thrown));
@@ -141,6 +150,7 @@ export class Subscription {
 
   async #read(reader: SubscribedPartition): Promise<void> {
     if (reader.hasReachedEnd) return this.#end(reader);
+    if (await this.#readShared(reader)) return;
     const { partition } = reader;
     // A batch larger than the target is read whole: no bound but max.message.bytes.
     const pending = partition.read(
@@ -163,6 +173,35 @@ export class Subscription {
     else this.wake(reader);
   }
 
+  /** What another subscription has just read here saves reading it. @returns false: there is nothing of the kind. */
+  async #readShared(reader: SubscribedPartition): Promise<boolean> {
+    if (this.#parts.chunks.find(reader.partition, reader.position) === undefined) return false;
+    let isRead = false;
+    await this.#parts.turns.run(() => {
+      const cost = this.#takeShared(reader);
+      isRead = cost !== undefined;
+      return cost ?? 0;
+    });
+    if (isRead) this.wake(reader);
+    return isRead;
+  }
+
+  /** @returns what it cost; undefined: there is none, or not within the credit and the bound. */
+  #takeShared(reader: SubscribedPartition): number | undefined {
+    if (reader.state !== 'reads' || reader.until !== undefined || this.#signal.aborted) return undefined;
+    const chunk = this.#parts.chunks.find(reader.partition, reader.position);
+    if (chunk === undefined || chunk.bytes > this.#credit) return undefined;
+    reader.position = chunk.next;
+    this.#sent += chunk.bytes;
+    this.#parts.observer.fetched(chunk.bytes);
+    this.#stream.send({ throttleMs: 0, subscriptionId: '', partitions: [chunk.answer], creditNeeded: 0n });
+    return chunk.bytes / 8;
+  }
+
+  get #credit(): number {
+    return this.#creditLimit === undefined ? Number.POSITIVE_INFINITY : this.#creditLimit - this.#sent;
+  }
+
   /** All of the slice, a chunk at a time, as far as the client takes it. */
   async #send(reader: SubscribedPartition, open: OpenSlice): Promise<void> {
     for (;;) {
@@ -174,17 +213,20 @@ export class Subscription {
     }
   }
 
-  /** @returns undefined when the reader is over. */
+  /** @returns undefined when the reader is over, or went on by what another one had read. */
   async #take(reader: SubscribedPartition, open: OpenSlice): Promise<Taken | undefined> {
     let taken: Taken | undefined;
     await this.#parts.turns.run(() => {
       if (reader.state !== 'reads' || this.#signal.aborted) return 0;
-      const credit = this.#creditLimit === undefined ? Number.POSITIVE_INFINITY : this.#creditLimit - this.#sent;
-      taken = open.take(credit);
+      // Those who were woken together have all read the log: only the first need decode it.
+      const shared = this.#takeShared(reader);
+      if (shared !== undefined) return shared;
+      const from = reader.position;
+      taken = open.take(this.#credit);
       reader.position = open.position;
       this.#sent += taken.bytes;
       this.#parts.observer.fetched(taken.bytes);
-      if (taken.records.length > 0) this.#answer(reader, { records: taken.records });
+      if (taken.records.length > 0) this.#answer(reader, from, taken);
       this.#notAll(reader, taken.why);
       return taken.cost;
     });
@@ -212,18 +254,27 @@ export class Subscription {
     this.#stream.send({ throttleMs: 0, subscriptionId: '', partitions: [], creditNeeded: BigInt(needed) });
   }
 
-  #answer(reader: SubscribedPartition, what: Partial<SubscribedRecords>): void {
-    const partition: SubscribedRecords = {
+  #answer(reader: SubscribedPartition, from: Offset, { records, bytes, why }: Taken): void {
+    const { partition, position } = reader;
+    const { chunks } = this.#parts;
+    const answer: SubscribedRecords = {
       topic: reader.topic.name,
       partition: reader.index,
       errorCode: 0,
       errorMessage: '',
-      highWatermark: reader.partition.highWatermark,
-      records: [],
-      nextOffset: reader.position,
-      ...what,
+      highWatermark: partition.highWatermark,
+      records,
+      nextOffset: position,
     };
-    this.#stream.send({ throttleMs: 0, subscriptionId: '', partitions: [partition], creditNeeded: 0n });
+    const isWhole = (why.kind === 'full' || why.kind === 'end') && reader.until === undefined;
+    const isForOthers = isWhole && chunks.isShared(partition);
+    if (isForOthers) {
+      encodeOnce(answer);
+      // Their memory is the log's, or is used again soon.
+      answer.records = [];
+    }
+    this.#stream.send({ throttleMs: 0, subscriptionId: '', partitions: [answer], creditNeeded: 0n });
+    if (isForOthers) chunks.keep(partition, { answer, from, next: position, bytes });
   }
 
   /** A leader that begins a new epoch only pauses; for one that has moved away, or a topic that is gone, beginning again finds the error. */

@@ -7,6 +7,7 @@ import type { Clock, Stream } from '@tributary/ports';
 import { encodeBatch } from '@tributary/record';
 import { methods, type SubscribeRequest, type SubscribeResponse } from '@tributary/wire';
 import type { Partition } from '../../src/partition/partition.ts';
+import { SharedChunks } from '../../src/rpc/shared-chunks.ts';
 import { SubscribedPartition } from '../../src/rpc/subscribed-partition.ts';
 import { Subscription, type SubscriptionParts } from '../../src/rpc/subscription.ts';
 import { Turns } from '../../src/turns.ts';
@@ -78,6 +79,7 @@ test('a client that does not read makes its subscription stop reading the log, a
     replicas: { find: () => partition, me: 1 },
     clock,
     turns: new Turns(clock),
+    chunks: new SharedChunks(),
     observer: { fetched: () => undefined, refused: () => undefined },
   } as unknown as SubscriptionParts;
   const gone = new AbortController();
