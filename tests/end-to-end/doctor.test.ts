@@ -24,7 +24,7 @@ interface Diagnosis {
 }
 
 async function diagnose(...args: readonly string[]): Promise<Diagnosis> {
-  const { code, stdout, stderr } = await tributary(['doctor', '--output', 'json', '--timeout', '700', ...args]);
+  const { code, stdout, stderr } = await tributary(['doctor', '--output', 'json', '--timeout', '3000', ...args]);
   const { ok, checks } = JSON.parse(stdout.toString()) as Pick<Diagnosis, 'ok' | 'checks'>;
   assert.equal(code, ok ? 0 : 1);
   assert.doesNotMatch(stderr, /^\s+at /m);
@@ -125,7 +125,7 @@ describe('doctor', () => {
     });
     const expected: readonly (readonly [Server, string, RegExp])[] = [
       [http1, 'HTTP/2', /does not speak HTTP\/2|closed before/],
-      [silent, 'HTTP/2', /no HTTP\/2 settings within 700 ms/],
+      [silent, 'HTTP/2', /no HTTP\/2 settings within 3000 ms/],
       [web, 'gRPC health', /without a gRPC status/],
       [unwell, 'gRPC health', /NOT_SERVING/],
     ];
