@@ -7,6 +7,8 @@ import { TributaryError } from './errors.ts';
 export interface BrokerSettings {
   /** Share of the file system in use from which produce is refused. */
   readonly diskHighWatermarkRatio: number;
+  /** Free bytes that are enough, whatever that share says. */
+  readonly diskFreeEnough: number;
   /** Bytes of requests and answers that this broker holds in memory, in all and per connection. */
   readonly requestBytes: number;
   readonly requestBytesPerConnection: number;
@@ -29,6 +31,11 @@ export const brokerConfigKeys = {
     default: '0.95',
     doc: 'From this share of the file system in use on, produce is refused; reads, deletes and retention go on.',
     ...decimal(0.01, 1),
+  },
+  'disk.free.enough.bytes': {
+    default: '1073741824',
+    doc: 'With so much free, produce is not refused, whatever the share in use: five per cent of a large disk is much.',
+    ...integer(0),
   },
   'queued.max.request.bytes': {
     default: '335544320',
@@ -142,6 +149,7 @@ export function brokerSettings(configs: Readonly<Record<string, string>>): Broke
   const rate = number('log.cleaner.io.max.bytes.per.second');
   return {
     diskHighWatermarkRatio: number('disk.high.watermark.ratio'),
+    diskFreeEnough: number('disk.free.enough.bytes'),
     requestBytes: number('queued.max.request.bytes'),
     requestBytesPerConnection: number('connection.max.request.bytes'),
     connections: number('max.connections'),

@@ -72,6 +72,8 @@ export const limits = {
   diskCheckMs: 1_000,
   /** Share of the disk that must be free beyond the high-water mark before produce is accepted again. */
   diskHysteresisRatio: 0.01,
+  /** The same in bytes, for large disks: a second of writing. */
+  diskHysteresis: 256 * 1024 * 1024,
   /** Log files synced at once, each on a thread of libuv's pool: what ADR 1 measured as enough. */
   syncsInFlight: 64,
   /** Batches of one producer and partition in flight (P1), and remembered per producer for duplicates (P2). */
@@ -96,10 +98,10 @@ export const limits = {
   subscribeBatch: 16 * 1024 * 1024,
   /** Decoded records kept while a subscription waits for its reader; more are read again. */
   subscribeHeld: 1024 * 1024,
-  /** Partitions of one subscription. */
-  subscribePartitions: 10_000,
   /** Partitions of which the newest chunk is kept, encoded, for the other subscriptions at the end of the log: 16 MiB at most. */
   sharedChunks: 64,
+  /** Partitions of one subscription. */
+  subscribePartitions: 10_000,
   /** Unanswered bytes of one produce stream before the broker stops reading it: HTTP/2 then holds the client back. */
   unansweredBytesPerStream: 32 * 1024 * 1024,
   /** How long acks=all waits for replicas where the request does not say. */

@@ -192,7 +192,7 @@ export class Broker implements AsyncDisposable {
       sessionTimeoutMs: config.sessionTimeoutMs,
       configs: config.configs,
     };
-    await directory.lookAtDisk(this.settings.current.diskHighWatermarkRatio);
+    await directory.lookAtDisk(this.settings.current);
     this.#address = address;
     const registration = new Registration(where, directory, ports);
     this.#registration = registration;

@@ -31,7 +31,7 @@ export async function upkeep(
       for (const { partition } of replicas.open()) partition.tick(millis(clock.monotonicMs()));
     }),
     every(clock, limits.diskCheckMs, signal, async () => {
-      await directory.lookAtDisk(config.settings.current.diskHighWatermarkRatio);
+      await directory.lookAtDisk(config.settings.current);
     }),
     every(clock, config.checkpointMs, signal, async () => {
       for (const { partition } of replicas.open()) partition.flushBehind();

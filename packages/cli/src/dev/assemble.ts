@@ -35,6 +35,9 @@ const me = nodeId(1);
 /** Served by the controller, for health. */
 const isControllers = (service: string): boolean => /\.(Admin|Controller)Service$/.test(service);
 
+/** The disk of somebody's own machine may well be nearly full: what a broker needs to live is enough. */
+const gentle = { 'disk.free.enough.bytes': String(64 * 1024 * 1024) };
+
 /** Resolves once records can be produced. @throws TributaryError naming what is wrong with the data directory or the port. */
 export async function assembleDev(config: DevConfig, ports: DevPorts, signal: AbortSignal): Promise<Dev> {
   await using stack = new AsyncDisposableStack();
@@ -72,7 +75,7 @@ export async function assembleDev(config: DevConfig, ports: DevPorts, signal: Ab
         host: config.host,
         rack: '',
         sessionTimeoutMs: limits.sessionTimeoutMs,
-        configs: config.configs,
+        configs: { ...gentle, ...config.configs },
         checkpointMs: limits.checkpointMs,
       },
       { ...world, ...(observer === undefined ? {} : { observer }) },

@@ -19,7 +19,7 @@ import { batchHeaderBytes } from '@tributary/record';
 import { emptyCheckpoint, encodeLine } from './checkpoint-file.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { Disk, type DiskOptions } from './disk.ts';
-import type { DiskSpace } from './disk-mark.ts';
+import type { DiskRule, DiskSpace } from './disk-mark.ts';
 import { IndexCache } from './index-cache.ts';
 import type { LogHome } from './log-home.ts';
 import type { OpenLogOptions } from './log-types.ts';
@@ -312,9 +312,9 @@ export class DataDirectory implements AsyncDisposable {
     }
   }
 
-  /** Measures the disk: call it every limits.diskCheckMs. @param ratio share in use from which on records are refused. */
-  async lookAtDisk(ratio: number): Promise<DiskSpace> {
-    return await this.#disk.look(ratio);
+  /** Measures the disk: call it every limits.diskCheckMs. */
+  async lookAtDisk(rule: DiskRule): Promise<DiskSpace> {
+    return await this.#disk.look(rule);
   }
 
   /** Files of segments that may be open at once. */

@@ -4,7 +4,7 @@
  * that the mark holds however fast the disk fills. States: accepting → refusing, when the share in use reaches the mark or a write found no room →
  * accepting, when so much more is free than at the mark that it does not turn back at once.
  */
-import { limits } from '@tributary/model';
+import { type BrokerSettings, limits } from '@tributary/model';
 
 export interface DiskSpace {
   /** What may still be written. */
@@ -13,17 +13,24 @@ export interface DiskSpace {
   readonly total: number;
 }
 
+export type DiskRule = Pick<BrokerSettings, 'diskHighWatermarkRatio' | 'diskFreeEnough'>;
+
+/** Free bytes at which produce is refused; −1: the disk has no bounds. */
+export function refusedBelow({ total }: DiskSpace, { diskHighWatermarkRatio, diskFreeEnough }: DiskRule): number {
+  if (total === Number.POSITIVE_INFINITY) return -1;
+  return Math.min(Math.round(total * (1 - diskHighWatermarkRatio)), diskFreeEnough);
+}
+
 export class DiskMark {
-  #ratio: number;
+  #rule: DiskRule;
   #space: DiskSpace | undefined;
   #written = 0;
   /** Set aside for what must be written on a full disk, and given up by now. */
   #missing = 0;
   #refusal: string | undefined;
 
-  /** @param ratio share in use from which on produce is refused. */
-  constructor(ratio: number) {
-    this.#ratio = ratio;
+  constructor(rule: DiskRule) {
+    this.#rule = rule;
   }
 
   /** Why nothing is appended now; one string until the next measurement, because it is asked for at every batch. */
@@ -32,8 +39,8 @@ export class DiskMark {
   }
 
   /** @param missing bytes of headroom that were given up. */
-  measured(space: DiskSpace, ratio: number, missing: number): void {
-    this.#ratio = ratio;
+  measured(space: DiskSpace, rule: DiskRule, missing: number): void {
+    this.#rule = rule;
     this.#space = space;
     this.#missing = missing;
     this.#written = 0;
@@ -57,25 +64,21 @@ export class DiskMark {
 
   /** Free bytes at which produce is refused. */
   get #mark(): number {
-    return this.#share(1 - this.#ratio);
+    return this.#space === undefined ? -1 : refusedBelow(this.#space, this.#rule);
   }
 
   /** Free bytes from which on it is accepted again. */
   get #needed(): number {
-    return this.#mark + this.#share(limits.diskHysteresisRatio) + this.#missing;
-  }
-
-  #share(of: number): number {
-    return this.#space === undefined || this.#space.total === Number.POSITIVE_INFINITY
-      ? -1
-      : Math.round(this.#space.total * of);
+    const share = Math.round((this.#space?.total ?? 0) * limits.diskHysteresisRatio);
+    return this.#mark + Math.min(share, limits.diskHysteresis) + this.#missing;
   }
 
   #refuse(): void {
+    const { diskHighWatermarkRatio, diskFreeEnough } = this.#rule;
     const known = this.#space !== undefined && this.#space.total !== Number.POSITIVE_INFINITY;
     const room = known ? `${this.#free} bytes are free, ${this.#needed} are needed` : 'a write found no room';
     this.#refusal =
       `its disk is full up to the mark: ${room}. ` +
-      `Delete topics or records, shorten retention, give it a larger disk, or raise disk.high.watermark.ratio (now ${this.#ratio}); try again.`;
+      `Delete topics or records, shorten retention, give it a larger disk, raise disk.high.watermark.ratio (now ${diskHighWatermarkRatio}) or lower disk.free.enough.bytes (now ${diskFreeEnough}); try again.`;
   }
 }

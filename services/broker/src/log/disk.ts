@@ -3,9 +3,9 @@
  * serving it from memory. So it is recorded, the process ends, and the next start distrusts everything past the recovery points (L2).
  */
 import { Headroom } from '@tributary/metadata';
-import { brokerConfigKeys, limits, TributaryError } from '@tributary/model';
+import { brokerConfigKeys, brokerSettings, limits, TributaryError } from '@tributary/model';
 import { type Clock, type File, FileError, type FileSystem, type Host, type Logger } from '@tributary/ports';
-import { DiskMark, type DiskSpace } from './disk-mark.ts';
+import { DiskMark, type DiskRule, type DiskSpace, refusedBelow } from './disk-mark.ts';
 import { temporarySuffix } from './names.ts';
 import { OpenFiles } from './open-files.ts';
 import { SyncPool } from './sync-pool.ts';
@@ -29,8 +29,8 @@ export class Disk {
   /** Of all logs. */
   readonly openFiles = new OpenFiles(Number(brokerConfigKeys['open.files.max'].default));
   readonly #headroom: Headroom;
-  #ratio = Number(brokerConfigKeys['disk.high.watermark.ratio'].default);
-  readonly #mark = new DiskMark(this.#ratio);
+  #rule: DiskRule = brokerSettings({});
+  readonly #mark = new DiskMark(this.#rule);
   #failed = false;
   /** Writes down that the disk failed, before the process ends. Set by the data directory. */
   recordFailure: ((path: string, why: string) => Promise<void>) | undefined;
@@ -109,15 +109,15 @@ export class Disk {
     this.#mark.wrote(bytes);
   }
 
-  /** Looks at the free space, and takes the headroom back where there is room. @param ratio share in use from which on records are refused; as before where it is not said. */
-  async look(ratio = this.#ratio): Promise<DiskSpace> {
-    this.#ratio = ratio;
+  /** Looks at the free space, and takes the headroom back where there is room. @param rule as before where it is not said. */
+  async look(rule = this.#rule): Promise<DiskSpace> {
+    this.#rule = rule;
     const missing = await this.#headroom.take();
     const [free, total] = await Promise.all([this.files.freeBytes(this.root), this.files.totalBytes(this.root)]);
     const before = this.refusal;
-    this.#mark.measured({ free, total }, ratio, missing);
+    this.#mark.measured({ free, total }, rule, missing);
     if (before === undefined && this.refusal !== undefined)
-      this.logger.warn('disk full', { path: this.root, free, total, ratio });
+      this.logger.warn('disk full', { path: this.root, free, total, needed: refusedBelow({ free, total }, rule) });
     if (before !== undefined && this.refusal === undefined)
       this.logger.info('disk has room again', { path: this.root, free, total });
     return { free, total };

@@ -12,6 +12,7 @@ import {
   methods,
 } from '@tributary/wire';
 import type { DataDirectory } from '../log/data-directory.ts';
+import { refusedBelow } from '../log/disk-mark.ts';
 import type { Replicas } from '../replicas.ts';
 import type { LiveSettings } from '../settings.ts';
 import { failure } from './partition-errors.ts';
@@ -82,7 +83,6 @@ async function disk(
   settings: Pick<LiveSettings, 'current'>,
 ): Promise<Omit<LogDir, 'partitions'>> {
   const about = { path: directory.root, directoryId: directory.directoryId };
-  const ratio = settings.current.diskHighWatermarkRatio;
   try {
     const [free, total] = await Promise.all([files.freeBytes(directory.root), files.totalBytes(directory.root)]);
     const isBounded = Number.isFinite(total);
@@ -92,7 +92,7 @@ async function disk(
       errorMessage: directory.refusal === undefined ? '' : `No records are taken: ${directory.refusal}`,
       totalBytes: isBounded ? BigInt(Math.floor(total)) : unbounded,
       freeBytes: Number.isFinite(free) ? BigInt(Math.floor(free)) : unbounded,
-      refuseBelowFreeBytes: isBounded ? BigInt(Math.ceil(total * (1 - ratio))) : 0n,
+      refuseBelowFreeBytes: isBounded ? BigInt(refusedBelow({ free, total }, settings.current)) : 0n,
     };
   } catch (thrown) {
     return { ...about, ...failure(thrown), totalBytes: unbounded, freeBytes: unbounded, refuseBelowFreeBytes: 0n };
