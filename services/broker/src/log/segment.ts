@@ -3,7 +3,7 @@
  * said of its size and newest record is what was written whole; a reader never looks beyond.
  */
 import { limits, type Offset, type TopicConfig } from '@tributary/model';
-import type { File } from '@tributary/ports';
+import { type File, FileError } from '@tributary/ports';
 import {
   baseOffsetOf,
   batchHeaderBytes,
@@ -470,12 +470,15 @@ export class Segment implements Holder {
   /** The files get names that do not count; readers that are under way go on. @returns what is left to remove. */
   async moveAway(): Promise<readonly string[]> {
     const moved: string[] = [];
-    const present = new Set(await this.#place.disk.files.list(this.#place.folder));
     for (const kind of ['index', 'timeindex', 'log'] as const) {
-      if (!present.has(fileName(this.base, kind))) continue;
       const away = `${this.#pathOf(kind)}${deletedSuffix}`;
-      await this.#place.disk.files.rename(this.#pathOf(kind), away);
-      moved.push(away);
+      try {
+        await this.#place.disk.files.rename(this.#pathOf(kind), away);
+        moved.push(away);
+      } catch (thrown) {
+        // To list the folder for each of many segments would cost more than all of this.
+        if (!(thrown instanceof FileError) || thrown.reason !== 'absent') throw thrown;
+      }
     }
     this.forgetIndex();
     return moved;
