@@ -24,7 +24,7 @@ test('whatever bytes are sent, each call ends with a typed status, and those who
   t.diagnostic(`seed ${seed}, ${calls} calls, ${canary.acknowledged - before} records of the canary meanwhile`);
   t.diagnostic(
     [...endings]
-      .toSorted()
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
       .map(([ending, count]) => `${ending}: ${count}`)
       .join(', '),
   );
