@@ -18,6 +18,9 @@ export interface CleanerObserver {
   stopped(): void;
 }
 
+/** Logs looked at between two turns for others: some 100 µs. */
+const logsPerTurn = 32;
+
 interface CleanerPorts {
   readonly clock: Clock;
   readonly logger: Logger;
@@ -75,23 +78,28 @@ class Cleaner {
   /** Until nothing is due any more. */
   async sweep(): Promise<void> {
     const putOff = new Set<PartitionLog>();
-    while (!this.#signal.aborted) {
-      const next = await this.#dirtiest(putOff);
-      if (next === undefined) return;
-      if (!(await this.#compact(next.partition))) putOff.add(next.partition.log);
+    for (let due = await this.#due(putOff); due.length > 0; due = await this.#due(putOff)) {
+      for (const { partition } of due) {
+        if (this.#signal.aborted) return;
+        if (!(await this.#compact(partition))) putOff.add(partition.log);
+      }
     }
   }
 
-  async #dirtiest(putOff: ReadonlySet<PartitionLog>): Promise<Candidate | undefined> {
-    let dirtiest: Candidate | undefined;
-    for (const { partition } of this.#replicas.open()) {
+  /** The dirtiest first. */
+  async #due(putOff: ReadonlySet<PartitionLog>): Promise<readonly Candidate[]> {
+    const due: Candidate[] = [];
+    let looked = 0;
+    for (const { partition } of [...this.#replicas.open()]) {
       const { log, state } = partition;
       if (!state.config.cleanup.compact || putOff.has(log) || this.#stopped.get(log) === state.config) continue;
+      // Thousands of logs are no reason to keep the event loop.
+      if (++looked % logsPerTurn === 0) await this.#ports.clock.sleep(0, this.#signal).catch(() => {});
+      if (this.#signal.aborted) return [];
       const cleanable = await this.#cleanable(partition);
-      if (cleanable?.isDue === true && (dirtiest === undefined || isDirtier(cleanable, dirtiest.cleanable)))
-        dirtiest = { partition, cleanable };
+      if (cleanable?.isDue === true) due.push({ partition, cleanable });
     }
-    return dirtiest;
+    return due.sort((a, b) => byDirt(a.cleanable, b.cleanable));
   }
 
   async #cleanable(partition: Cleaned): Promise<Cleanable | undefined> {
@@ -138,9 +146,8 @@ class Cleaner {
 }
 
 /** What has waited too long comes first, then the larger dirty share. */
-function isDirtier(one: Cleanable, other: Cleanable): boolean {
-  return one.isOverdue === other.isOverdue ? one.ratio > other.ratio : one.isOverdue;
-}
+const byDirt = (one: Cleanable, other: Cleanable): number =>
+  Number(other.isOverdue) - Number(one.isOverdue) || other.ratio - one.ratio;
 
 /** L5: what every assigned replica and every registered link has passed. There is one replica and no link: all that is there. */
 const passedByAll = ({ log }: Cleaned): Offset => log.endOffset;

@@ -8,8 +8,13 @@
 /** An entry in words of four bytes: length of the key, its offset in two, then the key. Entries begin at words. */
 const headWords = 3;
 const chunkWords = 65_536;
-/** Memory of an entry beside its key: what comes before it 12, up to 3 to the next word, two slots of 8. */
-const entryBytes = 31;
+/** Memory of an entry beside its key: what comes before it 12, up to 3 to the next word. */
+const entryBytes = 15;
+const slotBytes = 8;
+/** Of the slots that are taken at most: searches get long beyond. */
+const loadMax = 0.75;
+/** Of the budget that the table gets. */
+const tableShare = 0.25;
 const two32 = 4_294_967_296;
 /** Offsets of which one piece says which were replaced: 8 KiB. */
 const pieceOffsets = 65_536;
@@ -24,7 +29,7 @@ export class KeyMap {
   readonly #seedA: number;
   readonly #seedB: number;
   readonly #entriesMax: number;
-  /** By twos: where the entry is, from 1 on (0: free), and the hash of its key. Half of them stay free. */
+  /** By twos: where the entry is, from 1 on (0: free), and the hash of its key. */
   readonly #slots: Uint32Array;
   readonly #mask: number;
   readonly #chunks: Chunk[] = [];
@@ -42,9 +47,10 @@ export class KeyMap {
    */
   constructor(from: number, budget: number, most: number, seed: readonly [number, number]) {
     this.#from = from;
-    this.#entriesMax = Math.max(16, Math.min(Math.floor(budget / entryBytes), most));
-    const slots = 2 ** Math.ceil(Math.log2(2 * this.#entriesMax));
-    this.#budget = budget;
+    const wanted = Math.max(32, Math.min((budget * tableShare) / slotBytes, (2 * most) / loadMax));
+    const slots = 2 ** Math.floor(Math.log2(wanted));
+    this.#entriesMax = Math.floor(slots * loadMax);
+    this.#budget = budget - slots * slotBytes;
     [this.#seedA, this.#seedB] = seed;
     this.#slots = new Uint32Array(2 * slots);
     this.#mask = slots - 1;

@@ -59,7 +59,7 @@ describe('the newest offset of each key', () => {
     const map = new KeyMap(0, 4_000, 1_000, seed);
     let put = 0;
     while (map.put(keys, put * 10, 10, put)) put++;
-    assert.ok(put > 50 && put < 100, `${put} keys of 10 bytes in 4000`);
+    assert.ok(put > 40 && put < 150, `${put} keys of 10 bytes in 4000`);
     assert.equal(map.get(keys, put * 10, 10), undefined);
     assert.ok(map.put(keys, 0, 10, 5_000), 'a known key needs no room');
     assert.equal(map.get(keys, 0, 10), 5_000);
