@@ -30,7 +30,7 @@ export const methods = {
   publish: {
     ...unary(RecordServiceDefinition, record.publish),
     request: publishRequestCodec,
-    requestBytesMax: limits.messageBytesMax,
+    requestBytesMax: limits.publishRequest,
     response: publishResponseCodec,
   },
   subscribe: { ...stream(RecordServiceDefinition, record.subscribe), response: subscribeResponseCodec },
