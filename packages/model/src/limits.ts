@@ -82,10 +82,10 @@ export const limits = {
   producerExpiryMs: 24 * 60 * 60 * 1000,
   /** Records of one Publish: reading and answering so many holds the event loop for 10 ms, and each costs a hundred bytes, whatever it holds. */
   publishRecords: 10_000,
-  /** Bytes of one Publish: received and decoded it is held twice, and a connection may hold 64 MiB. Larger records go by Produce. */
-  publishRequest: 24 * 1024 * 1024,
   /** Headers of all its records together, for the same reason. */
   publishHeaders: 40_000,
+  /** Bytes of one Publish: received and decoded it is held twice, and a connection may hold 64 MiB. Larger records go by Produce. */
+  publishRequest: 24 * 1024 * 1024,
   /** A batch that Publish makes, where the topic allows so much: what readers take at once. */
   publishBatch: 1024 * 1024,
   /** How long a call waits for a partition that this broker is about to lead, ms: it has just been created or started. */
