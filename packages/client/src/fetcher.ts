@@ -222,7 +222,8 @@ export class Fetcher<K, V> implements Disposable {
   broken(session: FetchSession<K, V>, fetches: readonly PartitionFetch<K, V>[], error: TributaryError): void {
     if (this.#sessions.get(session.address) === session) this.#sessions.delete(session.address);
     if (this.#closing.signal.aborted) return;
-    if (!session.heard && error.error === 'NETWORK_EXCEPTION') this.#routing.unreachable(session.address);
+    if (session.heard) this.#routing.reached(session.address);
+    else if (error.error === 'NETWORK_EXCEPTION') this.#routing.unreachable(session.address);
     this.#routing.refresh();
     for (const fetch of fetches) {
       this.#sessionOf.delete(fetch);

@@ -1,7 +1,7 @@
 /** Which broker to talk to: the picture of the cluster, kept fresh, and the connections. One per cluster handle, shared by everything made from it. */
 import { errorTable, limits, TributaryError } from '@tributary/model';
 import type { Peer, UnaryMethod } from '@tributary/ports';
-import { methods, type RequestContext } from '@tributary/wire';
+import { type GetMetadataResponse, methods, type RequestContext } from '@tributary/wire';
 import { backoffMs } from './backoff.ts';
 import { FinalError } from './final-error.ts';
 import { ClusterView, type PartitionView, type TopicView } from './cluster-view.ts';
@@ -45,6 +45,8 @@ export class Routing implements AsyncDisposable {
   readonly #listeners = new Set<() => void>();
   /** Advertised addresses that could not be reached, and until when they are not tried again. */
   readonly #detours = new Map<string, number>();
+  /** Addresses that have answered. */
+  readonly #reached = new Set<string>();
   readonly #closing = new AbortController();
   #bootstrap: string;
   #refreshing: Promise<void> | undefined;
@@ -99,7 +101,7 @@ export class Routing implements AsyncDisposable {
           { deadlineMs: share },
         );
         this.#bootstrap = address;
-        this.#view.apply(answer, [], clock.monotonicMs());
+        this.#apply(answer, []);
         return;
       } catch (thrown) {
         failures.push(TributaryError.from(thrown).message);
@@ -207,9 +209,17 @@ export class Routing implements AsyncDisposable {
     return this.#reachable(advertised);
   }
 
-  /** A connection to this address failed; if it never carried anything, the way by the bootstrap address is taken for a while. */
+  /** A connection to this address failed; if none ever carried anything, the way by the bootstrap address is taken for a while. */
   unreachable(address: string): void {
-    if (address !== this.#bootstrap) this.#detours.set(address, this.ports.clock.monotonicMs() + limits.detourMs);
+    // A broker that was reached before is down, not out of reach: no other address leads to it either.
+    if (address === this.#bootstrap || this.#reached.has(address)) return;
+    this.#detours.set(address, this.ports.clock.monotonicMs() + limits.detourMs);
+  }
+
+  /** A connection to this address carried an answer. */
+  reached(address: string): void {
+    this.#reached.add(address);
+    this.#detours.delete(address);
   }
 
   /** A call that any broker answers: retried on other brokers while it fails retriably. @throws TributaryError. */
@@ -298,7 +308,8 @@ export class Routing implements AsyncDisposable {
       const call = { deadlineMs: limits.attemptTimeoutMs, signal: this.#closing.signal };
       try {
         const answer = await this.peer(address).unary(methods.getMetadata, request, call);
-        this.#view.apply(answer, topics, clock.monotonicMs());
+        this.reached(address);
+        this.#apply(answer, topics);
         const incomplete = topics.some((name) => this.#incomplete(name));
         this.#unsettled = incomplete ? this.#unsettled + 1 : 0;
         if (incomplete) this.#refreshWanted = true;
@@ -311,6 +322,13 @@ export class Routing implements AsyncDisposable {
       this.#changed.ring();
       for (const listener of this.#listeners) listener();
     }
+  }
+
+  #apply(answer: GetMetadataResponse, topics: readonly string[]): void {
+    const before = new Set(this.#view.brokers.map(({ address }) => address));
+    this.#view.apply(answer, topics, this.ports.clock.monotonicMs());
+    // One that has come, or come back, may be reached by now.
+    for (const { address } of this.#view.brokers) if (!before.has(address)) this.#detours.delete(address);
   }
 
   /** Worth asking again soon: somebody waits for what is not there yet. */

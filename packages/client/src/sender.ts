@@ -219,7 +219,8 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
   broken(stream: ProduceStream, queues: ReadonlySet<PartitionQueue>, error: TributaryError): void {
     if (this.#streams.get(stream.address) === stream) this.#streams.delete(stream.address);
     if (this.#closing.signal.aborted) return;
-    if (!stream.heard && error.error === 'NETWORK_EXCEPTION') this.#routing.unreachable(stream.address);
+    if (stream.heard) this.#routing.reached(stream.address);
+    else if (error.error === 'NETWORK_EXCEPTION') this.#routing.unreachable(stream.address);
     this.#routing.refresh();
     for (const queue of queues) {
       for (const ended of queue.broken(error)) this.#end(ended);
