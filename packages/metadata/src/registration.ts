@@ -61,6 +61,49 @@ export async function registerBroker(
   }
 }
 
+/**
+ * Puts the broker's own registration, which is as it was, under a new lease: where the store was away for longer than the old one, and nobody
+ * has seen the registration go, nothing has happened.
+ * @returns undefined when it is gone, or another: the broker registers anew. @throws as {@link registerBroker}.
+ */
+export async function keepRegistration(
+  store: MetadataStore,
+  keys: MetadataKeys,
+  registration: RegistrationInfo,
+  epoch: BrokerEpoch,
+  clock: Clock,
+  options: RegistrationOptions,
+): Promise<HeldRegistration | undefined> {
+  const place = { kind: 'registration', nodeId: registration.nodeId } as const;
+  let retryMs: number = limits.storeRetryMsMin;
+  for (;;) {
+    options.signal.throwIfAborted();
+    const attempt = new LinkedAbort(options.signal);
+    let lease: Lease | undefined;
+    try {
+      const existing = await readRegistration(store, keys, keys.of(place));
+      if (existing?.createRevision !== epoch) return undefined;
+      lease = await store.lease(options.sessionTimeoutMs ?? limits.sessionTimeoutMs, attempt.signal);
+      const renewal = {
+        expect: [{ place, is: 'modified-at', revision: existing.modRevision }],
+        put: [{ kind: 'registration', value: registration }],
+        delete: [],
+      } as const;
+      const { succeeded } = await store.commit(encodeTransaction(keys, renewal, lease));
+      if (succeeded) return held(lease, epoch);
+    } catch (thrown) {
+      options.signal.throwIfAborted();
+      if (thrown instanceof TributaryError) throw thrown;
+      options.onFailure?.(thrown instanceof Error ? thrown.message : String(thrown));
+    }
+    // Overtaken, or the outcome is unknown. The lease is left to run out: revoked, it would take a registration with it that it may hold.
+    attempt.abort(new Error('The attempt to keep the registration failed.'));
+    attempt[Symbol.dispose]();
+    await clock.sleep(retryMs, options.signal);
+    retryMs = Math.min(retryMs * 2, limits.storeRetryMsMax);
+  }
+}
+
 function held(lease: Lease, epoch: BrokerEpoch): HeldRegistration {
   return { brokerEpoch: epoch, lost: lease.lost, revoke: () => lease.revoke() };
 }

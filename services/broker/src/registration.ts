@@ -2,20 +2,16 @@
  * A broker's place in the cluster (R6): registered under a lease, then admitted by the controller. When the lease is lost it registers anew;
  * existing leaderships go on until the image says otherwise (no metadata store, no election: leaders keep serving).
  */
-import {
-  type BrokerEpoch,
-  incarnationId,
-  type IncarnationId,
-  type NodeId,
-  randomId,
-  TributaryError,
-} from '@tributary/model';
+import { type BrokerEpoch, incarnationId, type NodeId, randomId, TributaryError } from '@tributary/model';
 import {
   type ClusterImage,
   isAdmitted,
+  keepRegistration,
   type MetadataKeys,
   type PartitionName,
   registerBroker,
+  type RegistrationInfo,
+  type RegistrationOptions,
 } from '@tributary/metadata';
 import type { Clock, Logger, MetadataStore, Random } from '@tributary/ports';
 import type { DataDirectory } from './log/data-directory.ts';
@@ -39,8 +35,9 @@ interface Whereabouts {
 }
 
 interface Held {
-  readonly incarnation: IncarnationId;
+  readonly registration: RegistrationInfo;
   readonly epoch: BrokerEpoch;
+  readonly lost: AbortSignal;
   readonly revoke: () => Promise<void>;
 }
 
@@ -66,7 +63,9 @@ export class Registration {
   }
 
   admitted(image: ClusterImage): boolean {
-    return this.#held !== undefined && isAdmitted(image, this.#where.nodeId, this.#held.epoch, this.#held.incarnation);
+    if (this.#held === undefined) return false;
+    const { epoch, registration } = this.#held;
+    return isAdmitted(image, registration.nodeId, epoch, registration.incarnationId);
   }
 
   /** The controller has let this incarnation in, and with it taken note of what it told. */
@@ -74,18 +73,45 @@ export class Registration {
     this.#isHeard = true;
   }
 
-  /** Registers, and again whenever the lease is lost; ends with the signal. @throws TributaryError DUPLICATE_BROKER_REGISTRATION. */
+  /**
+   * Registers. When the lease is lost the registration is put under another if it is still there, which no one notices: the store was away. Else
+   * the broker registers anew. Ends with the signal. @throws TributaryError DUPLICATE_BROKER_REGISTRATION.
+   */
   async keep(suspects: readonly PartitionName[], onRegistered: () => void, signal: AbortSignal): Promise<void> {
+    const { logger } = this.#ports;
     while (!signal.aborted) {
-      const lost = await this.#register(this.#isHeard ? [] : suspects, signal);
+      let held: Held | undefined = await this.#register(this.#isHeard ? [] : suspects, signal);
       onRegistered();
-      await until(lost, signal);
-      if (!signal.aborted) this.#ports.logger.warn('registration-lost', { nodeId: this.#where.nodeId });
+      while (held !== undefined) {
+        await until(held.lost, signal);
+        if (signal.aborted) return;
+        logger.warn('registration-lost', { why: held.lost.reason instanceof Error ? held.lost.reason.message : '' });
+        held = await this.#renew(held, signal);
+      }
     }
   }
 
-  async #register(suspects: readonly PartitionName[], signal: AbortSignal): Promise<AbortSignal> {
-    const { nodeId, address, host, rack, sessionTimeoutMs, configs } = this.#where;
+  async #renew(before: Held, signal: AbortSignal): Promise<Held | undefined> {
+    const { store, keys, clock, logger } = this.#ports;
+    const { registration, epoch } = before;
+    const kept = await keepRegistration(store, keys, registration, epoch, clock, this.#options(signal));
+    if (kept === undefined) return undefined;
+    this.#held = { registration, epoch, lost: kept.lost, revoke: kept.revoke };
+    logger.info('registration-kept', { brokerEpoch: epoch.toString() });
+    return this.#held;
+  }
+
+  #options(signal: AbortSignal): RegistrationOptions {
+    const { sessionTimeoutMs } = this.#where;
+    return {
+      sessionTimeoutMs,
+      signal,
+      onFailure: (why) => this.#ports.logger.warn('registering-failed', { why }),
+    };
+  }
+
+  async #register(suspects: readonly PartitionName[], signal: AbortSignal): Promise<Held> {
+    const { nodeId, address, host, rack, configs } = this.#where;
     const incarnation = incarnationId(randomId(() => this.#ports.random.nextU32()));
     // Synced before registering: a directory restored from a backup knows neither of the two ids that etcd holds (R6).
     await this.#directory.recordPendingIncarnation(incarnation);
@@ -103,13 +129,12 @@ export class Registration {
       configs,
     };
     const { store, keys, clock } = this.#ports;
-    const onFailure = (why: string): void => this.#ports.logger.warn('registering-failed', { why });
-    const options = { sessionTimeoutMs, signal, onFailure };
-    const held = await registerBroker(store, keys, registration, clock, options);
-    this.#held = { incarnation, epoch: held.brokerEpoch, revoke: held.revoke };
+    const { brokerEpoch, lost, revoke } = await registerBroker(store, keys, registration, clock, this.#options(signal));
+    const held = { registration, epoch: brokerEpoch, lost, revoke };
+    this.#held = held;
     await this.#directory.recordRegistered(incarnation);
-    this.#ports.logger.info('registered', { nodeId, brokerEpoch: held.brokerEpoch.toString(), address });
-    return held.lost;
+    this.#ports.logger.info('registered', { nodeId, brokerEpoch: brokerEpoch.toString(), address });
+    return held;
   }
 
   /** Leaves the cluster at once. */

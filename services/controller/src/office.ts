@@ -59,7 +59,7 @@ export class Office {
   readonly #bell = new Bell();
   #orders: { readonly order: Order; readonly settle: PromiseWithResolvers<Done> }[] = [];
   #open = false;
-  /** Brokers whose registration went while this controller was watching. */
+  /** Brokers whose registration came and went while this controller was watching. */
   readonly #vanished = new Set<NodeId>();
   /** Topics whose settings may have changed since reconciling last came to rest. */
   #reconfigured: Set<TopicId> | 'all' = 'all';
@@ -101,7 +101,7 @@ export class Office {
     this.#graceEndsMs = clock.monotonicMs() + this.#sessionTimeoutMs;
     const freshClusterId = clusterId(randomId(() => random.nextU32()));
     using working = new LinkedAbort(term.signal);
-    const watching = this.#watchBrokers(working.signal);
+    const watching = this.#watchBrokers(images.current.revision, working.signal);
     const grace = this.#ringAfterGrace(working.signal);
     this.#open = true;
     // At once, although a call to the store may still be under way.
@@ -250,7 +250,11 @@ export class Office {
     return gone;
   }
 
-  async #watchBrokers(signal: AbortSignal): Promise<void> {
+  /**
+   * Leases from before the takeover may run out because the store was away, as its last controller's did: only the grace tells who is dead (M5).
+   * @param tookOverAt revision of the image with which the term began.
+   */
+  async #watchBrokers(tookOverAt: bigint, signal: AbortSignal): Promise<void> {
     try {
       for await (const { delta } of this.#ports.images.changes(signal)) {
         this.#noteSettings(delta);
@@ -258,7 +262,7 @@ export class Office {
           if (before?.registration?.createRevision === after?.registration?.createRevision) continue;
           this.#registrationChanges++;
           if (after?.registration !== undefined) this.#vanished.delete(nodeId);
-          else if (before?.registration !== undefined) this.#vanished.add(nodeId);
+          else if ((before?.registration?.modRevision ?? 0n) > tookOverAt) this.#vanished.add(nodeId);
         }
         this.#bell.ring();
       }
