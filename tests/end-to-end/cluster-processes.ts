@@ -1,0 +1,226 @@
+// An etcd, controllers and brokers, each a process of its own, on free loopback ports and in a folder that goes afterwards. Only processes
+// started here are ever ended, by their ids.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { EtcdProcess } from '../contract/etcd-process.ts';
+import { freePort } from './dev-process.ts';
+
+const root = path.dirname(path.dirname(import.meta.dirname));
+const compileCache = path.join(root, 'node_modules', '.cache', 'node-compile');
+const startMsMax = 30_000;
+
+type Kind = 'broker' | 'controller';
+
+/** A line of a part's log. */
+interface LogEvent {
+  readonly event: string;
+  readonly time: string;
+  readonly why?: string;
+}
+
+/** The settings of a part, by their names. */
+export type Settings = Readonly<Record<string, string | number>>;
+
+export class PartProcess implements AsyncDisposable {
+  readonly kind: Kind;
+  readonly id: number;
+  readonly port: number;
+  readonly #settings: Settings;
+  #child: ChildProcess | undefined;
+  #stderr = '';
+  #listeners: (() => void)[] = [];
+
+  constructor(kind: Kind, id: number, port: number, settings: Settings) {
+    this.kind = kind;
+    this.id = id;
+    this.port = port;
+    this.#settings = settings;
+  }
+
+  get address(): string {
+    return `127.0.0.1:${this.port}`;
+  }
+
+  get http(): string {
+    return `http://127.0.0.1:${this.port + 100}`;
+  }
+
+  /** All that it has said, over all its starts. */
+  get said(): string {
+    return this.#stderr;
+  }
+
+  get events(): readonly LogEvent[] {
+    const lines = this.#stderr.split('\n').filter((line) => line.startsWith('{') && line.endsWith('}'));
+    return lines.map((line): LogEvent => JSON.parse(line));
+  }
+
+  /** Resolves once it works. @throws when it ends first, with what it said. */
+  async start(): Promise<void> {
+    const already = this.#count('ready');
+    this.spawn();
+    await this.until(() => this.#count('ready') > already, 'says that it is ready');
+  }
+
+  /** Starts it without waiting for anything. */
+  spawn(): void {
+    const main = path.join(root, 'services', this.kind, 'src', 'main.ts');
+    const given = { 'node.id': this.id, listen: this.address, 'log.format': 'json', ...this.#settings };
+    const args = Object.entries(given).flatMap(([name, value]) => [`--${name}`, String(value)]);
+    const kept = Object.entries(process.env).filter(([name]) => !/^(npm_|NODE_|TRIBUTARY_|INIT_CWD)/.test(name));
+    const child = spawn(process.execPath, [main, ...args], {
+      env: { ...Object.fromEntries(kept), NODE_COMPILE_CACHE: compileCache },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    this.#child = child;
+    child.stderr.on('data', (chunk: Buffer) => {
+      this.#stderr += chunk.toString();
+      this.#ring();
+    });
+    child.once('exit', () => this.#ring());
+    // A run of the tests that is cut short leaves nothing behind.
+    const orphaned = (): void => void child.kill('SIGKILL');
+    process.once('exit', orphaned);
+    child.once('exit', () => process.removeListener('exit', orphaned));
+  }
+
+  /** Waits until something that its log tells of. */
+  async until(condition: () => boolean, what: string): Promise<void> {
+    const deadline = Date.now() + startMsMax;
+    while (!condition()) {
+      const child = this.#child;
+      const over = child === undefined || child.exitCode !== null || child.signalCode !== null;
+      if (over || Date.now() > deadline) {
+        throw new Error(
+          `${this.kind} ${this.id} ${over ? 'ended' : 'ran for too long'} before it ${what}:\n${this.#stderr.slice(-4_000)}`,
+        );
+      }
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, 200);
+        this.#listeners.push(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+      });
+    }
+  }
+
+  /** Waits for its end. @returns its exit code; null: a signal. */
+  async ended(withinMs: number): Promise<number | null> {
+    const child = this.#child;
+    if (child === undefined) throw new Error(`${this.kind} ${this.id} does not run`);
+    if (child.exitCode === null && child.signalCode === null)
+      await once(child, 'exit', { signal: AbortSignal.timeout(withinMs) });
+    this.#child = undefined;
+    return child.exitCode;
+  }
+
+  /** SIGKILL, SIGTERM: resolves with the exit code once it has ended. */
+  async end(signal: 'SIGKILL' | 'SIGTERM' = 'SIGKILL'): Promise<number | null> {
+    const child = this.#child;
+    if (child === undefined) return null;
+    child.kill(signal);
+    return await this.ended(startMsMax);
+  }
+
+  pause(): void {
+    this.#child?.kill('SIGSTOP');
+  }
+
+  resume(): void {
+    this.#child?.kill('SIGCONT');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end('SIGKILL');
+  }
+
+  #count(event: string): number {
+    return this.events.filter((each) => each.event === event).length;
+  }
+
+  #ring(): void {
+    const listeners = this.#listeners;
+    this.#listeners = [];
+    for (const listener of listeners) listener();
+  }
+}
+
+export interface ClusterShape {
+  readonly controllers: number;
+  readonly brokers: number;
+  /** Of every part. */
+  readonly settings?: Settings;
+}
+
+export class ClusterProcesses implements AsyncDisposable {
+  readonly folder: string;
+  readonly etcd: EtcdProcess;
+  readonly controllers: PartProcess[] = [];
+  readonly brokers: PartProcess[] = [];
+  readonly #settings: Settings;
+  readonly #parts: PartProcess[] = [];
+
+  private constructor(etcd: EtcdProcess, settings: Settings) {
+    this.folder = mkdtempSync(path.join(os.tmpdir(), 'tributary-cluster-'));
+    this.etcd = etcd;
+    this.#settings = settings;
+  }
+
+  /** Everything at once, as an orchestrator does it. */
+  static async begin({ controllers, brokers, settings = {} }: ClusterShape): Promise<ClusterProcesses> {
+    const cluster = new ClusterProcesses(await EtcdProcess.start(), settings);
+    try {
+      for (let i = 1; i <= controllers; i++) cluster.controllers.push(await cluster.part('controller', 100 + i));
+      for (let i = 1; i <= brokers; i++) cluster.brokers.push(await cluster.part('broker', i));
+      await Promise.all([...cluster.controllers, ...cluster.brokers].map((each) => each.start()));
+      return cluster;
+    } catch (thrown) {
+      await cluster[Symbol.asyncDispose]();
+      throw thrown;
+    }
+  }
+
+  /** One more, not started. @param settings over those that it would have. */
+  async part(kind: Kind, id: number, settings: Settings = {}): Promise<PartProcess> {
+    const own: Settings = kind === 'broker' ? { 'data.dir': this.dataOf(id) } : {};
+    const port = await freePort();
+    const all = { 'etcd.endpoints': this.etcd.endpoint, ...own, ...this.#settings, ...settings };
+    const part = new PartProcess(kind, id, port, all);
+    this.#parts.push(part);
+    return part;
+  }
+
+  dataOf(broker: number): string {
+    return path.join(this.folder, `broker-${broker}`);
+  }
+
+  /** Of all brokers, the first one first. */
+  get bootstrap(): string {
+    return this.brokers.map(({ address }) => address).join(',');
+  }
+
+  broker(id: number | undefined): PartProcess {
+    return named(this.brokers, id);
+  }
+
+  controller(id: number | undefined): PartProcess {
+    return named(this.controllers, id);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#parts.map((part) => part[Symbol.asyncDispose]()));
+    await this.etcd[Symbol.asyncDispose]();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+function named(parts: readonly PartProcess[], id: number | undefined): PartProcess {
+  const part = parts.find((each) => each.id === id);
+  if (part === undefined) throw new Error(`there is no part ${id}`);
+  return part;
+}
