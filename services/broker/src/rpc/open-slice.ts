@@ -155,6 +155,8 @@ export class OpenSlice {
   #nextBatch(): OpenBatch | undefined {
     for (;;) {
       while (this.#scanner?.next() !== true) {
+        if ((this.#scanner?.cutBytes ?? 0) > 0)
+          throw new TributaryError('CORRUPT_MESSAGE', `the batch behind offset ${this.#position} is cut off`);
         const bytes = this.#slices[++this.#at];
         if (bytes === undefined) {
           this.#passed(this.#bounds.next);

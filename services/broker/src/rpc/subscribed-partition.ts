@@ -66,6 +66,12 @@ export class SubscribedPartition {
     return this.#partition?.state.role.kind === 'leading';
   }
 
+  /** Where reading may go on if what stands at the position is known to be lost (L3); else the position itself. */
+  get behindDamage(): Offset {
+    const damaged = this.partition.log.health.damaged;
+    return damaged.find(({ from, to }) => from <= this.position && this.position < to)?.to ?? this.position;
+  }
+
   get hasReachedEnd(): boolean {
     return this.until !== undefined && this.position >= this.until;
   }

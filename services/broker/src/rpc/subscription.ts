@@ -281,7 +281,7 @@ export class Subscription {
   #failedToRead(reader: SubscribedPartition, error: TributaryError): void {
     if (reader.state !== 'reads' || this.#signal.aborted) return;
     if (error.error === 'NOT_LEADER_OR_FOLLOWER') void this.#begin(reader);
-    else this.#fail(reader, error);
+    else this.#fail(reader, error, error.error === 'CORRUPT_MESSAGE' ? reader.behindDamage : reader.position);
   }
 
   /** The partition is over, the others go on. @param next where reading could go on. */

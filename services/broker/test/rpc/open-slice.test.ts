@@ -115,3 +115,12 @@ test('what stands before a damaged batch is given out, then where reading may go
   assert.ok(taken.why.kind === 'broken');
   assert.deepEqual([taken.why.error.error, taken.why.next], ['CORRUPT_MESSAGE', 4n]);
 });
+
+test('a batch that is cut off is an error, not an end', () => {
+  const whole = encodeBatch([{ value: 'a' }]);
+  const cut = encodeBatch([{ value: 'b' }], { baseOffset: offset(1n) }).subarray(0, 40);
+  const open = new OpenSlice([Buffer.concat([whole, cut])], { from: offset(0n), next: offset(2n), until: undefined });
+  const taken = open.take(Number.POSITIVE_INFINITY);
+  assert.equal(taken.records.length, 1);
+  assert.ok(taken.why.kind === 'broken' && taken.why.error.error === 'CORRUPT_MESSAGE');
+});

@@ -3,48 +3,19 @@ import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { limits, offset, type TopicId } from '@tributary/model';
 import type { TopicInfo } from '@tributary/metadata';
-import type { Clock, Stream } from '@tributary/ports';
+import type { Clock } from '@tributary/ports';
 import { encodeBatch } from '@tributary/record';
-import { methods, type SubscribeRequest, type SubscribeResponse } from '@tributary/wire';
 import type { Partition } from '../../src/partition/partition.ts';
 import { SharedChunks } from '../../src/rpc/shared-chunks.ts';
 import { SubscribedPartition } from '../../src/rpc/subscribed-partition.ts';
 import { Subscription, type SubscriptionParts } from '../../src/rpc/subscription.ts';
 import { Turns } from '../../src/turns.ts';
+import { HeldReader } from './held-reader.ts';
 
 const recordsPerBatch = 1_000;
 const batches = 200;
 const value = Buffer.alloc(100, 'x');
 const clock: Clock = { monotonicMs: () => 0, wallMs: () => 0, sleep: () => turn() };
-
-/** A client that takes nothing from the network until it is told to. */
-class Reader implements Stream<SubscribeResponse, SubscribeRequest> {
-  queuedBytes = 0;
-  queuedMost = 0;
-  records = 0;
-  #writable: (() => void) | undefined;
-
-  send(message: SubscribeResponse): void {
-    this.queuedBytes += methods.subscribe.response.encode(message).length;
-    this.queuedMost = Math.max(this.queuedMost, this.queuedBytes);
-    for (const { records } of message.partitions) this.records += records.length;
-  }
-
-  writable(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#writable = resolve;
-    });
-  }
-
-  takeAll(): void {
-    this.queuedBytes = 0;
-    this.#writable?.();
-  }
-
-  end(): void {}
-  cancel(): void {}
-  async *[Symbol.asyncIterator](): AsyncGenerator<SubscribeRequest> {}
-}
 
 /** Of two hundred thousand records, given out a batch at a time. @param reads counts. */
 function partitionOf(reads: { count: number }): Partition {
@@ -74,7 +45,7 @@ function partitionOf(reads: { count: number }): Partition {
 test('a client that does not read makes its subscription stop reading the log, and gets everything once it does', async () => {
   const reads = { count: 0 };
   const partition = partitionOf(reads);
-  const stream = new Reader();
+  const stream = new HeldReader();
   const parts = {
     replicas: { find: () => partition, me: 1 },
     clock,
