@@ -254,7 +254,7 @@ export const limits = {
   /** A call that holds so much is the first to lose it when there is no room; what less holds is a client's that is being served. */
   largeShare: 64 * 1024,
   /** How long a client that lost a call for want of room waits for the next of the same kind, ms; doubled each time, up to `stalledMs`. */
-  evictedMs: 1_000,
+  evictedMs: 3_000,
   /** Calls open at once over all connections of a server: each costs it about 10 KiB before its first byte. */
   calls: 20_000,
   /** What a record of a Publish costs beside its bytes, once it is decoded. */
