@@ -53,6 +53,24 @@ test('an advertised address that cannot be reached is gone round by the bootstra
   assert.equal((await consumer.poll()).length, 1);
 });
 
+test('a broker that was reached before, and is down for a while, is found again as soon as it is back', async () => {
+  await using w = await world({ brokers: ['a:1', 'b:1'], bootstrap: 'a:1' });
+  const { partitions } = w.cluster.createTopic('t', 1);
+  for (const partition of partitions) partition.leader = 2;
+  const producer = w.client.producer();
+  assert.equal((await producer.send({ topic: 't', value: 'x' })).offset, 0n);
+  const server = w.network.servers.get('b:1');
+  assert.ok(server !== undefined);
+  w.network.servers.delete('b:1');
+  w.network.breakStreams('b:1');
+  const delivery = Promise.resolve(producer.send({ topic: 't', value: 'y' }));
+  await w.pass(3_000);
+  w.network.servers.set('b:1', server);
+  const backAt = w.clock.monotonicMs();
+  assert.equal((await delivery).offset, 1n);
+  assert.ok(w.clock.monotonicMs() - backAt < 1_000);
+});
+
 test('what one handle creates or deletes is so for everything made from it', async () => {
   await using w = await world();
   const created = await w.client.admin.createTopic({ name: 't', partitions: 3, configs: { 'retention.ms': '5' } });

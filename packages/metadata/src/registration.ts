@@ -75,33 +75,35 @@ export async function keepRegistration(
   options: RegistrationOptions,
 ): Promise<HeldRegistration | undefined> {
   const place = { kind: 'registration', nodeId: registration.nodeId } as const;
+  // Kept alive over all attempts: one whose answer was lost may have put the registration under it.
+  const keeping = new LinkedAbort(options.signal);
+  let lease: Lease | undefined;
   let retryMs: number = limits.storeRetryMsMin;
-  for (;;) {
-    options.signal.throwIfAborted();
-    const attempt = new LinkedAbort(options.signal);
-    let lease: Lease | undefined;
-    try {
-      const existing = await readRegistration(store, keys, keys.of(place));
-      if (existing?.createRevision !== epoch) return undefined;
-      lease = await store.lease(options.sessionTimeoutMs ?? limits.sessionTimeoutMs, attempt.signal);
-      const renewal = {
-        expect: [{ place, is: 'modified-at', revision: existing.modRevision }],
-        put: [{ kind: 'registration', value: registration }],
-        delete: [],
-      } as const;
-      const { succeeded } = await store.commit(encodeTransaction(keys, renewal, lease));
-      if (succeeded) return held(lease, epoch);
-    } catch (thrown) {
-      options.signal.throwIfAborted();
-      if (thrown instanceof TributaryError) throw thrown;
-      options.onFailure?.(thrown instanceof Error ? thrown.message : String(thrown));
+  try {
+    for (;;) {
+      try {
+        const existing = await readRegistration(store, keys, keys.of(place));
+        if (existing?.createRevision !== epoch) break;
+        if (lease === undefined || lease.lost.aborted)
+          lease = await store.lease(options.sessionTimeoutMs ?? limits.sessionTimeoutMs, keeping.signal);
+        const expect = [{ place, is: 'modified-at', revision: existing.modRevision }] as const;
+        const put = [{ kind: 'registration', value: registration }] as const;
+        const { succeeded } = await store.commit(encodeTransaction(keys, { expect, put, delete: [] }, lease));
+        if (succeeded) return held(lease, epoch);
+      } catch (thrown) {
+        if (thrown instanceof TributaryError || options.signal.aborted) throw thrown;
+        options.onFailure?.(thrown instanceof Error ? thrown.message : String(thrown));
+      }
+      await clock.sleep(retryMs, options.signal);
+      retryMs = Math.min(retryMs * 2, limits.storeRetryMsMax);
     }
-    // Overtaken, or the outcome is unknown. The lease is left to run out: revoked, it would take a registration with it that it may hold.
-    attempt.abort(new Error('The attempt to keep the registration failed.'));
-    attempt[Symbol.dispose]();
-    await clock.sleep(retryMs, options.signal);
-    retryMs = Math.min(retryMs * 2, limits.storeRetryMsMax);
+  } catch (thrown) {
+    keeping.abort(new Error('The registration is not kept.'));
+    options.signal.throwIfAborted();
+    throw thrown;
   }
+  keeping.abort(new Error('The registration is gone.'));
+  return undefined;
 }
 
 function held(lease: Lease, epoch: BrokerEpoch): HeldRegistration {

@@ -4,7 +4,7 @@ import { TributaryError, directoryId, incarnationId, nodeId, topicId } from '@tr
 import type { Entry, MetadataStore } from '@tributary/ports';
 import { openImageSource } from '../src/image-source.ts';
 import { metadataKeys } from '../src/keys.ts';
-import { type HeldRegistration, registerBroker } from '../src/registration.ts';
+import { type HeldRegistration, keepRegistration, registerBroker } from '../src/registration.ts';
 import { confirmRemoval } from '../src/removal.ts';
 import type { RegistrationInfo } from '../src/state.ts';
 import { encodeTransaction } from '../src/values.ts';
@@ -101,6 +101,34 @@ describe('a registration', () => {
       });
     }
   });
+
+  test('whose lease is in doubt is kept under another, with its epoch, whatever answers are lost, and outlives the lease of before', async () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      await simulated(seed, async (bench) => {
+        const stop = new AbortController();
+        const { brokerEpoch } = await register(bench, mine, stop.signal);
+        for (let i = 0; i < seed % 4; i++) bench.world.loseNextCommit(bench.random.chance(0.5) ? 'done' : 'not done');
+        const kept = await keepRegistration(bench.store, keys, mine, brokerEpoch, bench.clock, { signal: never });
+        assert.equal(kept?.brokerEpoch, brokerEpoch);
+        stop.abort();
+        await bench.clock.sleep(30_000, never);
+        assert.equal((await stored(bench.store))?.createRevision, brokerEpoch);
+        assert.ok(kept?.lost.aborted === false);
+      });
+    }
+  });
+
+  test('that is gone, or of another incarnation, is not kept', () =>
+    simulated(1, async (bench) => {
+      const first = await register(bench, mine);
+      const keep = () => keepRegistration(bench.store, keys, mine, first.brokerEpoch, bench.clock, { signal: never });
+      const second = await register(bench, restarted);
+      assert.equal(await keep(), undefined);
+      assert.match((await stored(bench.store))?.value ?? '', /second/);
+      await second.revoke();
+      assert.equal(await keep(), undefined);
+      assert.equal(await stored(bench.store), undefined);
+    }));
 
   test('of two brokers with one node id and different directories, at the same time, one is admitted and one refused', async () => {
     for (let seed = 1; seed <= 20; seed++) {

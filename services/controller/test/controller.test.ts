@@ -219,6 +219,31 @@ describe('two controllers', () => {
       await cluster.sleep(2_000);
       assert.equal(await epoch(), 1);
     }));
+
+  test('a lease from before a takeover that runs out right after it is no death within that time either: the store may have been away (M5)', () =>
+    simulated(1, async (cluster) => {
+      const first = cluster.controller(10);
+      await first.start();
+      const broker = cluster.broker(1);
+      await broker.start();
+      const { topicId: id } = await first.call(methods.createTopic, newTopic('orders', 1));
+      const epoch = async (): Promise<number | undefined> =>
+        (await cluster.stored()).partitionsOf(id as never)[0]?.leaderEpoch;
+      first.kill();
+      const second = cluster.controller(11);
+      void second.start();
+      await cluster.sleep(sessionMs / 2);
+      broker.kill();
+      while (!second.isActive) await cluster.sleep(10);
+      const tookOverMs = cluster.clock.monotonicMs();
+      assert.notEqual((await cluster.stored()).broker(nodeId(1))?.registration, undefined);
+      while ((await cluster.stored()).broker(nodeId(1))?.registration !== undefined) await cluster.sleep(10);
+      await cluster.sleep(100);
+      assert.ok(cluster.clock.monotonicMs() < tookOverMs + sessionMs);
+      assert.equal(await epoch(), 0);
+      await cluster.sleep(tookOverMs + sessionMs + 1_000 - cluster.clock.monotonicMs());
+      assert.equal(await epoch(), 1);
+    }));
 });
 
 /** What does not depend on when and by whom it was done. */
