@@ -42,7 +42,7 @@ export const limits = {
   /** Log between two producer snapshots: a start after a crash reads at most so much of it twice. */
   snapshotInterval: 64 * 1024 * 1024,
   /** Longest stretch of compaction without a turn for others, ms: what a produce request may wait for it. */
-  compactionSliceMs: 1.5,
+  compactionSliceMs: 1,
   /** Bytes that compaction writes between two syncs: a larger one would hold up the syncs of those who produce. */
   compactionSync: 1024 * 1024,
   /** How often a read looks for a segment again because compaction replaced the one that it had found: each time takes a whole round of compaction. */

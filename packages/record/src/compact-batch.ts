@@ -116,12 +116,10 @@ export class KeptRecords {
     const { section } = this.batch;
     let size = 0;
     for (let run = 0; run < this.#runs.length; run += 2) size += this.#at(run + 1) - this.#at(run);
-    const copied = new Uint8Array(size);
+    const copied = Buffer.allocUnsafeSlow(size);
     let to = 0;
-    for (let run = 0; run < this.#runs.length; run += 2) {
-      copied.set(section.subarray(this.#at(run), this.#at(run + 1)), to);
-      to += this.#at(run + 1) - this.#at(run);
-    }
+    for (let run = 0; run < this.#runs.length; run += 2)
+      to += section.copy(copied, to, this.#at(run), this.#at(run + 1));
     return copied;
   }
 
@@ -141,15 +139,14 @@ export class KeptRecords {
       const body = 1 + sizeOfVarlong(deltaOf(span)) + span.end - span.restStart;
       size += sizeOfVarint(body) + body;
     });
-    const rebased = new Uint8Array(size);
+    const rebased = Buffer.allocUnsafeSlow(size);
     let to = 0;
     this.#each((span) => {
       const delta = deltaOf(span);
       to = writeVarint(rebased, to, 1 + sizeOfVarlong(delta) + span.end - span.restStart);
       rebased[to++] = section[span.bodyStart] ?? 0;
       to = writeVarlong(rebased, to, delta);
-      rebased.set(section.subarray(span.restStart, span.end), to);
-      to += span.end - span.restStart;
+      to += section.copy(rebased, to, span.restStart, span.end);
     });
     return rebased;
   }

@@ -13,6 +13,14 @@ function sleep(ms: number, signal: AbortSignal): Promise<void> {
       reject(signal.reason);
       return;
     }
+    if (ms <= 0) {
+      // What is ready has its turn, and nothing else is waited for: a timer would take a millisecond.
+      setImmediate(() => {
+        if (signal.aborted) reject(signal.reason);
+        else resolve();
+      });
+      return;
+    }
     const aborted = (): void => {
       clearTimeout(timer);
       reject(signal.reason);

@@ -10,6 +10,18 @@ describe('the clock', () => {
     assert.ok(nodeClock.monotonicMs() - begin >= 29);
   });
 
+  it('gives way without waiting when it is told to sleep for nothing, and hears of an abort', async () => {
+    const controller = new AbortController();
+    const order: string[] = [];
+    setImmediate(() => order.push('another'));
+    await nodeClock.sleep(0, controller.signal);
+    order.push('awake');
+    assert.deepEqual(order, ['another', 'awake']);
+    const sleeping = nodeClock.sleep(0, controller.signal);
+    controller.abort(new Error('enough'));
+    await assert.rejects(sleeping, /enough/);
+  });
+
   it("wakes with the signal's reason, before or during sleep", async () => {
     const reason = new Error('wake up');
     await assert.rejects(nodeClock.sleep(1_000_000, AbortSignal.abort(reason)), reason);

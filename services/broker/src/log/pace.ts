@@ -38,10 +38,9 @@ export class Pace {
     this.#began = this.#clock.monotonicMs();
   }
 
-  /** As long as the last thing took, such as a sync: whoever needs the same disk has half of its time. */
-  async restAsLong(): Promise<void> {
-    await this.#clock.sleep(this.#clock.monotonicMs() - this.#began, this.#signal);
-    this.begin();
+  /** Beside the work; shorter when the signal is aborted. */
+  async pause(ms: number): Promise<void> {
+    await this.#clock.sleep(ms, this.#signal).catch(() => {});
   }
 
   #end(): void {

@@ -24,6 +24,8 @@ export class SegmentWriter implements AsyncDisposable {
   readonly #file: File;
   #used = 0;
   #unsynced = 0;
+  /** The last portion on its way to the disk. */
+  #flushing: Promise<void> = Promise.resolve();
   #isKept = false;
 
   private constructor(place: SegmentPlace, path: string, file: File, options: SegmentWriterOptions) {
@@ -71,16 +73,26 @@ export class SegmentWriter implements AsyncDisposable {
     await this.#place.disk.append(this.#file, this.path, [bytes]);
     this.#unsynced += bytes.length;
     if (this.#unsynced >= limits.compactionSync) {
-      // In small portions, and the disk has a rest after each: those who sync what they produce must not wait behind a gigabyte.
-      await this.sync();
-      await this.#pace.restAsLong();
+      await this.#flushing;
+      this.#unsynced = 0;
+      this.#flushing = this.#flushPortion();
     }
     await this.#pace.moved(bytes.length);
   }
 
-  /** Never rejects (L2). */
+  /**
+   * In small portions while the next one is made, and then the disk rests for as long: those who sync what they produce must not wait behind a gigabyte.
+   */
+  async #flushPortion(): Promise<void> {
+    const { disk } = this.#place;
+    const began = disk.clock.monotonicMs();
+    await disk.sync(this.#file, this.path);
+    await this.#pace.pause(disk.clock.monotonicMs() - began);
+  }
+
+  /** All of it is on the disk. Never rejects (L2). */
   async sync(): Promise<void> {
-    this.#unsynced = 0;
+    await this.#flushing;
     await this.#place.disk.sync(this.#file, this.path);
   }
 
@@ -95,6 +107,7 @@ export class SegmentWriter implements AsyncDisposable {
   /** Unless it was kept, the file goes. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isKept) return;
+    await this.#flushing;
     this.segment.forgetIndex();
     await this.#file.close();
     await this.#place.disk.files.remove(this.path);
