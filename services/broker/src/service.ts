@@ -31,7 +31,7 @@ export function brokerService({ replicas, source, controller, producerIds, clock
   const subscriptions = new Subscriptions({ replicas, source, clock, random, turns, observer: observer.fetch });
   return (handlers: Handlers): void => {
     handlers.stream(methods.produce, produceHandler(replicas, clock, observer.produce));
-    handlers.stream(methods.fetch, fetchHandler(replicas, observer.fetch));
+    handlers.stream(methods.fetch, fetchHandler(replicas, observer.fetch, turns));
     const publish = publishHandler({ replicas, source, clock, turns, observer: observer.produce });
     handlers.unary(
       methods.publish,

@@ -17,6 +17,7 @@ import type {
 } from '@tributary/wire';
 import type { Partition, Slice } from '../partition/partition.ts';
 import type { Replicas } from '../replicas.ts';
+import type { Turns } from '../turns.ts';
 import { checkCluster } from './context.ts';
 
 export interface FetchObserver {
@@ -24,9 +25,10 @@ export interface FetchObserver {
   refused(error: TributaryError): void;
 }
 
-export function fetchHandler(replicas: Replicas, observer: FetchObserver) {
+/** @param turns of those who read from files. */
+export function fetchHandler(replicas: Replicas, observer: FetchObserver, turns: Pick<Turns, 'run'>) {
   return async (stream: Stream<FetchResponse, FetchRequest>, context: CallContext): Promise<void> => {
-    const session = new FetchSession(stream, context.signal, replicas, observer);
+    const session = new FetchSession(stream, context.signal, replicas, observer, turns);
     let first = true;
     try {
       for await (const request of stream) {
@@ -51,6 +53,8 @@ interface Reader {
   position: Offset;
   creditLimit: number;
   sent: number;
+  /** Behind the tail, as far as anybody knows: what it reads comes from a file. */
+  isBehind: boolean;
   /** In the queue, or being read right now. */
   queued: boolean;
   closed: boolean;
@@ -65,6 +69,7 @@ class FetchSession {
   readonly #signal: AbortSignal;
   readonly #replicas: Replicas;
   readonly #observer: FetchObserver;
+  readonly #turns: Pick<Turns, 'run'>;
   readonly #readers = new Map<string, Reader>();
   /** Readers that may have something to send, in turn. */
   readonly #queue: Reader[] = [];
@@ -80,11 +85,13 @@ class FetchSession {
     signal: AbortSignal,
     replicas: Replicas,
     observer: FetchObserver,
+    turns: Pick<Turns, 'run'>,
   ) {
     this.#stream = stream;
     this.#signal = signal;
     this.#replicas = replicas;
     this.#observer = observer;
+    this.#turns = turns;
   }
 
   handle(request: FetchRequest): void {
@@ -114,6 +121,7 @@ class FetchSession {
         position: offset(wanted.offset),
         creditLimit: Number(wanted.creditLimit),
         sent: 0,
+        isBehind: wanted.offset < partition.highWatermark,
         queued: false,
         closed: false,
         saidNeeded: -1,
@@ -156,12 +164,15 @@ class FetchSession {
   async #pump(): Promise<void> {
     for (let reader = this.#queue.shift(); reader !== undefined; reader = this.#queue.shift()) {
       if (this.#stream.queuedBytes >= limits.streamQueue) await this.#stream.writable();
+      // Many who begin far behind would keep those at the tail waiting.
+      if (reader.isBehind) await this.#turns.run(() => limits.fetchTurn);
       reader.queued = false;
       if (reader.closed || this.#closed || this.#signal.aborted) continue;
       this.#releaseTaken();
       try {
         // A cached slice comes without waiting: the hot path stays in one tick.
         const pending = this.#slice(reader);
+        reader.isBehind = pending instanceof Promise;
         this.#deliver(reader, pending instanceof Promise ? await pending : pending);
       } catch (thrown) {
         if (reader.closed) continue;

@@ -49,7 +49,8 @@ function fetching() {
   const replicas = { clusterId: clusterId('c'), find: () => partition, leaderOf: () => undefined };
   const context: CallContext = { peer: 'test', signal: over.signal };
   const observer = { fetched: () => undefined, refused: () => undefined };
-  void fetchHandler(replicas as unknown as Replicas, observer)(stream, context).catch(() => undefined);
+  const turns = { run: async (work: () => number) => void work() };
+  void fetchHandler(replicas as unknown as Replicas, observer, turns)(stream, context).catch(() => undefined);
   const tell = async (message: Partial<FetchRequest>): Promise<void> => {
     requests.push(request(message));
     wake();
