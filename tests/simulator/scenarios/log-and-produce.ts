@@ -88,6 +88,7 @@ export function expectEverything(coverage: Coverage): void {
     'checked: acknowledgement against the disk',
     'log: retention',
     'log: compaction',
+    'log: compaction finished',
     'log: registered',
     'log: controller-elected',
   );

@@ -88,7 +88,7 @@ describe('a compacted log', () => {
         tombstonesGone += whole.tombstonesGone;
         await tell(one, 1 + Math.floor(one.at * (whole.operations - 1)));
       }),
-      { numRuns: 30 },
+      { numRuns: 50 },
     );
     assert.ok(compacted > 25 && tombstonesGone > 5, `${compacted} compactions, ${tombstonesGone} tombstones gone`);
   });
@@ -158,7 +158,7 @@ describe('a compacted log', () => {
     test(`whose compaction crashes at one disk operation or another (${how}), and once more where that is finished, is whole`, async () => {
       const { first } = await crashTwice(1, how, 0, 0);
       assert.ok(first > 40, `${first} disk operations`);
-      for (let at = 1; at <= first; at += 5) await crashTwice(2, how, at, 0, 1 + (at % 9));
+      for (let at = 1; at <= first; at += 3) await crashTwice(2, how, at, 0, 1 + (at % 9));
     });
   }
 
