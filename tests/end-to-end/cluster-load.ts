@@ -96,7 +96,7 @@ export class Load implements AsyncDisposable {
       assert.equal(
         wrong,
         -1,
-        `partition ${partition} is not in order, each once, at ${wrong}: ${seen.slice(wrong, wrong + 10)}`,
+        `partition ${partition} is not in order, each once, at ${wrong}: ${seen.slice(wrong, wrong + 10).join()}`,
       );
       assert.equal(seen.length, this.#rounds, `partition ${partition}: all that was acknowledged is read`);
     }

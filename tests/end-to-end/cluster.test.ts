@@ -161,7 +161,7 @@ describe('a cluster of processes', { skip: requires('etcd') }, () => {
   test('M5: with etcd paused for longer than any session, leaders go on, and nobody is declared dead when it is back', async (t: TestContext) => {
     const before = deaths();
     load.reset();
-    cluster.etcd.pause();
+    await cluster.etcd.pause();
     await sleep(2 * sessionMs);
     t.diagnostic(`largest gap of acknowledgements meanwhile: ${load.acknowledged.largest(load.partitions)} ms`);
     assert.ok(load.acknowledged.largest(load.partitions) < 1_500);

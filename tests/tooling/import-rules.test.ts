@@ -173,7 +173,19 @@ const plants: Plant[] = [
   plant(
     'main.ts may import runtime and Node',
     'services/broker/src/main.ts',
-    "import { x } from '@tributary/runtime';\nimport { open } from 'node:fs/promises';\nsetTimeout(() => open, 1);\nexport const y = x;",
+    "import { x } from '@tributary/runtime';\nimport { runPart } from '@tributary/runtime/part';\nimport { open } from 'node:fs/promises';\nsetTimeout(() => open, 1);\nexport const y = [x, runPart];",
+  ),
+  plant(
+    'but no other entry of runtime than what runs a part',
+    'services/coordinator/src/main.ts',
+    "import { x } from '@tributary/runtime/etcd-store';\nexport const y = x;",
+    restrictedImport,
+  ),
+  plant(
+    'which nobody else imports',
+    'packages/cli/src/a9.ts',
+    "import { runPart } from '@tributary/runtime/part';\nexport const y = runPart;",
+    restrictedImport,
   ),
   plant(
     'metrics.ts may import runtime',
