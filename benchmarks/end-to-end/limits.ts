@@ -10,7 +10,7 @@ export const limitsOfMemory: Scenario = {
   name: 'limits',
   warmUp: () => Promise.resolve(),
   measure: async ({ comparison, scale }) => {
-    await using dev = await DevProcess.begin({ args: ['--config', `queued.max.request.bytes=${320 * mebibyte}`] });
+    await using dev = await DevProcess.begin({ args: ['--config', `queued.max.request.bytes=${384 * mebibyte}`] });
     const siege = { idle: 2_000, readers: 100, writers: 20, phases: 5, phaseMs: Math.ceil(4_000 * scale) };
     const report = await besieged(dev, siege);
     comparison.ours('canary p99 quiet, ms', report.quietP99Ms);

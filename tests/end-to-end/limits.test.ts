@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { DevProcess } from './dev-process.ts';
 import { besieged } from './siege.ts';
 
-const requestBytes = 320 * 1024 * 1024;
+const requestBytes = 384 * 1024 * 1024;
 
 test('memory stays within the bound, and a canary goes on, under idle, never reading and never ending clients', async () => {
   await using dev = await DevProcess.begin({

@@ -38,8 +38,8 @@ export const brokerConfigKeys = {
     ...integer(0),
   },
   'queued.max.request.bytes': {
-    default: '335544320',
-    doc: 'Memory for requests and answers in all, 192 MiB of it for what was let go and is not yet collected: what goes beyond is refused.',
+    default: '402653184',
+    doc: 'Memory for requests and answers in all, 256 MiB of it for what was let go and is not yet collected: what goes beyond is refused.',
     ...integer(16 * 1024 * 1024),
   },
   'connection.max.request.bytes': {

@@ -252,7 +252,7 @@ export const limits = {
    * Of the memory that a server may use for its clients, what it leaves to what it has let go: that is not free before it is collected, and Node
    * begins to collect when about so much lies about (measured, under floods).
    */
-  collectedLate: 192 * 1024 * 1024,
+  collectedLate: 256 * 1024 * 1024,
   /** A call that holds so much is the first to lose it when there is no room; what less holds is a client's that is being served. */
   largeShare: 64 * 1024,
   /** How long a client that lost a call for want of room waits for the next of the same kind, ms; doubled each time, up to `stalledMs`. */
