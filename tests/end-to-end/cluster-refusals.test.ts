@@ -1,6 +1,7 @@
 // What a part of a cluster says and does where it cannot take part: one sentence and a failure where waiting would not help, else it waits and says why.
 
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -63,6 +64,21 @@ describe('a part of a cluster', { skip: requires('etcd') }, () => {
     await etcd.end('SIGKILL');
     const codes = await Promise.all([controller, broker].map((part) => part.end('SIGTERM')));
     assert.deepEqual(codes, [0, 0], 'and stops cleanly without it');
+  });
+
+  test('reaches an etcd over TLS by the authority in a file, and no other', async () => {
+    await using etcd = await EtcdProcess.start({ tls: true });
+    const ca = path.join(cluster.folder, 'ca.pem');
+    await writeFile(ca, await etcd.ca());
+    const settings = { 'etcd.endpoints': etcd.endpoint };
+    const trusting = await cluster.part('controller', 140, { ...settings, 'etcd.ca.file': ca });
+    await trusting.start();
+    const doubting = await cluster.part('controller', 141, settings);
+    doubting.spawn();
+    await doubting.until(() => doubting.said.includes('waiting-for-the-metadata-store'), 'says that it waits');
+    assert.match(doubting.said, /certificate/);
+    const ended = [await doubting.end('SIGTERM'), await trusting.end('SIGTERM')];
+    assert.deepEqual(ended, [0, 0]);
   });
 
   test('is stopped cleanly while it waits', async () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { TributaryError } from '@tributary/model';
 import { methods } from '@tributary/wire';
 import { connectWith } from '../src/connect.ts';
 import { FakeCluster } from './fake-broker.ts';
@@ -69,6 +70,23 @@ test('a broker that was reached before, and is down for a while, is found again 
   const backAt = w.clock.monotonicMs();
   assert.equal((await delivery).offset, 1n);
   assert.ok(w.clock.monotonicMs() - backAt < 1_000);
+});
+
+test('a controller that loses its office in the middle of creating leaves doubt, not an error that the topic exists', async () => {
+  await using w = await world();
+  const server = w.network.servers.get('a:1');
+  assert.ok(server !== undefined);
+  let lost = 1;
+  w.network.servers.set('a:1', {
+    ...server,
+    unary: (path, request) => {
+      const answer = server.unary(path, request);
+      if (path !== methods.createTopic.path || lost-- <= 0) return answer;
+      throw new TributaryError('NOT_CONTROLLER', 'It lost its election.');
+    },
+  });
+  assert.equal((await w.client.admin.createTopic({ name: 't', partitions: 2 })).partitions, 2);
+  assert.equal(w.cluster.topics.size, 1);
 });
 
 test('what one handle creates or deletes is so for everything made from it', async () => {
