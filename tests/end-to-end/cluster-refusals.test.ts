@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { EtcdProcess } from '../contract/etcd-process.ts';
 import { requires } from '../requirements.ts';
 import { ClusterProcesses, type PartProcess, type Settings } from './cluster-processes.ts';
@@ -115,7 +114,8 @@ describe('a part of a cluster', { skip: requires('etcd') }, () => {
     const first = await cluster.part('broker', 5, apart('paused'));
     await first.start();
     first.pause();
-    await sleep(4_500);
+    const [controller] = cluster.controllers;
+    await controller?.until(() => controller.events.some(({ why }) => why === 'broker 5 fenced'), 'counts it as dead');
     const second = await cluster.part('broker', 5, apart('usurper'));
     await second.start();
     first.resume();
