@@ -37,6 +37,13 @@ const sequenceErrors: ReadonlySet<ErrorName> = new Set<ErrorName>([
 
 const sizeErrors: ReadonlySet<ErrorName> = new Set<ErrorName>(['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE']);
 
+/**
+ * Whether no sending of the batch was appended, whatever became of earlier ones: a broker that had appended one would know its sequence and answer so before
+ * it looks at the size (P2).
+ */
+export const settlesDoubt = (batch: ProducerBatch, error: TributaryError): boolean =>
+  batch.place !== undefined && sizeErrors.has(error.error);
+
 /** Does the error leave it open whether the batch was appended? */
 export const leavesDoubt = (error: TributaryError): boolean => !refusals.has(error.error);
 

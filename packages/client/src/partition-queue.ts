@@ -13,7 +13,7 @@
 import { assert, limits, type Offset, TributaryError } from '@tributary/model';
 import { sequenceAfter } from '@tributary/record';
 import { type ProducerBatch, type ProducerIdentity, splitBatch } from './batch.ts';
-import { expiredError, givenUpWithError, leavesDoubt, refusedError, verdict } from './batch-verdict.ts';
+import { expiredError, givenUpWithError, leavesDoubt, refusedError, settlesDoubt, verdict } from './batch-verdict.ts';
 import type { BatchOutcome } from './delivery.ts';
 
 /** What a broker said about one batch. */
@@ -219,6 +219,7 @@ export class PartitionQueue {
       // What follows a batch that was never appended has not been either, whatever became of its own sendings.
       if (rest === 'is-renumbered') batch.inDoubt = false;
       const error = batch.lastError ?? new TributaryError('UNKNOWN_SERVER_ERROR', 'no reason was given');
+      if (settlesDoubt(batch, error)) batch.inDoubt = false;
       const judged = verdict(batch, error, again.length > 0 || rest === 'is-renumbered');
       if (judged === 'give-up') {
         if (this.#idempotent) rest = batch.inDoubt ? 'is-given-up' : 'is-renumbered';

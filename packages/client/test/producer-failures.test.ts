@@ -56,6 +56,19 @@ test('a batch that the broker finds too large is split until it fits, each recor
   assert.equal(producer.bufferedBytes, 0);
 });
 
+test('a batch that may have been appended before is split all the same: its sequence would have been known (P2)', async () => {
+  await using w = await world();
+  const partition = w.cluster.createTopic('t', 1).partitions[0];
+  assert.ok(partition);
+  partition.maxBatchBytes = 300;
+  let refusals = 1;
+  w.cluster.produceFault = () => (refusals-- > 0 ? { kind: 'refuse', error: 'NOT_LEADER_OR_FOLLOWER' } : undefined);
+  const producer = w.client.producer({ batchSize: 5_000 });
+  const values = Array.from({ length: 20 }, (_, index) => `${index}`.padStart(60));
+  await producer.sendAll(values.map((value) => ({ topic: 't', value })));
+  assert.deepEqual(partition.values, values);
+});
+
 test('a topic that does not exist is waited for within a bound, then the error names it and the command', async () => {
   await using w = await world();
   const producer = w.client.producer();

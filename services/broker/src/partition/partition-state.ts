@@ -129,10 +129,12 @@ export class PartitionState {
     const notLeader = this.checkLeader(clientEpoch);
     if (notLeader !== undefined) return { kind: 'refuse', error: notLeader };
     assert(this.role.kind === 'leading', 'checkLeader passed');
+    const verdict = this.producers.check(header, this.#committedTimeMs);
+    // P2: first, or a setting that has changed since would refuse what was appended, and whoever sent it would take it for not appended.
+    if (verdict.kind === 'duplicate') return verdict;
     const refusal = this.#refusal(header, acks, nowMs, this.role.isr, this.role.minIsr);
     if (refusal !== undefined) return { kind: 'refuse', error: refusal };
-    const verdict = this.producers.check(header, this.#committedTimeMs);
-    if (verdict.kind !== 'append') return verdict;
+    if (verdict.kind === 'refuse') return verdict;
     return { kind: 'append', baseOffset: this.#staged, epoch: this.role.epoch };
   }
 

@@ -54,6 +54,15 @@ test('a batch above max.message.bytes is refused with both sizes', () => {
   assert.match(decision.kind === 'refuse' ? decision.error.message : '', /of 1\d\d bytes .* max\.message\.bytes is 70/);
 });
 
+test('P2: a repetition is answered as the original was, whatever the settings have become since', () => {
+  const state = leading();
+  const original = header({ id: 7n, value: 'x'.repeat(50) });
+  assert.equal(state.decideAppend(original, 3, 'all', 1_000).kind, 'append');
+  state.applyAppend(original);
+  state.config = topicConfig({ 'max.message.bytes': '70' });
+  assert.equal(state.decideAppend(original, 3, 'all', 1_000).kind, 'duplicate');
+});
+
 test('P3: a timestamp too far ahead is refused, unless the broker stamps its own', () => {
   const configs = { 'message.timestamp.after.max.ms': '10' };
   assert.equal(refused(leading(configs), 3, 'all', 989), 'INVALID_TIMESTAMP');
