@@ -48,6 +48,8 @@ describe('bad input to a running cluster', () => {
 
   test('an unknown topic is not created by producing to it, and the error says how to create it', async () => {
     refused(await dev.run(['produce', 'absent'], { input: 'a\n' }), /tributary topic create absent/);
+    const deletion = ['partition', 'delete-records', 'absent', '--partition', '0', '--before-offset', '1'];
+    refused(await dev.run(deletion), /: There is no topic "absent"\. Create it: tributary topic create absent/);
     assert.deepEqual(
       JSON.parse((await dev.ok(['topic', 'list', '--output', 'json'])).toString()).map(
         ({ name }: { name: string }) => name,
@@ -187,7 +189,11 @@ describe('bad input to a running cluster', () => {
     refused(await dev.run(['consume', 'good', '--format', '%x']), /"%x" means nothing/, 2);
     refused(await dev.run(['topic', 'create', 'new', '--config', 'retention.ms']), /key=value/, 2);
     refused(await dev.run(['topic', 'list', '--output', 'xml']), /text, json/, 2);
-    refused(await dev.run([]), /Which command/, 2);
+    refused(await dev.run([]), /Which command\? See: tributary --help/, 2);
+    refused(await dev.run(['partition']), /Which command\? See: tributary partition --help/, 2);
+    refused(await dev.run(['topic', 'create', 'new', '--nonsense']), /See: tributary topic create --help/, 2);
+    refused(await dev.run(['topic', 'create', 'new', '--partitions', '2147483648']), /from 1 to 2147483647/, 2);
+    refused(await dev.run(['topic', 'alter', 'good', '--partitions', '2147483648']), /from 1 to 2147483647/, 2);
   });
 
   test('TRIBUTARY_DEBUG=1 shows where an error comes from', async () => {

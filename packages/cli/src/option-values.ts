@@ -12,16 +12,27 @@ export function wholeNumber(least: number, most: number = Number.MAX_SAFE_INTEGE
   };
 }
 
+/** The largest number that the protocol has room for where it counts partitions, replicas and brokers. */
+export const int32Most = 2_147_483_647;
+const offsetMost = 9_223_372_036_854_775_807n;
+
 export function offsetNumber(text: string): bigint {
-  if (!/^\d{1,19}$/.test(text)) throw new InvalidArgumentError('Allowed is a whole number ≥ 0.');
-  return BigInt(text);
+  const value = exactOffset(text);
+  if (value === undefined) throw new InvalidArgumentError(`Allowed is a whole number from 0 to ${offsetMost}.`);
+  return value;
+}
+
+function exactOffset(text: string): bigint | undefined {
+  const value = /^\d{1,19}$/.test(text) ? BigInt(text) : -1n;
+  return value < 0n || value > offsetMost ? undefined : value;
 }
 
 /** An offset, or the end. */
 export function offsetOrEnd(text: string): bigint | 'end' {
   if (text === 'end') return text;
-  if (!/^\d{1,19}$/.test(text)) throw new InvalidArgumentError('Allowed is a whole number ≥ 0, or end.');
-  return BigInt(text);
+  const value = exactOffset(text);
+  if (value === undefined) throw new InvalidArgumentError(`Allowed is a whole number from 0 to ${offsetMost}, or end.`);
+  return value;
 }
 
 /** Milliseconds since 1970, or a date and time that says its zone. */
@@ -35,7 +46,7 @@ export function timestamp(text: string): number {
 }
 
 export function nodeNumber(text: string): number {
-  return wholeNumber(0, 2_147_483_647)(text);
+  return wholeNumber(0, int32Most)(text);
 }
 
 /** Collects names. */

@@ -4,6 +4,7 @@
  */
 import { styleText } from 'node:util';
 import { Command, CommanderError } from 'commander';
+import { softwareVersion } from '@tributary/model';
 import { coloured } from './terminal.ts';
 import { UsageError } from './failure.ts';
 import { addBench } from './program/bench.ts';
@@ -23,6 +24,7 @@ export function createProgram(): Command {
   program
     .description('A distributed commit log: Kafka’s model as small TypeScript services.')
     .configureHelp({ styleTitle: (title) => styleText('bold', title, { validateStream: false }) })
+    .version(softwareVersion, '--version', 'print the version')
     .addHelpText(
       'after',
       examples(
@@ -52,8 +54,8 @@ export function createProgram(): Command {
 /** Reads the command line and does what it says. @throws UsageError; and whatever the command throws. */
 export async function run(argv: readonly string[]): Promise<void> {
   const program = createProgram();
-  const refusals: string[] = [];
-  strict(program, refusals);
+  const refusals = new Refusals();
+  strict(program, program.name(), refusals);
   try {
     await program.parseAsync([...argv], { from: 'user' });
   } catch (thrown) {
@@ -64,26 +66,35 @@ export async function run(argv: readonly string[]): Promise<void> {
 }
 
 /** Commander's own message, as a sentence of ours. */
-function usageError(thrown: CommanderError, refusals: readonly string[]): UsageError {
-  if (thrown.code === 'commander.help') return new UsageError('Which command? See: tributary --help');
-  const text = (refusals.join(' ') || thrown.message)
+function usageError(thrown: CommanderError, { said, by }: Refusals): UsageError {
+  const see = `See: ${by} --help`;
+  if (thrown.code === 'commander.help') return new UsageError(`Which command? ${see}`);
+  const text = (said.join(' ') || thrown.message)
     .replace(/^error: /, '')
     .replace(/\s+/g, ' ')
     .trim();
-  return new UsageError(
-    `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.?)]$/.test(text) ? '' : '.'} See: tributary --help`,
-  );
+  return new UsageError(`${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.?)]$/.test(text) ? '' : '.'} ${see}`);
+}
+
+/** What Commander has said, and the command that it was said of. */
+class Refusals {
+  readonly said: string[] = [];
+  by = 'tributary';
 }
 
 /** No command ends the process or prints an error by itself: report does, in one line. */
-function strict(command: Command, refusals: string[]): void {
+function strict(command: Command, path: string, refusals: Refusals): void {
   command.exitOverride();
   command.configureOutput({
     getOutHelpWidth: () => helpWidth(),
     getOutHasColors: () => coloured(process.stdout),
-    writeErr: () => undefined,
-    outputError: (text) => refusals.push(text),
+    // The help of a group that was given no command.
+    writeErr: () => void (refusals.by = path),
+    outputError: (text) => {
+      refusals.said.push(text);
+      refusals.by = path;
+    },
   });
   command.showHelpAfterError(false);
-  for (const child of command.commands) strict(child, refusals);
+  for (const child of command.commands) strict(child, `${path} ${child.name()}`, refusals);
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { softwareVersion } from '@tributary/model';
 import type { Command } from 'commander';
 import { createProgram } from '../src/program.ts';
 
@@ -31,6 +32,14 @@ function wordsOf(line: string): readonly string[] {
 
 const examplesIn = (help: string): readonly string[] =>
   [...help.matchAll(/^ {2}\$ (?:source <\()?tributary (.*?)\)? *$/gm)].map((match) => match[1] ?? '');
+
+test('--version says which it is', async () => {
+  let said = '';
+  const program = createProgram().exitOverride();
+  program.configureOutput({ writeOut: (text) => void (said += text) });
+  await assert.rejects(program.parseAsync(['--version'], { from: 'user' }), { exitCode: 0 });
+  assert.equal(said, `${softwareVersion}\n`);
+});
 
 test('every command and every group shows examples', () => {
   for (const { path, help } of all()) assert.match(help, /\nExamples:\n {2}\$ /, `tributary ${path} --help`);

@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { acks, escapedText, keyValue, offsetNumber, unescaped, wholeNumber } from '../src/option-values.ts';
+import {
+  acks,
+  escapedText,
+  keyValue,
+  offsetNumber,
+  offsetOrEnd,
+  unescaped,
+  wholeNumber,
+} from '../src/option-values.ts';
 
 test('numbers outside what is allowed, and what is no number, are refused with what is allowed', () => {
   assert.equal(wholeNumber(0, 10)('10'), 10);
@@ -12,7 +20,11 @@ test('numbers outside what is allowed, and what is no number, are refused with w
 
 test('offsets beyond the exact numbers of JavaScript stay exact', () => {
   assert.equal(offsetNumber('9007199254740993'), 9_007_199_254_740_993n);
-  assert.throws(() => offsetNumber('-1'), /≥ 0/);
+  assert.equal(offsetNumber('9223372036854775807'), 2n ** 63n - 1n);
+  for (const bad of ['-1', '9223372036854775808', '1e3', '']) {
+    assert.throws(() => offsetNumber(bad), /Allowed is a whole number from 0 to 9223372036854775807\./, bad);
+    assert.throws(() => offsetOrEnd(bad), /from 0 to 9223372036854775807, or end/, bad);
+  }
 });
 
 test('settings are split at the first equals sign, and none is given twice', () => {

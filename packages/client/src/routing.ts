@@ -378,7 +378,8 @@ export function absentTopicError(
   topic: TopicView & { kind: 'absent' },
   now: number,
 ): TributaryError | undefined {
-  const because = topic.message === '' ? '' : ` (${topic.message})`;
+  // Of UNKNOWN_TOPIC_OR_PARTITION the broker has no more to say than this.
+  const because = topic.message === '' || topic.error === 'UNKNOWN_TOPIC_OR_PARTITION' ? '' : ` (${topic.message})`;
   if (topic.error !== 'UNKNOWN_TOPIC_OR_PARTITION' && !errorTable[topic.error].retriable)
     return new TributaryError(topic.error, topic.message || topic.error);
   if (now - topic.since < limits.topicWaitMs) return undefined;

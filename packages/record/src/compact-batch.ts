@@ -170,7 +170,7 @@ export function checkKeys(bytes: Uint8Array, at: number, maxBytes?: number): voi
     if (records.spans.keyLength >= 0) continue;
     throw new TributaryError(
       'INVALID_RECORD',
-      `record ${records.spans.offsetDelta} of the batch has no key; with cleanup.policy=compact the newest record of each key stays, so each needs one`,
+      `record ${records.spans.offsetDelta} of the batch has no key; with cleanup.policy=compact the newest record of each key stays, so each needs one.`,
     );
   }
 }

@@ -13,11 +13,17 @@ export async function topicNames({ bootstrap }: ConnectionOptions): Promise<void
   try {
     const { connect } = await import('@tributary/client');
     const cluster = await connect({ bootstrap, clientId: 'tributary-completion', connectTimeoutMs: withinMs });
-    const names = (await cluster.admin.listTopics()).map(({ name }) => name);
+    const described = await cluster.admin.listTopics();
     clearTimeout(timer);
+    const names = offerable(described.map(({ name }) => name));
     if (names.length > 0) await print(names.join('\n'));
   } catch {
     // No cluster, no names.
   }
   process.exit(0);
+}
+
+/** Shells expand the words that are offered to them: of what a stranger at that address says, only what can name a topic is passed on. */
+export function offerable(names: readonly string[]): readonly string[] {
+  return names.filter((name) => /^[a-zA-Z0-9._-]+$/.test(name));
 }

@@ -1,6 +1,6 @@
 /** `tributary topic …`. */
 import type { Command } from 'commander';
-import { keyValue, wholeNumber } from '../option-values.ts';
+import { int32Most, keyValue, wholeNumber } from '../option-values.ts';
 import { examples, withConnection, withSettings } from './options.ts';
 
 export function addTopic(program: Command): void {
@@ -11,8 +11,12 @@ export function addTopic(program: Command): void {
   const create = topic
     .command('create <name>')
     .description('Create a topic')
-    .option('--partitions <number>', 'how many partitions (default: the cluster’s)', wholeNumber(1))
-    .option('--replication-factor <number>', 'copies of each partition (default: the cluster’s)', wholeNumber(1))
+    .option('--partitions <number>', 'how many partitions (default: the cluster’s)', wholeNumber(1, int32Most))
+    .option(
+      '--replication-factor <number>',
+      'copies of each partition (default: the cluster’s)',
+      wholeNumber(1, int32Most),
+    )
     .option('--config <key=value>', 'a setting by Kafka’s name; may be repeated', keyValue)
     .option('--dry-run', 'check everything and create nothing')
     .addHelpText('after', examples('topic create events --partitions 6 --config retention.ms=3600000'));
@@ -34,7 +38,7 @@ export function addTopic(program: Command): void {
   const alter = topic
     .command('alter <name>')
     .description('Change a topic’s settings, or add partitions')
-    .option('--partitions <number>', 'how many partitions there are to be in all', wholeNumber(1))
+    .option('--partitions <number>', 'how many partitions there are to be in all', wholeNumber(1, int32Most))
     .addHelpText(
       'after',
       examples(
