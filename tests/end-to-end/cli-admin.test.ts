@@ -95,6 +95,11 @@ describe('the tributary command, for operators', () => {
       start = (await json<Described>('topic', 'describe', 'beneath')).partitionDescriptions[0]?.logStartOffset ?? 0;
     assert.ok(start > 0);
     assert.match(await text('broker', 'describe', '1'), /^log\.retention\.check\.interval\.ms +100 +broker +300000 /m);
+    for (const alter of [
+      ['broker', 'alter', '--set', 'log.cleanup.policy=compact'],
+      ['topic', 'alter', 'beneath', '--set', 'cleanup.policy=compact'],
+    ])
+      assert.match(await text(...alter, '--dry-run'), /Note: Compaction .*so do records without a key/);
     await dev.ok(['broker', 'alter', '--delete', 'log.retention.bytes', '--delete', 'num.partitions']);
     await dev.ok(['broker', 'alter', '1', '--delete', 'log.retention.check.interval.ms']);
   });

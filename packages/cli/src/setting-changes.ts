@@ -10,6 +10,10 @@ export interface SettingOptions {
   readonly delete?: readonly string[];
 }
 
+/** What a policy of compaction does that no dry run counts: it depends on the keys. */
+export const compactionRemark =
+  'Compaction keeps the newest record of each key; older ones of the same key go, and so do records without a key.';
+
 /** @throws UsageError where a setting is named twice. */
 export function changesIn({ set = {}, append = {}, subtract = {}, delete: gone = [] }: SettingOptions): ConfigChange[] {
   const changes: ConfigChange[] = [

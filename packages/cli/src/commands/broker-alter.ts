@@ -4,7 +4,7 @@ import { open } from '../cluster.ts';
 import { UsageError } from '../failure.ts';
 import type { ConnectionOptions } from '../program/options.ts';
 import { effectText, goneJson, retentionEffect, sumOf, touchesRetention } from '../retention-effect.ts';
-import { changesIn, type SettingOptions, settingsJson, settingsTable } from '../setting-changes.ts';
+import { changesIn, compactionRemark, type SettingOptions, settingsJson, settingsTable } from '../setting-changes.ts';
 import { print } from '../standard-output.ts';
 
 interface BrokerAlterOptions extends ConnectionOptions, SettingOptions {
@@ -21,9 +21,11 @@ export async function brokerAlter(id: number | undefined, options: BrokerAlterOp
   const resource: ConfigResource = id === undefined ? { kind: 'all-brokers' } : { kind: 'broker', id };
   const altered = await admin.alterConfigs(resource, changes, { validateOnly: dryRun });
   const gone = dryRun && id === undefined && touchesRetention(altered) ? await effectOf(admin, altered) : undefined;
+  const compacts = altered.after.some(({ name, value }) => name === 'log.cleanup.policy' && value.includes('compact'));
+  const remarks = compacts ? [compactionRemark] : [];
   if (options.output === 'json') {
     const effect = gone === undefined ? {} : { removed: { ...sumOf(gone), partitions: gone.map(goneJson) } };
-    await print(JSON.stringify({ broker: id ?? 'all', dryRun, configs: settingsJson(altered), ...effect }));
+    await print(JSON.stringify({ broker: id ?? 'all', dryRun, configs: settingsJson(altered), ...effect, remarks }));
     return;
   }
   const whose = id === undefined ? 'all brokers' : `broker ${id}`;
@@ -32,6 +34,7 @@ export async function brokerAlter(id: number | undefined, options: BrokerAlterOp
   ];
   lines.push(`\n${settingsTable(altered)}`);
   if (gone !== undefined) lines.push(`\n${effectText(gone)}`);
+  for (const remark of remarks) lines.push(`\nNote: ${remark}\n`);
   await print(lines.join(''));
 }
 

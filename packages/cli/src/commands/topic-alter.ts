@@ -4,7 +4,7 @@ import { UsageError } from '../failure.ts';
 import { counted } from '../figures.ts';
 import type { ConnectionOptions } from '../program/options.ts';
 import { effectText, goneJson, retentionEffect, sumOf, touchesRetention } from '../retention-effect.ts';
-import { changesIn, type SettingOptions, settingsJson, settingsTable } from '../setting-changes.ts';
+import { changesIn, compactionRemark, type SettingOptions, settingsJson, settingsTable } from '../setting-changes.ts';
 import { print } from '../standard-output.ts';
 
 interface TopicAlterOptions extends ConnectionOptions, SettingOptions {
@@ -67,7 +67,6 @@ async function remarksOn(
   }
   if (after('flush.policy') === 'commit')
     remarks.push('A partition counts as flush.policy=commit once every in-sync replica has flushed what it has.');
-  if (after('cleanup.policy')?.includes('compact') === true)
-    remarks.push('Compaction keeps the newest record of each key; older ones of the same key go.');
+  if (after('cleanup.policy')?.includes('compact') === true) remarks.push(compactionRemark);
   return remarks;
 }
