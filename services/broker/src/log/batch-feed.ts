@@ -2,12 +2,13 @@
 import { limits } from '@tributary/model';
 import type { File } from '@tributary/ports';
 import { batchHeaderBytes, sizeOfBatch } from '@tributary/record';
+import type { Pace } from './pace.ts';
 import { defect, Window } from './scan.ts';
 
 export class BatchFeed {
   readonly #window: Window;
   readonly #to: number;
-  readonly #read: (bytes: number) => Promise<void>;
+  readonly #pace: Pace;
   #next: number;
   /** The batch lies here in `bytes`, until the next one is asked for. */
   at = 0;
@@ -17,12 +18,12 @@ export class BatchFeed {
   /** What begins at `position` is no whole batch; undefined: nothing is wrong. */
   damage: string | undefined;
 
-  /** @param from first byte of a batch. @param to end of the bytes that count. @param read told of each read that was made. */
-  constructor(file: File, from: number, to: number, read: (bytes: number) => Promise<void>) {
+  /** @param from first byte of a batch. @param to end of the bytes that count. */
+  constructor(file: File, from: number, to: number, pace: Pace) {
     this.#window = new Window(file, to, limits.scanChunk);
     this.#next = from;
     this.#to = to;
-    this.#read = read;
+    this.#pace = pace;
   }
 
   get bytes(): Buffer {
@@ -55,8 +56,8 @@ export class BatchFeed {
 
   async #reach(position: number, length: number): Promise<boolean> {
     if (this.#window.holds(position, length)) return true;
-    const isThere = await this.#window.reach(position, length);
-    await this.#read(this.#window.bytes.length);
+    const isThere = await this.#pace.waiting(this.#window.reach(position, length));
+    await this.#pace.moved(this.#window.bytes.length);
     return isThere;
   }
 }

@@ -115,8 +115,8 @@ export async function compactOnce(
     const { facts } = cleaner;
     tally.add(group, writer.segment.bytes, facts);
     if (facts.isSame && group.length === 1) continue;
-    await writer.sync();
-    if (!(await log.replace(segments, writer, last.end, facts.tombstonesGoneTo))) return undefined;
+    await pace.waiting(writer.sync());
+    if (!(await pace.waiting(log.replace(segments, writer, last.end, facts.tombstonesGoneTo)))) return undefined;
   }
   return tally.report(cleanable.from, end, pace.longestMs);
 }

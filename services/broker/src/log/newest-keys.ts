@@ -76,7 +76,7 @@ class KeyPass {
   async read(segment: Segment): Promise<boolean> {
     const position = segment.base < this.#from ? await segment.positionBefore(this.#from) : 0;
     return await segment.use(async (file) => {
-      const feed = new BatchFeed(file, position, segment.bytes, (bytes) => this.#pace.moved(bytes));
+      const feed = new BatchFeed(file, position, segment.bytes, this.#pace);
       while (await feed.next()) {
         const { bytes, at } = feed;
         if (nextOffsetOf(bytes, at) <= this.#from) continue;

@@ -6,7 +6,10 @@ export class Pace {
   readonly #clock: Clock;
   readonly #signal: AbortSignal;
   readonly #bytesPerSecond: number | undefined;
-  #began: number;
+  /** Work since others had their turn for sure, up to the last wait. */
+  #workedMs = 0;
+  /** When work went on. */
+  #since: number;
   /** When the bytes so far may have been read and written, at the given rate. */
   #earliest: number;
   /** Longest slice so far, ms. */
@@ -17,25 +20,37 @@ export class Pace {
     this.#clock = clock;
     this.#signal = signal;
     this.#bytesPerSecond = bytesPerSecond;
-    this.#began = clock.monotonicMs();
-    this.#earliest = this.#began;
+    this.#since = clock.monotonicMs();
+    this.#earliest = this.#since;
   }
 
   /** It is time to let others have their turn. */
   get isOver(): boolean {
-    return this.#clock.monotonicMs() - this.#began >= limits.compactionSliceMs;
+    return this.#worked >= limits.compactionSliceMs;
+  }
+
+  get #worked(): number {
+    return this.#workedMs + this.#clock.monotonicMs() - this.#since;
   }
 
   /** @throws the signal's reason when it is aborted. */
   async rest(): Promise<void> {
-    this.#end();
+    this.longestMs = Math.max(this.longestMs, this.#worked);
     await this.#clock.sleep(0, this.#signal);
-    this.begin();
+    this.#workedMs = 0;
+    this.#since = this.#clock.monotonicMs();
   }
 
-  /** The event loop has been elsewhere: a new slice begins. */
-  begin(): void {
-    this.#began = this.#clock.monotonicMs();
+  /**
+   * Waits for the disk, which is no work. It does not end the slice either: what the page cache has comes at once, without a turn for others.
+   */
+  async waiting<T>(io: Promise<T>): Promise<T> {
+    this.#workedMs = this.#worked;
+    try {
+      return await io;
+    } finally {
+      this.#since = this.#clock.monotonicMs();
+    }
   }
 
   /** Beside the work; shorter when the signal is aborted. */
@@ -43,17 +58,12 @@ export class Pace {
     await this.#clock.sleep(ms, this.#signal).catch(() => {});
   }
 
-  #end(): void {
-    this.longestMs = Math.max(this.longestMs, this.#clock.monotonicMs() - this.#began);
-  }
-
   /** So many bytes were read or written. @throws the signal's reason when it is aborted. */
   async moved(bytes: number): Promise<void> {
     this.#signal.throwIfAborted();
-    this.begin();
     if (this.#bytesPerSecond === undefined) return;
-    this.#earliest = Math.max(this.#earliest, this.#began) + (bytes / this.#bytesPerSecond) * 1000;
-    if (this.#earliest > this.#began) await this.#clock.sleep(this.#earliest - this.#began, this.#signal);
-    this.begin();
+    const now = this.#clock.monotonicMs();
+    this.#earliest = Math.max(this.#earliest, now) + (bytes / this.#bytesPerSecond) * 1000;
+    if (this.#earliest > now) await this.waiting(this.#clock.sleep(this.#earliest - now, this.#signal));
   }
 }

@@ -78,7 +78,7 @@ export class SegmentCleaner {
   }
 
   async #read(segment: Segment, file: File): Promise<void> {
-    const feed = new BatchFeed(file, 0, segment.bytes, (bytes) => this.#pace.moved(bytes));
+    const feed = new BatchFeed(file, 0, segment.bytes, this.#pace);
     while (await feed.next()) {
       const { bytes, at, size } = feed;
       this.facts.bytesRead += size;

@@ -70,10 +70,10 @@ export class SegmentWriter implements AsyncDisposable {
   }
 
   async #write(bytes: Buffer): Promise<void> {
-    await this.#place.disk.append(this.#file, this.path, [bytes]);
+    await this.#pace.waiting(this.#place.disk.append(this.#file, this.path, [bytes]));
     this.#unsynced += bytes.length;
     if (this.#unsynced >= limits.compactionSync) {
-      await this.#flushing;
+      await this.#pace.waiting(this.#flushing);
       this.#unsynced = 0;
       this.#flushing = this.#flushPortion();
     }
