@@ -120,6 +120,20 @@ describe('a cluster of processes', { skip: requires('etcd') }, () => {
     assert.deepEqual(deaths(), []);
   });
 
+  test('SIGSTOP of the active controller: the other decides as soon, and the first stands by when it wakes', async (t: TestContext) => {
+    const { controller: active } = await client.admin.describeCluster();
+    const paused = cluster.controller(active);
+    paused.pause();
+    t.diagnostic(`decided again after ${await decided()} ms`);
+    const { controller: next } = await client.admin.describeCluster();
+    assert.notEqual(next, active);
+    paused.resume();
+    await paused.until(() => paused.events.at(-1)?.event === 'controller-resigned', 'resigns');
+    await decided();
+    assert.equal((await client.admin.describeCluster()).controller, next);
+    assert.deepEqual(deaths(), []);
+  });
+
   test('without any controller records go on, an admin call says what is missing, and a new one decides', async (t: TestContext) => {
     load.reset();
     await Promise.all(cluster.controllers.map((each) => each.end('SIGKILL')));

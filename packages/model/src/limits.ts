@@ -92,6 +92,8 @@ export const limits = {
   leadershipWaitMs: 2_000,
   /** How often it looks, ms. */
   leadershipPollMs: 10,
+  /** How long a request waits at a broker for the election of a controller, ms: about half of one; it can be asked for again. */
+  controllerWaitMs: 1_000,
   /** Bytes of records in one Subscribe answer, and what is decoded at a time before the event loop goes on: about 2 ms. */
   subscribeChunk: 256 * 1024,
   /** What reading a chunk of a file for a Fetch counts of that: it takes about a quarter of the time of decoding one. */

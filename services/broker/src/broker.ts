@@ -151,7 +151,7 @@ export class Broker implements AsyncDisposable {
     this.settings = parts.settings;
     this.resources = parts.resources;
     this.settings.onChange(() => this.resources.apply(this.settings.current));
-    this.#controller = new ControllerClient(ports.images, ports.transport);
+    this.#controller = new ControllerClient(ports.images, ports.transport, ports.clock);
     const producerIds = new ProducerIds(() => this.#allocateProducerIds());
     this.#startedMs = ports.clock.wallMs();
     const controller = this.#controller;

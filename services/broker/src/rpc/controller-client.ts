@@ -1,41 +1,85 @@
 /** The active controller as this broker reaches it: one connection, to the address that the image names. */
 import { limits, TributaryError } from '@tributary/model';
-import type { ImageSource } from '@tributary/metadata';
-import type { Peer, Transport, UnaryMethod } from '@tributary/ports';
+import { type ClusterImage, type ImageSource, LinkedAbort } from '@tributary/metadata';
+import type { Clock, Peer, Transport, UnaryMethod } from '@tributary/ports';
 import type { RequestContext } from '@tributary/wire';
 
 export class ControllerClient implements AsyncDisposable {
   readonly #source: ImageSource;
   readonly #transport: Transport;
+  readonly #clock: Clock;
   #peer: Peer | undefined;
 
-  constructor(source: ImageSource, transport: Transport) {
+  constructor(source: ImageSource, transport: Transport, clock: Clock) {
     this.#source = source;
     this.#transport = transport;
+    this.#clock = clock;
   }
 
-  /** @throws TributaryError NOT_CONTROLLER while none is elected, or it cannot be reached; else the controller's. */
+  /**
+   * Waits a little for an election that is under way. Never repeats a request: who asked may.
+   * @throws TributaryError NOT_CONTROLLER where none is elected, it cannot be reached, or another is elected meanwhile: what was asked for may
+   * have been done. Else the controller's.
+   */
   async call<Request, Response>(
     method: UnaryMethod<Request, Response>,
     request: Request,
-    signal?: AbortSignal,
+    signal: AbortSignal = never,
   ): Promise<Response> {
+    await this.#waitUntil(({ controller }) => controller !== undefined, signal);
     const { controller } = this.#source.current;
     if (controller === undefined)
       throw new TributaryError('NOT_CONTROLLER', 'No controller is elected now; try again in a moment.');
-    if (this.#peer?.address !== controller.address) {
-      const before = this.#peer;
-      this.#peer = this.#transport.connect(controller.address);
-      await before?.[Symbol.asyncDispose]();
-    }
-    const peer = this.#peer;
+    const isOver = (image: ClusterImage): boolean => image.controller?.createRevision !== controller.createRevision;
+    const peer = await this.#peerAt(controller.address);
+    using calling = new LinkedAbort(signal);
+    const deposed = new TributaryError(
+      'NOT_CONTROLLER',
+      `The controller, node ${controller.nodeId}, is one no longer.`,
+    );
+    this.#source.until(isOver, calling.signal).then(
+      () => calling.abort(deposed),
+      () => undefined,
+    );
     try {
-      return await peer.unary(method, request, {
-        deadlineMs: limits.internalCallMs,
-        ...(signal === undefined ? {} : { signal }),
-      });
+      return await peer.unary(method, request, { deadlineMs: limits.internalCallMs, signal: calling.signal });
     } catch (thrown) {
-      throw unlessItIsGone(thrown, controller.nodeId);
+      signal.throwIfAborted();
+      if (calling.signal.aborted) throw deposed;
+      if (!(thrown instanceof TributaryError) || !isPerhapsGone(thrown)) throw thrown;
+      // Answered once another may be asked, so that asking again at once is of use.
+      await this.#waitUntil(isOver, signal);
+      if (thrown.error === 'NOT_CONTROLLER') throw thrown;
+      // Whoever asked has reached this broker: what cannot be reached is the controller.
+      const sentence = `The controller, node ${controller.nodeId}, does not answer; another takes over if it is gone. ${thrown.message}`;
+      throw new TributaryError('NOT_CONTROLLER', sentence, { cause: thrown });
+    } finally {
+      calling.abort(new Error('The call is over.'));
+    }
+  }
+
+  async #peerAt(address: string): Promise<Peer> {
+    const before = this.#peer;
+    if (before?.address === address) return before;
+    const peer = this.#transport.connect(address);
+    this.#peer = peer;
+    await before?.[Symbol.asyncDispose]();
+    return peer;
+  }
+
+  /** Or for `limits.controllerWaitMs`. */
+  async #waitUntil(condition: (image: ClusterImage) => boolean, signal: AbortSignal): Promise<void> {
+    if (condition(this.#source.current)) return;
+    using waiting = new LinkedAbort(signal);
+    const over = [
+      this.#source.until(condition, waiting.signal).then(() => undefined),
+      this.#clock.sleep(limits.controllerWaitMs, waiting.signal),
+    ];
+    for (const each of over) each.catch(() => undefined);
+    try {
+      await Promise.race(over);
+    } finally {
+      waiting.abort(new Error('Waited long enough.'));
     }
   }
 
@@ -59,15 +103,10 @@ export class ControllerClient implements AsyncDisposable {
   }
 }
 
-/** Whoever asked has reached this broker: what cannot be reached is the controller, and another takes over. */
-function unlessItIsGone(thrown: unknown, node: number): unknown {
-  if (!(thrown instanceof TributaryError) || thrown.error !== 'NETWORK_EXCEPTION') return thrown;
-  return new TributaryError(
-    'NOT_CONTROLLER',
-    `The controller, node ${node}, does not answer; another takes over if it is gone. ${thrown.message}`,
-    { cause: thrown },
-  );
-}
+const isPerhapsGone = ({ error }: TributaryError): boolean =>
+  error === 'NETWORK_EXCEPTION' || error === 'NOT_CONTROLLER';
+
+const never = new AbortController().signal;
 
 /** A context that says nothing. */
 export const noContext: RequestContext = {
