@@ -92,14 +92,32 @@ export class KeptRecords {
     return this.count === this.seen;
   }
 
-  /** The batch with these records, at least one. @param deleteHorizonMs when its tombstones may go; undefined: as it says already. */
-  build(bytes: Uint8Array, at: number, deleteHorizonMs: number | undefined): Uint8Array {
+  /**
+   * The batch with these records, at least one.
+   * @param deleteHorizonMs when its tombstones may go; undefined: as it says already.
+   * @param room memory for the answer, by its size: a compaction that takes its own again and again leaves no garbage.
+   */
+  build(
+    bytes: Uint8Array,
+    at: number,
+    deleteHorizonMs: number | undefined,
+    room: (size: number) => Buffer = Buffer.allocUnsafeSlow,
+  ): Uint8Array {
     const { header } = this.batch;
-    const section = deleteHorizonMs === undefined ? this.#copy() : this.#rebase(deleteHorizonMs);
-    const records = compress(header.compression ?? 'none', section);
-    const batch = new Uint8Array(batchHeaderBytes + records.length);
+    const shift = deleteHorizonMs === undefined ? undefined : header.baseTimestamp - deleteHorizonMs;
+    const size = shift === undefined ? this.#keptBytes() : this.#shiftedBytes(shift);
+    let batch: Buffer;
+    if (header.compression === 'none') {
+      batch = room(batchHeaderBytes + size);
+      this.#write(batch, batchHeaderBytes, shift);
+    } else {
+      const section = Buffer.allocUnsafeSlow(size);
+      this.#write(section, 0, shift);
+      const records = compress(header.compression ?? 'none', section);
+      batch = room(batchHeaderBytes + records.length);
+      batch.set(records, batchHeaderBytes);
+    }
     batch.set(bytes.subarray(at, at + batchHeaderBytes));
-    batch.set(records, batchHeaderBytes);
     writeI32(batch, position.batchLength, batch.length - batchPrefixBytes);
     if (deleteHorizonMs !== undefined) {
       writeI16(batch, position.attributes, header.attributes | attribute.deleteHorizon);
@@ -112,43 +130,46 @@ export class KeptRecords {
     return batch;
   }
 
-  #copy(): Uint8Array {
-    const { section } = this.batch;
+  #keptBytes(): number {
     let size = 0;
     for (let run = 0; run < this.#runs.length; run += 2) size += this.#at(run + 1) - this.#at(run);
-    const copied = Buffer.allocUnsafeSlow(size);
-    let to = 0;
-    for (let run = 0; run < this.#runs.length; run += 2)
-      to += section.copy(copied, to, this.#at(run), this.#at(run + 1));
-    return copied;
+    return size;
+  }
+
+  #shiftedBytes(shift: number): number {
+    let size = 0;
+    this.#each((span) => {
+      const body = 1 + sizeOfVarlong(this.#shifted(span, shift)) + span.end - span.restStart;
+      size += sizeOfVarint(body) + body;
+    });
+    return size;
+  }
+
+  /** With log append time a delta says nothing, and may be anything. */
+  #shifted(span: RecordSpans, shift: number): number {
+    return this.batch.header.timestampType === 'create' ? span.timestampDelta + shift : 0;
+  }
+
+  /** @param shift of the timestamps' base; undefined: it stays, and so does every byte. */
+  #write(into: Buffer, start: number, shift: number | undefined): void {
+    const { section } = this.batch;
+    let to = start;
+    if (shift === undefined) {
+      for (let run = 0; run < this.#runs.length; run += 2)
+        to += section.copy(into, to, this.#at(run), this.#at(run + 1));
+      return;
+    }
+    this.#each((span) => {
+      const delta = this.#shifted(span, shift);
+      to = writeVarint(into, to, 1 + sizeOfVarlong(delta) + span.end - span.restStart);
+      into[to++] = section[span.bodyStart] ?? 0;
+      to = writeVarlong(into, to, delta);
+      to += section.copy(into, to, span.restStart, span.end);
+    });
   }
 
   #at(index: number): number {
     return this.#runs[index] ?? 0;
-  }
-
-  /** The same records, their timestamps as distances from another base. */
-  #rebase(base: number): Uint8Array {
-    const { section, header } = this.batch;
-    const shift = header.baseTimestamp - base;
-    // With log append time a delta says nothing, and may be anything.
-    const deltaOf = (span: RecordSpans): number =>
-      header.timestampType === 'create' ? span.timestampDelta + shift : 0;
-    let size = 0;
-    this.#each((span) => {
-      const body = 1 + sizeOfVarlong(deltaOf(span)) + span.end - span.restStart;
-      size += sizeOfVarint(body) + body;
-    });
-    const rebased = Buffer.allocUnsafeSlow(size);
-    let to = 0;
-    this.#each((span) => {
-      const delta = deltaOf(span);
-      to = writeVarint(rebased, to, 1 + sizeOfVarlong(delta) + span.end - span.restStart);
-      rebased[to++] = section[span.bodyStart] ?? 0;
-      to = writeVarlong(rebased, to, delta);
-      to += section.copy(rebased, to, span.restStart, span.end);
-    });
-    return rebased;
   }
 
   #each(visit: (span: RecordSpans) => void): void {

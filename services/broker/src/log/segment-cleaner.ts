@@ -53,6 +53,7 @@ export class SegmentCleaner {
   readonly #rule: CleaningRule;
   readonly #writer: SegmentWriter;
   readonly #pace: Pace;
+  #scratch: Buffer = Buffer.alloc(0);
   /** The batch before, if nothing of it was written. */
   #dropped: Uint8Array | undefined;
   readonly facts: CleanedFacts = {
@@ -116,7 +117,13 @@ export class SegmentCleaner {
     const isMet = hasTombstone && !header.hasDeleteHorizon && header.maxTimestamp <= deleteHorizonMax;
     if (records.isWhole && !isMet) return 'same';
     const horizon = Math.min(this.#rule.now + this.#rule.deleteRetentionMs, deleteHorizonMax);
-    return records.build(bytes, at, isMet ? horizon : undefined);
+    return records.build(bytes, at, isMet ? horizon : undefined, (size) => this.#take(size));
+  }
+
+  /** For one batch at a time: the writer copies it. */
+  #take(size: number): Buffer {
+    if (size > this.#scratch.length) this.#scratch = Buffer.allocUnsafeSlow(size);
+    return this.#scratch.subarray(0, size);
   }
 
   /** @returns whether a tombstone stays. */
