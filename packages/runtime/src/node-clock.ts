@@ -1,5 +1,8 @@
 import type { Clock } from '@tributary/ports';
 
+/** Node's timers take 31 bits; beyond that they fire at once. Ms. */
+export const timerMsMost = 2 ** 31 - 1;
+
 /** The machine's clocks and timers. */
 export const nodeClock: Clock = {
   monotonicMs: () => performance.now(),
@@ -25,10 +28,17 @@ function sleep(ms: number, signal: AbortSignal): Promise<void> {
       clearTimeout(timer);
       reject(signal.reason);
     };
-    const timer = setTimeout(() => {
+    const wakeAt = performance.now() + ms;
+    const fired = (): void => {
+      const remaining = wakeAt - performance.now();
+      if (ms > timerMsMost && remaining > 0) {
+        timer = setTimeout(fired, Math.min(remaining, timerMsMost));
+        return;
+      }
       signal.removeEventListener('abort', aborted);
       resolve();
-    }, ms);
+    };
+    let timer = setTimeout(fired, Math.min(ms, timerMsMost));
     signal.addEventListener('abort', aborted, { once: true });
   });
 }

@@ -10,6 +10,19 @@ describe('the clock', () => {
     assert.ok(nodeClock.monotonicMs() - begin >= 29);
   });
 
+  it('sleeps on where a timer of Node would overflow and fire at once', async () => {
+    const controller = new AbortController();
+    let isAwake = false;
+    const sleeping = nodeClock.sleep(Number.MAX_SAFE_INTEGER, controller.signal).then(
+      () => void (isAwake = true),
+      () => undefined,
+    );
+    await nodeClock.sleep(30, new AbortController().signal);
+    assert.equal(isAwake, false);
+    controller.abort();
+    await sleeping;
+  });
+
   it('gives way without waiting when it is told to sleep for nothing, and hears of an abort', async () => {
     const controller = new AbortController();
     const order: string[] = [];

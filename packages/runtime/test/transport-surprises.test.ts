@@ -238,6 +238,27 @@ describe('a call', () => {
     assert.equal(answer?.['grpc-status'], '4');
   });
 
+  it('whose deadline is further away than a timer of Node reaches is not ended at once', async () => {
+    await using server = await grpcTransport.serve('127.0.0.1:0', (handlers) =>
+      handlers.unary(ask, () => new Promise((resolve) => setTimeout(resolve, 50, 'answer'))),
+    );
+    const session = http2.connect(`http://${server.address}`);
+    const headers = {
+      ':method': 'POST',
+      ':path': ask.path,
+      'content-type': 'application/grpc',
+      'grpc-timeout': '721H',
+    };
+    const request = session.request(headers).resume();
+    request.end(Buffer.from([0, 0, 0, 0, 0]));
+    let status: unknown;
+    for (const headersOrTrailers of ['response', 'trailers'])
+      request.on(headersOrTrailers, (received: http2.IncomingHttpHeaders) => (status = received['grpc-status']));
+    await once(request, 'close');
+    session.destroy();
+    assert.equal(status, '0');
+  });
+
   it('whose handler breaks an invariant ends the process: what it would say next cannot be trusted', async () => {
     await using program = new Program('broken-handler');
     const { code, errors } = await program.ended();

@@ -1,6 +1,7 @@
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { type ConnectionMemory, limits, type Share, TributaryError } from '@tributary/model';
 import type { CallContext, Codec, Stream, StreamMethod, UnaryMethod } from '@tributary/ports';
+import { timerMsMost } from '../node-clock.ts';
 import { FrameReader } from './frames.ts';
 import { Inbox } from './inbox.ts';
 import { Outbox } from './outbox.ts';
@@ -86,7 +87,8 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
       http2.sendTrailers(this.#trailers);
       this.#stopClient();
     });
-    if (timeoutMs !== undefined) {
+    // One that is further away is the client's to keep.
+    if (timeoutMs !== undefined && timeoutMs <= timerMsMost) {
       this.#deadline = setTimeout(
         () => this.finish(new TributaryError('REQUEST_TIMED_OUT', `No answer within ${timeoutMs} ms.`)),
         timeoutMs,
