@@ -1,6 +1,6 @@
 // pure
 /** A broker's dynamic settings: of one broker, of all of them, or the defaults of its topics' settings. Names are Kafka's where Kafka has them. */
-import { type ConfigKey, decimal, integer, nearest, topicConfigKeys } from './topic-config.ts';
+import { type ConfigKey, decimal, integer, nearest, settingNumber, topicConfigKeys } from './topic-config.ts';
 import { TributaryError } from './errors.ts';
 
 /** What a broker keeps to while it runs. */
@@ -145,7 +145,7 @@ export function checkBrokerConfigs(configs: Readonly<Record<string, string>>, sc
 
 /** What a broker keeps to. @param configs checked: its own over those of all brokers. */
 export function brokerSettings(configs: Readonly<Record<string, string>>): BrokerSettings {
-  const number = (key: BrokerConfigKey): number => Number(configs[key] ?? brokerConfigKeys[key].default);
+  const number = (key: BrokerConfigKey): number => settingNumber(configs[key] ?? brokerConfigKeys[key].default);
   const rate = number('log.cleaner.io.max.bytes.per.second');
   return {
     diskHighWatermarkRatio: number('disk.high.watermark.ratio'),

@@ -46,9 +46,19 @@ export interface ConfigKey {
   readonly valid: (value: string) => boolean;
 }
 
+/** What Kafka's users write for "never": its own defaults are this number. */
+const int64Most = 2n ** 63n - 1n;
+
+/** A setting as a number: what is beyond the exact ones (285,000 years, 8 PiB) is no different from the largest of them. */
+export const settingNumber = (value: string): number => Math.min(Number(value), Number.MAX_SAFE_INTEGER);
+
+/** @param most the default: all that 64 bits hold. */
 export const integer = (least: number, most: number = Number.MAX_SAFE_INTEGER) => ({
   allowed: most === Number.MAX_SAFE_INTEGER ? `a whole number ≥ ${least}` : `a whole number from ${least} to ${most}`,
-  valid: (value: string): boolean => /^-?\d{1,16}$/.test(value) && Number(value) >= least && Number(value) <= most,
+  valid: (value: string): boolean =>
+    /^-?\d{1,19}$/.test(value) &&
+    BigInt(value) >= least &&
+    BigInt(value) <= (most === Number.MAX_SAFE_INTEGER ? int64Most : most),
 });
 export const decimal = (least: number, most: number) => ({
   allowed: `a number from ${least} to ${most}`,
@@ -210,7 +220,7 @@ export function checkTopicConfigs(configs: Readonly<Record<string, string>>): vo
 /** Effective settings: what was set, else the default. @param configs checked before; those of the brokers already beneath the topic's own. */
 export function topicConfig(configs: Readonly<Record<string, string>>): TopicConfig {
   const text = (key: TopicConfigKey): string => configs[key] ?? topicConfigKeys[key].default;
-  const number = (key: TopicConfigKey): number => Number(text(key));
+  const number = (key: TopicConfigKey): number => settingNumber(text(key));
   const optional = (key: TopicConfigKey): number | undefined => (number(key) < 0 ? undefined : number(key));
   return {
     flushPolicy: text('flush.policy') === 'async' ? 'async' : 'commit',
