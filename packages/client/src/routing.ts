@@ -259,6 +259,8 @@ export class Routing implements AsyncDisposable {
   async retry<T>(options: CallOptions, attempt: (attempt: number, deadlineMs: number) => Promise<T>): Promise<T> {
     const { clock, random } = this.ports;
     const until = clock.monotonicMs() + options.deadlineMs;
+    /** What an attempt was told that had the time to be answered. */
+    let told = '';
     for (let failures = 0; ; ) {
       options.signal?.throwIfAborted();
       this.#checkOpen();
@@ -272,14 +274,16 @@ export class Routing implements AsyncDisposable {
       failures++;
       options.signal?.throwIfAborted();
       if (!error.retriable) throw error;
+      if (error.error !== 'REQUEST_TIMED_OUT') told = '';
       const pause = backoffMs(failures, this.options.retryBackoffMs, this.options.retryBackoffMsMax, random);
       if (clock.monotonicMs() + pause >= until) {
         throw new TributaryError(
           error.error,
-          `${options.what} did not succeed within ${options.deadlineMs} ms. Last: ${error.message}`,
+          `${options.what} did not succeed within ${options.deadlineMs} ms. Last: ${error.message}${told}`,
           { cause: error },
         );
       }
+      if (error.error !== 'REQUEST_TIMED_OUT') told = ` Before that: ${error.message}`;
       await clock.sleep(pause, options.signal ?? this.#closing.signal).catch(() => undefined);
     }
   }
