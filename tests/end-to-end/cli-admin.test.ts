@@ -198,6 +198,11 @@ describe('the tributary command, for operators', () => {
     const effect = await json<Gone & { partitions: number }>('topic', 'delete', 'planned', '--dry-run');
     assert.deepEqual([effect.partitions, effect.records], [2, 10]);
     assert.match(await text('topic', 'delete', 'planned', '--dry-run'), /2 partitions with 10 records and \d+ B\.\n$/);
+    await dev.ok(['topic', 'alter', 'planned', '--set', 'cleanup.policy=compact']);
+    assert.match(
+      await text('topic', 'delete', 'planned', '--dry-run'),
+      /partitions with at most 10 records and \d+ B\.\n$/,
+    );
     await dev.ok(['topic', 'delete', 'planned']);
     assert.match(await refusal('topic', 'describe', 'planned'), /no topic "planned"/);
   });

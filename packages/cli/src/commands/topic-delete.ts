@@ -12,9 +12,10 @@ interface TopicDeleteOptions extends ConnectionOptions {
 export async function topicDelete(name: string, options: TopicDeleteOptions): Promise<void> {
   await using cluster = await open(options);
   if (options.dryRun === true) {
-    const effect = await effectOn(cluster, name);
+    const { isCompacted, ...effect } = await effectOn(cluster, name);
     const { partitions } = effect;
-    const sentence = `Dry run: deleting topic ${name} would remove ${counted(partitions, 'partition')} with ${amount(effect)}.`;
+    const most = isCompacted ? 'at most ' : '';
+    const sentence = `Dry run: deleting topic ${name} would remove ${counted(partitions, 'partition')} with ${most}${amount(effect)}.`;
     await print(
       options.output === 'json' ? JSON.stringify({ name, deleted: false, dryRun: true, ...effect }) : sentence,
     );
@@ -24,12 +25,18 @@ export async function topicDelete(name: string, options: TopicDeleteOptions): Pr
   await print(options.output === 'json' ? JSON.stringify({ name, deleted: true }) : `Deleted topic ${name}.`);
 }
 
+interface Effect {
+  readonly partitions: number;
+  /** Offsets: where records have been compacted away, there are fewer. */
+  readonly records: number;
+  readonly bytes: number;
+  readonly isCompacted: boolean;
+}
+
 /** Records once, bytes on all brokers. */
-async function effectOn(
-  { admin }: Tributary,
-  name: string,
-): Promise<{ readonly partitions: number; readonly records: number; readonly bytes: number }> {
-  const { id, partitions } = await admin.describeTopic(name);
+async function effectOn({ admin }: Tributary, name: string): Promise<Effect> {
+  const { id, partitions, configs } = await admin.describeTopic(name);
+  const isCompacted = configs.some((each) => each.name === 'cleanup.policy' && each.value.includes('compact'));
   const directories = await admin.describeLogDirs({ topicIds: [id] });
   const records = new Map<number, number>();
   let bytes = 0;
@@ -38,5 +45,5 @@ async function effectOn(
     const here = Number(log.highWatermark - log.logStartOffset);
     records.set(log.partition, Math.max(records.get(log.partition) ?? 0, here));
   }
-  return { partitions, records: [...records.values()].reduce((sum, each) => sum + each, 0), bytes };
+  return { partitions, records: [...records.values()].reduce((sum, each) => sum + each, 0), bytes, isCompacted };
 }
