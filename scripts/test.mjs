@@ -12,7 +12,9 @@ import { become, environment, main, ready, root } from './setup.mjs';
 const FOLDERS = [
   ...below('packages', 'test'),
   ...below('services', 'test'),
-  ...['contract', 'simulator', 'end-to-end', 'conformance', 'fuzz', 'tooling', 'integration'].map((name) => path.join('tests', name)),
+  ...['contract', 'simulator', 'end-to-end', 'conformance', 'fuzz', 'tooling', 'integration'].map((name) =>
+    path.join('tests', name),
+  ),
 ];
 const ON_DEMAND = [path.join('tests', 'simulator', 'mutations')];
 /** No single test takes longer; one that hangs is reported by name instead of stopping the run. */

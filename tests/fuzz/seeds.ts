@@ -2,7 +2,14 @@
 import type { TopicId } from '@tributary/model';
 import type { Codec } from '@tributary/ports';
 import { encodeBatch } from '@tributary/record';
-import { Acks, ConfigOperationType, ConfigResourceType, IsolationLevel, type methods, OffsetSpec } from '@tributary/wire';
+import {
+  Acks,
+  ConfigOperationType,
+  ConfigResourceType,
+  IsolationLevel,
+  type methods,
+  OffsetSpec,
+} from '@tributary/wire';
 
 type Methods = typeof methods;
 type Request<Name extends keyof Methods> = Methods[Name]['request'] extends Codec<infer Message> ? Message : never;
