@@ -192,6 +192,8 @@ describe('bad input to a running cluster', () => {
     refused(await dev.run([]), /Which command\? See: tributary --help/, 2);
     refused(await dev.run(['partition']), /Which command\? See: tributary partition --help/, 2);
     refused(await dev.run(['topic', 'create', 'new', '--nonsense']), /See: tributary topic create --help/, 2);
+    refused(await dev.run(['bench', 'produce', '--topic', 'good', '--record-size', '1e9']), /from 0 to 67108864/, 2);
+    refused(await dev.run(['bench', 'latency', '--topic', 'good', '--record-size', '67108865']), /8 to 67108864/, 2);
     refused(await dev.run(['topic', 'create', 'new', '--partitions', '2147483648']), /from 1 to 2147483647/, 2);
     refused(await dev.run(['topic', 'alter', 'good', '--partitions', '2147483648']), /from 1 to 2147483647/, 2);
   });

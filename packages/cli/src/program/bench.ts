@@ -1,4 +1,5 @@
 /** `tributary bench …`. */
+import { limits } from '@tributary/model';
 import type { Command } from 'commander';
 import { acks, wholeNumber } from '../option-values.ts';
 import { examples, withConnection, withSending } from './options.ts';
@@ -16,7 +17,7 @@ export function addBench(program: Command): void {
     .description('Append records as fast as asked')
     .requiredOption('--topic <name>', 'an existing topic')
     .option('--num-records <number>', 'how many records', wholeNumber(1), 1_000_000)
-    .option('--record-size <bytes>', 'size of each value', wholeNumber(0))
+    .option('--record-size <bytes>', 'size of each value', wholeNumber(0, limits.batchBytesMax))
     .option('--payload-file <path>', 'take the values from the lines of this file, at random')
     .option('--throughput <records/s>', 'not faster than this; -1: as fast as possible', wholeNumber(-1), -1)
     .addHelpText('after', examples('bench produce --topic events --num-records 5000000 --record-size 100'));
@@ -38,7 +39,7 @@ export function addBench(program: Command): void {
     .description('Time one record at a time: sent → acknowledged, and sent → read')
     .requiredOption('--topic <name>', 'an existing topic')
     .option('--num-records <number>', 'how many records', wholeNumber(1), 10_000)
-    .option('--record-size <bytes>', 'size of each value, at least 8', wholeNumber(8), 100)
+    .option('--record-size <bytes>', 'size of each value, at least 8', wholeNumber(8, limits.batchBytesMax), 100)
     .option(
       '--throughput <records/s>',
       'not faster than this; -1: the next as soon as the last was read',
