@@ -43,8 +43,8 @@ export const brokerConfigKeys = {
     ...integer(16 * 1024 * 1024),
   },
   'connection.max.request.bytes': {
-    default: '67174400',
-    doc: 'The same of one connection.',
+    default: '83886080',
+    doc: 'The same of one connection: a batch of the largest size, in the pieces in which it comes, and what its client sends ahead.',
     ...integer(1024 * 1024),
   },
   'max.connections': { default: '10000', doc: 'Connections at once: further ones are closed.', ...integer(1) },

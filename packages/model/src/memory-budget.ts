@@ -104,10 +104,24 @@ export class Share {
 export class ConnectionMemory {
   readonly #budget: MemoryBudget;
   #used = 0;
+  /** Of that, what work under way has. */
+  #working = 0;
   readonly #queue = new Queue();
+  readonly #waiting = new Set<() => void>();
 
   constructor(budget: MemoryBudget) {
     this.#budget = budget;
+  }
+
+  /** There would soon be too much, and some of it will be given back: what comes next is better left with the client than taken and lost. */
+  get isBusy(): boolean {
+    return this.#working > 0 && this.#used > this.#budget.perConnection / 2;
+  }
+
+  /** @param free called once, when it is no longer busy. @returns forgets it. */
+  onceFree(free: () => void): () => void {
+    this.#waiting.add(free);
+    return () => this.#waiting.delete(free);
   }
 
   get used(): number {
@@ -126,13 +140,19 @@ export class ConnectionMemory {
       this.#budget.refused++;
       return false;
     }
-    this.#used += bytes;
-    this.#budget.used += bytes;
+    this.count(bytes);
+    this.#working += bytes;
     return true;
   }
 
+  /** What {@link take} took. */
   give(bytes: number): void {
+    this.#working -= bytes;
     this.uncount(bytes);
+    if (this.#waiting.size === 0 || this.isBusy) return;
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const free of waiting) free();
   }
 
   /** For {@link Share}. */

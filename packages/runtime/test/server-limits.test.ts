@@ -6,7 +6,7 @@ import http2 from 'node:http2';
 import net from 'node:net';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { limits, MemoryBudget, TributaryError } from '@tributary/model';
+import { brokerSettings, limits, MemoryBudget, TributaryError } from '@tributary/model';
 import type { Codec, ServerLimits, Stream, StreamMethod, UnaryMethod } from '@tributary/ports';
 import { grpcTransport } from '../src/index.ts';
 import { Visitor } from '../src/transport/visitor.ts';
@@ -25,6 +25,8 @@ const pour: StreamMethod<Uint8Array, Uint8Array> = {
   request: bytes,
   response: bytes,
 };
+const measure: StreamMethod<Uint8Array, Uint8Array> = { ...pour, path: '/test.Service/Measure' };
+const store: StreamMethod<Uint8Array, Uint8Array> = { ...pour, path: '/test.Service/Store' };
 const hoard: StreamMethod<Uint8Array, Uint8Array> = { ...pour, path: '/test.Service/Hoard' };
 const mebibyte = 1024 * 1024;
 const small = Buffer.from('x');
@@ -43,7 +45,7 @@ function bounds(total = 4 * mebibyte): Bounds {
   };
 }
 
-/** Answers what it is asked; pours without end to whoever opens Pour; never reads what is sent to Hoard. */
+/** Answers what it is asked; says how long each message of Measure and Store is, works on those of Store for a while; pours without end to whoever opens Pour; never reads what is sent to Hoard. */
 async function serving(limited: Bounds, story: (address: string) => Promise<void>): Promise<void> {
   await using server = await grpcTransport.serve(
     '127.0.0.1:0',
@@ -54,6 +56,19 @@ async function serving(limited: Bounds, story: (address: string) => Promise<void
           stream.send(Buffer.alloc(256 * 1024));
           if (stream.queuedBytes >= limits.streamQueue) await stream.writable();
         }
+      });
+      handlers.stream(measure, async (stream: Stream<Uint8Array, Uint8Array>) => {
+        for await (const message of stream) stream.send(Buffer.from(String(message.length)));
+      });
+      handlers.stream(store, async (stream: Stream<Uint8Array, Uint8Array>, { memory }) => {
+        for await (const { length } of stream) {
+          const isRoom = memory?.take(length);
+          void sleep(500).then(() => {
+            stream.send(Buffer.from(isRoom === true ? String(length) : 'no room'));
+            memory?.give(length);
+          });
+        }
+        while (limited.memory.used > 0) await sleep(20);
       });
       handlers.stream(hoard, async (_stream, { signal }) => {
         await new Promise((resolve) => signal.addEventListener('abort', resolve));
@@ -256,6 +271,44 @@ describe('a client whose call the server gave up', () => {
       await assert.rejects(async () => {
         for await (const _message of stream) await sleep(50);
       }, isError('THROTTLING_QUOTA_EXCEEDED'));
+    });
+  });
+});
+
+describe('a message of the largest size', () => {
+  it('is taken, one after the other, within what one connection may hold by default', async () => {
+    const { requestBytesPerConnection } = brokerSettings({});
+    const limited = { ...bounds(), memory: new MemoryBudget(128 * mebibyte, requestBytesPerConnection) };
+    await serving(limited, async (address) => {
+      await using peer = grpcTransport.connect(address);
+      const stream = peer.stream(measure, new AbortController().signal);
+      const answers = stream[Symbol.asyncIterator]();
+      for (const size of [60 * mebibyte, limits.messageBytesMax]) {
+        stream.send(Buffer.alloc(size));
+        const { value: answer } = await answers.next();
+        assert.equal(String(Buffer.from(answer ?? [])), String(size));
+      }
+      stream.end();
+      await until(() => limited.memory.used === 0, `${limited.memory.used} bytes are still held`);
+      assert.equal(limited.memory.refused, 0);
+    });
+  });
+
+  it('waits, where its client sends ahead, until what came before it is done', async () => {
+    const { requestBytesPerConnection } = brokerSettings({});
+    const limited = { ...bounds(), memory: new MemoryBudget(128 * mebibyte, requestBytesPerConnection) };
+    await serving(limited, async (address) => {
+      await using peer = grpcTransport.connect(address);
+      const stream = peer.stream(store, new AbortController().signal);
+      const answers = stream[Symbol.asyncIterator]();
+      for (let sent = 0; sent < 4; sent++) stream.send(Buffer.alloc(40 * mebibyte));
+      for (let answered = 0; answered < 4; answered++) {
+        const { value: answer } = await answers.next();
+        assert.equal(String(Buffer.from(answer ?? [])), String(40 * mebibyte));
+      }
+      stream.end();
+      await until(() => limited.memory.used === 0, `${limited.memory.used} bytes are still held`);
+      assert.equal(limited.memory.refused, 0);
     });
   });
 });

@@ -37,9 +37,14 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
   readonly #share: Share;
   readonly #took: (bytes: number) => void;
   readonly #intakeDelayMs: (bytes: number) => number;
+  /** More of an unfinished message is not taken in for a while. @see #rest */
   #resting: NodeJS.Timeout | undefined;
+  /** Nor before there is room. Forgets that it waits for it. */
+  #waiting: (() => void) | undefined;
   readonly #outbox: Outbox;
   readonly #frames: FrameReader;
+  /** Counted of a message that has not all arrived. */
+  #unfinished = 0;
   readonly #deadline: NodeJS.Timeout | undefined;
   #controller: AbortController | undefined;
   #trailers: OutgoingHttpHeaders = okTrailers;
@@ -68,12 +73,12 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
     this.#inbox = new Inbox((message) => this.#taken(message, method), {
       bytes: limits.receiveQueue,
       messages: limits.receiveQueueMessages,
-      drained: () => {
-        if (this.#resting === undefined) http2.resume();
-      },
+      drained: () => this.#goOn(),
     });
     const bytesMax = method.kind === 'unary' ? method.requestBytesMax : undefined;
     this.#frames = new FrameReader((message) => {
+      // It was counted as it came: counted twice, one of the largest size would never fit.
+      this.#countUnfinished();
       this.#share.take(message.length);
       if (!this.#over && !this.#inbox.put(message)) http2.pause();
     }, bytesMax);
@@ -230,12 +235,9 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
   #receive(chunk: Buffer): void {
     if (this.#over) return;
     this.#movedMs = performance.now();
-    const before = this.#frames.allocated;
     try {
       this.#frames.read(chunk);
-      const more = this.#frames.allocated - before;
-      if (more > 0) this.#share.take(more);
-      else this.#share.give(-more);
+      this.#countUnfinished();
       this.#share.give(chunk.length + limits.chunkOverhead);
       if (!this.#over && this.#frames.allocated > limits.narrowMessage) this.#rest(chunk.length);
     } catch (thrown) {
@@ -243,15 +245,36 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
     }
   }
 
+  #countUnfinished(): void {
+    const more = this.#frames.allocated - this.#unfinished;
+    this.#unfinished += more;
+    if (more > 0) this.#share.take(more);
+    else if (more < 0) this.#share.give(-more);
+  }
+
+  /** Holds the client back where it sends much: others take turns with it, and what it sent before is to be done with first. */
   #rest(bytes: number): void {
     const ms = this.#intakeDelayMs(bytes);
-    if (ms < 1 || this.#resting !== undefined) return;
-    this.#http2.pause();
-    this.#resting = setTimeout(() => {
-      this.#resting = undefined;
-      if (!this.#http2.destroyed && !this.#inbox.isFull) this.#http2.resume();
-    }, ms);
-    this.#resting.unref();
+    if (ms >= 1 && this.#resting === undefined) {
+      this.#resting = setTimeout(() => {
+        this.#resting = undefined;
+        this.#goOn();
+      }, ms);
+      this.#resting.unref();
+      this.#http2.pause();
+    }
+    if (this.memory.isBusy && this.#waiting === undefined) {
+      this.#waiting = this.memory.onceFree(() => {
+        this.#waiting = undefined;
+        this.#goOn();
+      });
+      this.#http2.pause();
+    }
+  }
+
+  #goOn(): void {
+    if (this.#resting !== undefined || this.#waiting !== undefined || this.#inbox.isFull) return;
+    if (!this.#http2.destroyed) this.#http2.resume();
   }
 
   #received(): void {
@@ -275,6 +298,9 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
     this.#share.keep(this.#outbox.bytes);
     clearTimeout(this.#deadline);
     clearTimeout(this.#resting);
+    this.#resting = undefined;
+    this.#waiting?.();
+    this.#waiting = undefined;
     this.#inbox.break(error);
     this.#controller?.abort(error);
   }
