@@ -2,6 +2,7 @@
  * Micro benchmark of compaction: how fast it goes through a log, how long it keeps the event loop, and what it costs those who produce meanwhile.
  *
  *     node benchmarks/micro/compaction.ts [--output json] [--data-dir <folder>] [--mib 256] [--repeats 3] [--only '100 B']
+ *                                         [--rate <MiB/s read and written>]
  *
  * Each key occurs four times, in batches of 64 KiB and segments of 64 MiB; MiB/s is of the log that goes in. `produce` appends and flushes a batch of
  * 16 KiB to another log of the same directory every 2 ms, first alone, then while the first log is compacted.
@@ -25,6 +26,7 @@ const { values: flags } = parseArgs({
     mib: { type: 'string', default: '256' },
     repeats: { type: 'string', default: '3' },
     only: { type: 'string', default: '' },
+    rate: { type: 'string', default: '' },
   },
 });
 const KiB = 1024;
@@ -142,7 +144,7 @@ async function compact(
   for (;;) {
     const report = await log.compact({
       buffer: 64 * MiB,
-      bytesPerSecond: undefined,
+      bytesPerSecond: flags.rate === '' ? undefined : Number(flags.rate) * MiB,
       random: nodeRandom,
       passed: () => log.endOffset,
       signal: new AbortController().signal,

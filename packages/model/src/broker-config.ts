@@ -69,8 +69,8 @@ export const brokerConfigKeys = {
     ...integer(10),
   },
   'log.cleaner.io.max.bytes.per.second': {
-    default: String(Number.MAX_SAFE_INTEGER),
-    doc: 'Bytes a second that compaction may read and write.',
+    default: '335544320',
+    doc: 'Bytes a second that compaction may read and write, so that those who produce hardly notice.',
     ...integer(1024),
   },
   'log.cleaner.dedupe.buffer.size': {

@@ -43,8 +43,8 @@ export const limits = {
   snapshotInterval: 64 * 1024 * 1024,
   /** Longest stretch of compaction without a turn for others, ms: what a produce request may wait for it. */
   compactionSliceMs: 1,
-  /** Bytes that compaction writes between two syncs: a larger one would hold up the syncs of those who produce. */
-  compactionSync: 1024 * 1024,
+  /** Bytes that compaction writes at once and syncs: whoever syncs what they produce waits for all that the file system has not yet written. */
+  compactionSync: 256 * 1024,
   /** How often a read looks for a segment again because compaction replaced the one that it had found: each time takes a whole round of compaction. */
   readRestarts: 16,
   /** Producer snapshots kept per partition beyond the one that recovery may need. */

@@ -33,7 +33,7 @@ export class SegmentWriter implements AsyncDisposable {
     this.path = path;
     this.#place = place;
     this.#file = file;
-    this.#room = Buffer.allocUnsafeSlow(Math.min(limits.scanChunk, options.bytes));
+    this.#room = Buffer.allocUnsafeSlow(Math.min(limits.compactionSync, options.bytes));
     this.#indexIntervalBytes = options.indexIntervalBytes;
     this.#pace = options.pace;
   }
