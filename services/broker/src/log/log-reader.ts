@@ -16,7 +16,8 @@ import {
 } from '@tributary/record';
 import type { LogSlice } from './log-types.ts';
 import type { ReadBuffers } from './read-buffers.ts';
-import { type Segment, SegmentRetired } from './segment.ts';
+import type { Segment } from './segment.ts';
+import { SegmentRetired } from './segment-file.ts';
 import type { SegmentList } from './segment-list.ts';
 
 interface Ahead {

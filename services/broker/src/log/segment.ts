@@ -19,8 +19,8 @@ import type { IndexOrigin } from './index-file.ts';
 import { deltaMax } from './index-search.ts';
 import { deletedSuffix, fileName, type LogFileKind } from './names.ts';
 import type { OffsetEntry } from './offset-index.ts';
-import type { Holder } from './open-files.ts';
 import { scanFile } from './scan.ts';
+import { SegmentFile } from './segment-file.ts';
 import { SegmentIndex } from './segment-index.ts';
 
 /** Log between two entries of an index that is made anew: the topic's setting is not known everywhere, and any is right. */
@@ -49,29 +49,17 @@ export interface NewestRecord {
   readonly at: Offset;
 }
 
-interface Handle {
-  readonly file: File;
-  readonly isWritable: boolean;
-  users: number;
-  /** Closed when the last user is done. */
-  isReleased: boolean;
-}
-
-/** The segment was replaced by another that holds what is left of its records: whoever reads looks for that one. */
-export class SegmentRetired extends Error {
-  override readonly name = 'SegmentRetired';
-}
-
 /**
  * What is known of the indexes: `sound`: this process made or checked them; `closed`: found on the disk, to be checked against their last entry
  * at first use; `open`: as they were left when the log was closed, without a last entry.
  */
 type IndexState = 'sound' | 'closed' | 'open';
 
-export class Segment implements Holder {
+export class Segment {
   readonly base: Offset;
   readonly path: string;
   readonly #place: SegmentPlace;
+  readonly #file: SegmentFile;
   /** Bytes of whole batches. */
   bytes = 0;
   /** Newest record of the first batch, for segment.ms; −1: no timestamp. */
@@ -85,20 +73,12 @@ export class Segment implements Holder {
   /** The newest record is known, whatever the state of the indexes. */
   #knowsNewest = true;
   #checking: Promise<void> | undefined;
-  #handle: Handle | undefined;
-  #opening: Promise<Handle> | undefined;
-  #openingForAppend: Promise<Handle> | undefined;
-  /** Bytes were written that no sync has been asked for. */
-  #isDirty = false;
-  #syncing: Promise<void> | undefined;
-  /** The file has not got its name yet: it could not be opened again. */
-  #isHeld = false;
-  #isRetired = false;
 
   constructor(place: SegmentPlace, base: Offset, indexOrigin: IndexOrigin) {
     this.#place = place;
     this.base = base;
     this.path = this.#pathOf('log');
+    this.#file = new SegmentFile(place.disk, this.path);
     this.#createdMs = place.disk.clock.wallMs();
     this.touchedMs = this.#createdMs;
     this.#index = new SegmentIndex(place, base, indexOrigin);
@@ -147,155 +127,56 @@ export class Segment implements Holder {
 
   /** Opens the file for appending, creating it. Whoever reads goes on with the file as it was opened before. */
   async openForAppend(): Promise<File> {
-    return (await this.#writable()).file;
-  }
-
-  async #writable(): Promise<Handle> {
-    if (this.#handle?.isWritable === true) return this.#handle;
-    this.#openingForAppend ??= this.#openWritable().finally(() => {
-      this.#openingForAppend = undefined;
-    });
-    return await this.#openingForAppend;
-  }
-
-  async #openWritable(): Promise<Handle> {
-    await this.release();
-    const { disk } = this.#place;
-    const handle = await disk.openFiles.open(this, async () => {
-      const file = await disk.files.open(this.path, 'append');
-      return { file, isWritable: true, users: 0, isReleased: false };
-    });
-    // A reader may have opened it meanwhile.
-    await this.release();
-    disk.openFiles.used(this);
-    this.#handle = handle;
-    return handle;
+    return await this.#file.openForAppend();
   }
 
   /** Adds at the end; call {@link sync} to flush. @throws FileError. */
-  async append(chunks: readonly Uint8Array[]): Promise<void> {
-    await this.#write((file) => file.append(chunks));
+  append(chunks: readonly Uint8Array[]): Promise<void> {
+    return this.#file.write((file) => file.append(chunks));
   }
 
   /** As {@link append}. */
-  async truncate(bytes: number): Promise<void> {
-    await this.#write((file) => file.truncate(bytes));
-  }
-
-  async #write(task: (file: File) => Promise<void>): Promise<void> {
-    const handle = this.#handle?.isWritable === true ? this.#handle : await this.#writable();
-    handle.users++;
-    try {
-      await task(handle.file);
-    } finally {
-      // Not before: a sync that is asked for meanwhile does not cover it.
-      this.#isDirty = true;
-      await this.#leave(handle);
-    }
+  truncate(bytes: number): Promise<void> {
+    return this.#file.write((file) => file.truncate(bytes));
   }
 
   /** Flushes what was written before the call. Never rejects: when a sync fails the process ends (L2). */
-  async sync(): Promise<void> {
-    // Somebody else's sync that is under way began after the last write.
-    if (!this.#isDirty) return await this.#syncing;
-    this.#isDirty = false;
-    const syncing = this.#syncNow();
-    this.#syncing = syncing;
-    await syncing;
-    if (this.#syncing === syncing) this.#syncing = undefined;
+  sync(): Promise<void> {
+    return this.#file.sync();
   }
 
   /** Also what another process wrote, or nobody: the page cache may have what the disk has not. */
-  async syncAnyway(): Promise<void> {
-    this.#isDirty = true;
-    await this.sync();
+  syncAnyway(): Promise<void> {
+    return this.#file.syncAnyway();
   }
 
-  async #syncNow(): Promise<void> {
-    const handle = this.#handle?.isWritable === true ? this.#handle : await this.#writable();
-    handle.users++;
-    await this.#place.disk.sync(handle.file, this.path);
-    await this.#leave(handle);
-  }
-
-  /** For {@link OpenFiles}. */
-  get state(): Holder['state'] {
-    if (this.#isHeld || this.#handle === undefined || this.#handle.users > 0 || this.#syncing !== undefined)
-      return 'busy';
-    return this.#isDirty ? 'unflushed' : 'idle';
-  }
-
-  /** Gives `task` the open file, which stays open until it is done. */
-  async use<T>(task: (file: File) => Promise<T>): Promise<T> {
-    let handle = this.#handle ?? (await this.#open());
-    // Released while this task waited for it.
-    while (handle.isReleased) handle = this.#handle ?? (await this.#open());
-    this.#place.disk.openFiles.used(this);
-    handle.users++;
-    try {
-      return await task(handle.file);
-    } finally {
-      await this.#leave(handle);
-    }
-  }
-
-  async #leave(handle: Handle): Promise<void> {
-    handle.users--;
-    if (handle.users > 0) return;
-    if (handle.isReleased) await handle.file.close();
-    else if (this.#place.disk.openFiles.isOver) await this.#place.disk.openFiles.closeOne();
-  }
-
-  async #open(): Promise<Handle> {
-    if (this.#isRetired) throw new SegmentRetired(this.path);
-    this.#opening ??= this.#openReadable().finally(() => {
-      this.#opening = undefined;
-    });
-    return await this.#opening;
-  }
-
-  async #openReadable(): Promise<Handle> {
-    const { disk } = this.#place;
-    const file = await disk.openFiles.open(this, () => disk.files.open(this.path, 'read'));
-    if (this.#handle !== undefined || this.#isRetired) await file.close();
-    // Whose file it is that has the name now, nobody can say.
-    if (this.#isRetired) throw new SegmentRetired(this.path);
-    if (this.#handle !== undefined) return this.#handle;
-    this.#handle = { file, isWritable: false, users: 0, isReleased: false };
-    return this.#handle;
+  /** Gives `task` the open file, which stays open until it is done. @throws SegmentRetired. */
+  use<T>(task: (file: File) => Promise<T>): Promise<T> {
+    return this.#file.use(task);
   }
 
   /** Takes an open file that gets its name later, and until {@link named} could not be opened again. */
   hold(file: File): void {
-    this.#isHeld = true;
-    this.#handle = { file, isWritable: false, users: 0, isReleased: false };
-    this.#place.disk.openFiles.used(this);
+    this.#file.hold(file);
   }
 
   named(): void {
-    this.#isHeld = false;
+    this.#file.named();
   }
 
   get isRetired(): boolean {
-    return this.#isRetired;
+    return this.#file.isRetired;
   }
 
   /** Another segment holds what is left of its records. Reads that are under way go on, later ones are told. */
   async retire(): Promise<void> {
-    this.#isRetired = true;
     this.forgetIndex();
-    await this.release();
+    await this.#file.retire();
   }
 
   /** Closes the file once nobody uses it. It opens again when it is read or written. */
   async release(): Promise<void> {
-    if (this.#isHeld) return;
-    const handle = this.#handle;
-    this.#handle = undefined;
-    this.#place.disk.openFiles.closed(this);
-    if (handle === undefined) return;
-    handle.isReleased = true;
-    if (handle.users === 0) await handle.file.close();
+    await this.#file.release();
   }
 
   /** Whether the batch belongs into a new segment. @param written bytes, including what is about to be written. */
