@@ -134,8 +134,16 @@ export class Chronicle {
 
   /** L5: a replica or a link that is behind `offset` could miss a tombstone from now on, and must hear of it whatever happens. */
   async tombstonesGo(offset: Offset): Promise<void> {
-    if (offset <= this.#tombstonesGone) return;
+    const before = this.#tombstonesGone;
+    if (offset <= before) return;
     this.#tombstonesGone = offset;
-    await this.persist();
+    try {
+      await this.persist();
+    } catch (thrown) {
+      // Or the next round would take it for written.
+      this.#tombstonesGone = before;
+      this.remember();
+      throw thrown;
+    }
   }
 }

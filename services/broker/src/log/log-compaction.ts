@@ -29,6 +29,8 @@ export interface LogParts {
   config(): TopicConfig;
   end(): Offset;
   durable(): Offset;
+  /** Flushes all that was written before the call. */
+  sync(): Promise<Offset>;
   /** What is going on in the background is done. */
   settled(): Promise<void>;
   /** Closes the segment that is being written; inside `upkeep`. */
@@ -131,14 +133,18 @@ export class LogCompaction {
     return report;
   }
 
-  /** P3: what producers wrote is in a snapshot before their batches go. @returns false: there will be one soon. */
+  /**
+   * P3: what producers wrote is in a snapshot before their batches go, and so is the log on the disk, up to that snapshot: after a loss of power it would
+   * not count. @returns false: there will be one soon.
+   */
   async #secureProducers(to: Offset): Promise<boolean> {
     const { home, chronicle, producers, upkeep, closing } = this.#log;
     return await upkeep.run(async () => {
       if (closing.aborted) return false;
       await this.#log.settled();
       const isSecure = await producers.secure(to, this.#log.end(), chronicle.recoveryPoint);
-      if (!isSecure) producers.wantSnapshot();
+      if (isSecure) await this.#log.sync();
+      else producers.wantSnapshot();
       await home.disk.syncDirectory(home.folder);
       return isSecure;
     });

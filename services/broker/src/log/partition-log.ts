@@ -88,6 +88,7 @@ export class PartitionLog {
       config: () => this.#config,
       end: () => this.#end,
       durable: () => this.#flusher.durable,
+      sync: () => this.sync(),
       settled: () => this.#background,
       roll: () => this.#rollEmpty(),
     });
@@ -362,7 +363,7 @@ export class PartitionLog {
     const start = this.#chronicle.start;
     if (!config.cleanup.delete) return removableBelow(this.#segments, start, this.#end, start);
     const rule: RetentionRule = { ...config, now, highWatermark: this.#chronicle.highWatermark };
-    const count = await countRemovable(this.#segments, this.#end, rule);
+    const count = await onCurrentSegments(() => countRemovable(this.#segments, this.#end, rule));
     return removableBelow(this.#segments, start, this.#end, this.#segments.at(count)?.base ?? this.#end);
   }
 
@@ -381,7 +382,7 @@ export class PartitionLog {
 
   /** What compaction would take up, and whether it is time; undefined: nothing, or the topic is not compacted. @param now wall clock, ms. */
   async cleanable(now: number): Promise<Cleanable | undefined> {
-    return await this.#compaction.cleanable(now);
+    return await this.#explained(() => this.#compaction.cleanable(now));
   }
 
   /**
@@ -390,8 +391,12 @@ export class PartitionLog {
    * @throws TributaryError CORRUPT_MESSAGE: what is damaged stays as it is, with all behind it; KAFKA_STORAGE_ERROR; the reason of the signal.
    */
   async compact(options: CompactionOptions): Promise<CompactionReport | undefined> {
+    return await this.#explained(() => this.#compaction.compact(options));
+  }
+
+  async #explained<T>(work: () => Promise<T>): Promise<T> {
     try {
-      return await this.#compaction.compact(options);
+      return await work();
     } catch (thrown) {
       if (thrown instanceof FileError) throw await this.#disk.storageError('compact', this.#home.folder, thrown);
       throw thrown;
@@ -412,6 +417,8 @@ export class PartitionLog {
   async #moveStart(start: Offset): Promise<number> {
     await this.#background;
     if (!(await this.#producers.secure(start, this.#end, this.#chronicle.recoveryPoint))) return 0;
+    // Or a loss of power would leave less than the snapshot says, and it would not count.
+    await this.sync();
     await this.#disk.syncDirectory(this.#home.folder);
     await this.#chronicle.moveStart(start);
     const gone = this.#segments.dropFirst(this.#segments.indexOf(start));

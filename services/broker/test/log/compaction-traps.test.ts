@@ -2,15 +2,27 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { producerEpoch, producerId, TributaryError } from '@tributary/model';
-import type { FileSystem } from '@tributary/ports';
+import { FileError, type FileSystem } from '@tributary/ports';
 import { encodeBatch, encodeControlBatch, readBatchHeader } from '@tributary/record';
 import { Disk } from '../../src/log/disk.ts';
 import { IndexCache } from '../../src/log/index-cache.ts';
-import { Segment, SegmentRetired } from '../../src/log/segment.ts';
+import { Segment } from '../../src/log/segment.ts';
+import { SegmentRetired } from '../../src/log/segment-file.ts';
 import { ProducerState } from '../../src/partition/producer-state.ts';
 import { clockAt, compacted, line, opened, options, reopened, shown, write } from './compacting.ts';
 import { counting } from './counting-files.ts';
-import { type Broker, config, folder, openDirectory, partition, readAll, silent, testHost, topic } from './harness.ts';
+import {
+  type Broker,
+  config,
+  folder,
+  openDirectory,
+  partition,
+  range,
+  readAll,
+  silent,
+  testHost,
+  topic,
+} from './harness.ts';
 import { at, keyedBatch, readKeyed } from './keyed.ts';
 import { onSimulatedDisk } from './on-disk.ts';
 
@@ -157,6 +169,43 @@ describe('a compacted log', () => {
     });
   });
 
+  test('that loses its end with the power knows the producers whose older batches were deleted', async () => {
+    await onSimulatedDisk('producers and power', async ({ disk }) => {
+      const settings = { config: compacted({ 'cleanup.policy': 'compact,delete' }), role: 'sole' as const };
+      const directory = await openDirectory(disk.mount(), { clock: clockAt(10_000) });
+      const producers = new ProducerState();
+      const log = await directory.openLog(topic, partition, { ...settings, replay: producers });
+      const made = range(0, 24).map((index) => {
+        const sequence = index < 9 ? index : index < 19 ? undefined : index - 10;
+        const records = [{ key: 'k', value: 'v'.repeat(index < 19 ? 200 : 1), timestamp: 1_000 }];
+        return keyedBatch({
+          at: at(index),
+          records,
+          ...(sequence !== undefined && { producer: { id: 1, sequence } }),
+        });
+      });
+      const headers = made.map(({ bytes }) => readBatchHeader(bytes, 0));
+      // While much is produced the state is ahead of the log, and no snapshot can be taken.
+      for (const [index, batch] of made.slice(0, 19).entries()) {
+        for (const header of headers.slice(index === 0 ? 0 : index + 1, index + 2)) producers.batch(header);
+        await log.append([batch]);
+      }
+      const durable = await log.sync();
+      log.noteHighWatermark(durable);
+      for (const header of headers.slice(20)) producers.batch(header);
+      for (const batch of made.slice(19)) await log.append([batch]);
+      assert.ok(await log.advanceStart(at(15)));
+      disk.crash('power');
+      const again = await openDirectory(disk.mount(), { clock: clockAt(10_000) });
+      const rebuilt = new ProducerState();
+      const { endOffset } = await again.openLog(topic, partition, { ...settings, replay: rebuilt });
+      const next = encodeBatch([{ key: 'k', value: 'v' }], {
+        producer: { id: producerId(1n), epoch: producerEpoch(0), baseSequence: 9 + Number(endOffset - durable) },
+      });
+      assert.equal(rebuilt.check(readBatchHeader(next, 0), 0).kind, 'append');
+    });
+  });
+
   test('keeps markers, and records of transactions, of which nobody knows yet how they ended', async () => {
     await onSimulatedDisk('transactions', async ({ disk }) => {
       const files = disk.mount();
@@ -206,6 +255,24 @@ describe('a compaction', () => {
       const again = await reopened(broker, counted.files);
       const offsets = (await readKeyed(again.log)).map(({ offset }) => offset);
       assert.ok(offsets.length < 20 && offsets.at(-1) === 59n);
+    });
+  });
+
+  test('that is overdue when there is no room to close the segment being written is put off, not given up', async () => {
+    await onSimulatedDisk('no room to roll', async ({ disk }) => {
+      const counted = counting(disk.mount());
+      const clock = clockAt(2_000);
+      const broker = await opened(counted.files, { clock, config: compacted({ 'max.compaction.lag.ms': '5000' }) });
+      await write(broker, [line('a', 'one')]);
+      counted.before = (call, path) => {
+        if (call === 'open' && path.endsWith('.log')) throw new FileError('full', 'no room');
+      };
+      await assert.rejects(
+        broker.log.cleanable(20_000),
+        (thrown) => thrown instanceof TributaryError && thrown.error === 'KAFKA_STORAGE_ERROR',
+      );
+      counted.before = () => {};
+      assert.equal((await broker.log.cleanable(20_000))?.isOverdue, true);
     });
   });
 
