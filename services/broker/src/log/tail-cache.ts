@@ -1,7 +1,8 @@
 // pure
 /**
  * The newest batches of all logs, in memory, under one budget: what consumers at the end of a log and followers read, without a copy and
- * without waiting. The oldest batch of all logs goes first.
+ * without waiting. The oldest batch of all logs goes first. A batch lies in the memory of the message that it came in, and keeps all of that: so
+ * much is counted.
  */
 import type { Offset } from '@tributary/model';
 import type { LogBatch, LogSlice } from './log-types.ts';
@@ -9,6 +10,8 @@ import type { LogBatch, LogSlice } from './log-types.ts';
 export class TailCache {
   readonly #budget: number;
   #bytes = 0;
+  /** How many batches keep a piece of memory. */
+  readonly #keepers = new Map<ArrayBufferLike, number>();
   /** Whose turn it is to give up its oldest batch: one entry for each batch added. Entries before #first are gone. */
   #order: LogTail[] = [];
   #first = 0;
@@ -28,8 +31,10 @@ export class TailCache {
   }
 
   /** For {@link LogTail}. */
-  grown(tail: LogTail, bytes: number): void {
-    this.#bytes += bytes;
+  grown(tail: LogTail, { buffer }: Uint8Array): void {
+    const keepers = this.#keepers.get(buffer) ?? 0;
+    if (keepers === 0) this.#bytes += buffer.byteLength;
+    this.#keepers.set(buffer, keepers + 1);
     this.#order.push(tail);
     while (this.#bytes > this.#budget && this.#first < this.#order.length) {
       this.#order[this.#first]?.dropOldest();
@@ -42,8 +47,14 @@ export class TailCache {
   }
 
   /** For {@link LogTail}. */
-  shrunk(bytes: number): void {
-    this.#bytes -= bytes;
+  shrunk({ buffer }: Uint8Array): void {
+    const left = (this.#keepers.get(buffer) ?? 1) - 1;
+    if (left > 0) {
+      this.#keepers.set(buffer, left);
+      return;
+    }
+    this.#keepers.delete(buffer);
+    this.#bytes -= buffer.byteLength;
   }
 
   /** For {@link LogTail}: it no longer holds so many of its oldest. */
@@ -68,7 +79,7 @@ export class LogTail {
 
   add(batch: LogBatch): void {
     this.#batches.push(batch);
-    this.#cache.grown(this, batch.bytes.length);
+    this.#cache.grown(this, batch.bytes);
   }
 
   /** For {@link TailCache}. */
@@ -76,7 +87,7 @@ export class LogTail {
     const batch = this.#batches[this.#first];
     if (batch === undefined) return;
     this.#batches[this.#first++] = undefined;
-    this.#cache.shrunk(batch.bytes.length);
+    this.#cache.shrunk(batch.bytes);
     if (this.#first > 64 && this.#first * 2 > this.#batches.length) {
       this.#batches = this.#batches.slice(this.#first);
       this.#first = 0;
@@ -121,7 +132,7 @@ export class LogTail {
       const batch = this.#batches[this.#batches.length - 1];
       if (batch === undefined || batch.lastOffset < offset) return;
       this.#batches.pop();
-      this.#cache.shrunk(batch.bytes.length);
+      this.#cache.shrunk(batch.bytes);
     }
   }
 

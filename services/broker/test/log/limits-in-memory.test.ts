@@ -4,17 +4,37 @@ import { describe, test } from 'node:test';
 import { limits, offset, partitionIndex } from '@tributary/model';
 import { IndexCache } from '../../src/log/index-cache.ts';
 import { SyncPool } from '../../src/log/sync-pool.ts';
+import type { LogBatch } from '../../src/log/log-types.ts';
 import { TailCache } from '../../src/log/tail-cache.ts';
 import { counting } from './counting-files.ts';
 import { batches, config, openDirectory, RecordingReplay, range, topic } from './harness.ts';
 import { onSimulatedDisk } from './on-disk.ts';
 
+const inOwnMemory = (batch: LogBatch): LogBatch => ({ ...batch, bytes: new Uint8Array(batch.bytes) });
+
 describe('the tails in memory', () => {
+  test('count all that a batch keeps: the message that it came in, once for all the batches of that message', () => {
+    const message = new Uint8Array(10_000);
+    const cache = new TailCache(25_000);
+    const [a, b] = [cache.tail(), cache.tail()];
+    const [first, second, third] = batches(0, 3).map((one) => ({ ...one, bytes: message.subarray(0, 100) }));
+    assert.ok(first !== undefined && second !== undefined && third !== undefined);
+    a.add(first);
+    b.add(second);
+    assert.equal(cache.bytes, 10_000);
+    a.clear();
+    assert.equal(cache.bytes, 10_000);
+    b.add({ ...third, bytes: new Uint8Array(20_000).subarray(0, 1) });
+    assert.equal(cache.bytes, 20_000);
+    b.clear();
+    assert.equal(cache.bytes, 0);
+  });
+
   test('stay within one budget for all logs, the oldest batch of all goes first, and what stays has no hole', () => {
     const size = batches(0, 1)[0]?.bytes.length ?? 0;
     const cache = new TailCache(10 * size);
     const [a, b] = [cache.tail(), cache.tail()];
-    for (const [index, one] of batches(0, 30).entries()) {
+    for (const [index, one] of batches(0, 30).map(inOwnMemory).entries()) {
       (index % 3 === 0 ? a : b).add(one);
       assert.ok(cache.bytes <= 10 * size);
     }
