@@ -52,6 +52,7 @@ export class Share {
     const before = this.#held === 0 ? undefined : this.isLarge;
     this.#held += bytes;
     this.#account.count(bytes);
+    if (this.#isPinned) this.#account.fix(bytes);
     if (!this.#isPinned && before !== this.isLarge) this.#account.moveBack(this);
     this.#account.fit();
   }
@@ -60,6 +61,7 @@ export class Share {
     if (this.#isOver) return;
     const before = this.isLarge;
     this.#held -= bytes;
+    this.#unfix(bytes);
     this.#account.uncount(bytes);
     if (this.#held === 0) this.#account.forget(this);
     else if (!this.#isPinned && before !== this.isLarge) this.#account.moveBack(this);
@@ -72,16 +74,23 @@ export class Share {
 
   /** From now on it is counted, but not taken away: its work is under way and would go on anyway. */
   pin(): void {
+    if (this.#isOver || this.#isPinned) return;
     this.#isPinned = true;
+    this.#account.fix(this.#held);
     this.#account.forget(this);
+  }
+
+  #unfix(bytes: number): void {
+    if (this.#isPinned) this.#account.fix(-bytes);
   }
 
   /** The call has ended: so much of what it holds is still on its way. */
   keep(bytes: number): void {
     if (this.#isOver) return;
+    this.#unfix(this.#held);
+    this.#isPinned = false;
     this.#account.uncount(this.#held - bytes);
     this.#held = bytes;
-    this.#isPinned = false;
     if (bytes === 0) this.#account.forget(this);
     else this.#account.moveBack(this);
   }
@@ -90,6 +99,7 @@ export class Share {
   close(): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    this.#unfix(this.#held);
     this.#account.uncount(this.#held);
     this.#account.forget(this);
   }
@@ -104,8 +114,8 @@ export class Share {
 export class ConnectionMemory {
   readonly #budget: MemoryBudget;
   #used = 0;
-  /** Of that, what work under way has. */
-  #working = 0;
+  /** Of that, what work under way has: it cannot be taken away. */
+  #fixed = 0;
   readonly #queue = new Queue();
   readonly #waiting = new Set<() => void>();
 
@@ -115,7 +125,7 @@ export class ConnectionMemory {
 
   /** There would soon be too much, and some of it will be given back: what comes next is better left with the client than taken and lost. */
   get isBusy(): boolean {
-    return this.#working > 0 && this.#used > this.#budget.perConnection / 2;
+    return this.#fixed > 0 && this.#used > this.#budget.perConnection / 2;
   }
 
   /** @param free called once, when it is no longer busy. @returns forgets it. */
@@ -135,24 +145,21 @@ export class ConnectionMemory {
 
   /** For work that is under way: held until it is given back. @returns false: there is no room, nothing is held. */
   take(bytes: number): boolean {
-    const isRoom = this.#used + bytes <= this.#budget.perConnection && this.#budget.makeRoom(bytes);
-    if (!isRoom) {
+    // Nobody is to lose anything for what finds no room in the end.
+    const fits = this.#used + bytes <= this.#budget.perConnection && this.#budget.couldHold(bytes);
+    if (!fits || !this.#budget.makeRoom(bytes)) {
       this.#budget.refused++;
       return false;
     }
     this.count(bytes);
-    this.#working += bytes;
+    this.fix(bytes);
     return true;
   }
 
   /** What {@link take} took. */
   give(bytes: number): void {
-    this.#working -= bytes;
+    this.fix(-bytes);
     this.uncount(bytes);
-    if (this.#waiting.size === 0 || this.isBusy) return;
-    const waiting = [...this.#waiting];
-    this.#waiting.clear();
-    for (const free of waiting) free();
   }
 
   /** For {@link Share}. */
@@ -170,6 +177,16 @@ export class ConnectionMemory {
   uncount(bytes: number): void {
     this.#used -= bytes;
     this.#budget.used -= bytes;
+    if (this.#waiting.size === 0 || this.isBusy) return;
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const free of waiting) free();
+  }
+
+  /** So much more of what is counted cannot be taken away. */
+  fix(bytes: number): void {
+    this.#fixed += bytes;
+    this.#budget.fixed += bytes;
   }
 
   moveBack(share: Share): void {
@@ -185,6 +202,8 @@ export class ConnectionMemory {
 
 export class MemoryBudget {
   used = 0;
+  /** Of that, what work under way has. */
+  fixed = 0;
   /** Calls ended or refused for want of room. */
   refused = 0;
   #total: number;
@@ -212,6 +231,11 @@ export class MemoryBudget {
 
   connection(): ConnectionMemory {
     return new ConnectionMemory(this);
+  }
+
+  /** Whether there would be room for so many bytes more if all were evicted. */
+  couldHold(bytes: number): boolean {
+    return this.fixed + bytes <= this.#total;
   }
 
   /** Evicts until there is room for so many bytes more. @returns false: what is held cannot be taken away. */

@@ -107,3 +107,17 @@ test('whatever calls do, the bound holds after each step, and in the end nothing
     }),
   );
 });
+
+test('for work that would find no room even so, nobody loses anything', () => {
+  const world = new World(4 * large);
+  const [busy, other] = [world.budget.connection(), world.budget.connection()];
+  assert.ok(busy.take(3 * large));
+  world.call('reader').take(large);
+  assert.ok(!other.take(2 * large));
+  assert.deepEqual(world.evicted, []);
+  assert.ok(other.take(large));
+  assert.deepEqual(world.evicted, ['reader']);
+  busy.give(3 * large);
+  other.give(large);
+  assert.deepEqual([world.budget.used, world.budget.fixed], [0, 0]);
+});

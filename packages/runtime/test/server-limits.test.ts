@@ -246,6 +246,30 @@ describe('a server in the face of', () => {
     });
   }
 
+  it('unary requests that are never ended, many at a time, takes what they hold away like that of any other', async () => {
+    const limited = bounds(mebibyte);
+    await serving(limited, async (address) => {
+      const sessions = await Promise.all(Array.from({ length: 20 }, () => rawSession(address)));
+      const request = Buffer.alloc(5 + 90_000);
+      request.writeUInt32BE(90_000, 1);
+      for (const session of sessions) rawCall(session, ask.path).write(request);
+      await until(() => limited.memory.refused > 5, `${limited.memory.refused} were given up`);
+      assert.ok(limited.memory.used <= limited.memory.total, `${limited.memory.used} bytes are held`);
+      await served(address);
+      for (const session of sessions) session.destroy();
+      await until(() => limited.memory.used === 0, `${limited.memory.used} bytes are still held`);
+    });
+  });
+
+  it('calls of methods that it has not, broken off as fast as they are begun, goes on', async () => {
+    await serving(bounds(), async (address) => {
+      const session = await rawSession(address);
+      for (let begun = 0; begun < 500; begun++) rawCall(session, '/no/Method').close(http2.constants.NGHTTP2_CANCEL);
+      await served(address);
+      session.destroy();
+    });
+  });
+
   it('readers that never read gives up those that hold most, and serves the others', async () => {
     const limited = bounds(8 * mebibyte);
     await serving(limited, async (address) => {

@@ -204,6 +204,7 @@ async function answer<Request, Response>(
   if (request.done) throw new TributaryError('INVALID_REQUEST', `${method.path} was called without a request.`);
   if (!(await call.next()).done)
     throw new TributaryError('INVALID_REQUEST', `${method.path} was called with more than one request.`);
+  call.accept();
   call.send(await handler(request.value, call));
 }
 
@@ -258,6 +259,7 @@ function refuseCall(http2: ServerHttp2Stream, error: TributaryError): void {
 
 function refuse(http2: ServerHttp2Stream, headers: OutgoingHttpHeaders): void {
   http2.on('error', () => undefined);
+  if (http2.closed || http2.destroyed) return;
   http2.respond(headers, { endStream: true });
   http2.resume();
   // Or the client could go on sending for ever.

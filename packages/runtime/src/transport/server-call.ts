@@ -50,7 +50,7 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
   #trailers: OutgoingHttpHeaders = okTrailers;
   #over = false;
   #movedMs = performance.now();
-  /** Of a unary call. */
+  /** Of a unary call, to its end: until then it can be ended like any other. */
   #awaitsRequest: boolean;
 
   constructor(
@@ -114,14 +114,18 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
     };
   }
 
+  /** A unary call has all of its request: what it holds is under way. */
+  accept(): void {
+    this.#awaitsRequest = false;
+    if (!this.#over) this.#share.pin();
+  }
+
   /** The handler has a message: a stream's says itself what it keeps of it, a unary call keeps all until it has answered. */
   #taken(message: Uint8Array, method: UnaryMethod<In, Out> | StreamMethod<In, Out>): In {
-    if (method.kind === 'unary') this.#share.pin();
-    else this.#share.give(message.length);
+    if (method.kind === 'stream') this.#share.give(message.length);
     this.#took(message.length);
     this.#share.progressed();
     this.#movedMs = performance.now();
-    this.#awaitsRequest = false;
     return method.request.decode(message);
   }
 
