@@ -183,8 +183,8 @@ export function expectFaults(coverage: Coverage): void {
 }
 
 /** The faults of a run, in the order and at the moments that its seed chooses. */
-export async function strikeAll(scene: Scene): Promise<void> {
-  const random = scene.world.random.stream('faults');
+export async function strikeAll(scene: Scene, round = 'faults'): Promise<void> {
+  const random = scene.world.random.stream(round);
   const choices = [...crashes, ...troubles, ...(random.chance(ROT_CHANCE) ? [rot] : [])];
   const plan: Fault[] = Array.from({ length: random.between(6, 11) }, () => weighted(choices, random));
   for (let i = 0; i < CRASHES_MIN; i++) plan.splice(random.below(plan.length + 1), 0, weighted(crashes, random));

@@ -37,6 +37,8 @@ const DISK_BYTES = 2_000_000;
 const LIBRARY_CHANCE = 0.4;
 /** So many know nothing but the record level. A stream of its own: what the others do stays as each seed had it. */
 const RECORD_LEVEL_CHANCE = 0.2;
+/** Fewer events than this met next to nothing. */
+const STORY_EVENTS_MIN = 2_000;
 const isRecordLevel = (scene: Scene, client: string): boolean =>
   scene.random.stream(`level of ${client}`).chance(RECORD_LEVEL_CHANCE);
 
@@ -126,6 +128,8 @@ async function tell(scene: Scene): Promise<void> {
   startConsumers(scene);
   const operating = startOperator(scene);
   await faults;
+  // What went wrong before there was a topic has kept anything from happening: that is no story yet.
+  if (world.scheduler.events < STORY_EVENTS_MIN) await strikeAll(scene, 'faults once more');
   heal(scene);
   scene.isCalm = true;
   await within(
