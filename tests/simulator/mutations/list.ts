@@ -24,7 +24,7 @@ export const mutations: readonly Mutation[] = [
     name: 'report page cache as flushed after recovery',
     rule: 'L2',
     file: 'services/broker/src/log/recovery.ts',
-    find: 'await disk.sync(file, segment.path);',
+    find: 'await segment.syncAnyway();',
     replace: '',
   },
   {
