@@ -2,11 +2,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
-import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EtcdMetadataStore, type EtcdOptions } from '@tributary/runtime/etcd-store';
+import { freePort } from '../end-to-end/dev-process.ts';
 
 export interface EtcdSetup {
   /** Beside what the tests always set. */
@@ -188,16 +188,4 @@ async function stateOf(file: string): Promise<string | undefined> {
       .trim()
       .split(' ')[0] || undefined
   );
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  const closed = once(server, 'close');
-  server.close();
-  await closed;
-  if (address === null || typeof address === 'string') throw new Error('no port was given');
-  return address.port;
 }

@@ -2,6 +2,7 @@
 // processes started here are ever ended.
 
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -179,11 +180,15 @@ function environment(more: Readonly<Record<string, string>>): NodeJS.ProcessEnv 
   return { ...Object.fromEntries(kept), NODE_COMPILE_CACHE: compileCache, ...more };
 }
 
+/** Below the ports that the system gives to connections that go out: one of those could take it before it is listened at. */
+const portMin = 10_240;
+const portMax = 32_000;
+
 /** One that is free, as is the one for HTTP above it. */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = await boundPort(0);
-    if (port + httpDistance < 65_536 && (await boundPort(port + httpDistance)) !== 0) return port;
+    const port = randomInt(portMin, portMax);
+    if ((await boundPort(port)) !== 0 && (await boundPort(port + httpDistance)) !== 0) return port;
   }
 }
 
