@@ -62,6 +62,7 @@ const everything: FetchRequest = {
   ],
   credit: [],
   close: [],
+  fromFollower: false,
 };
 
 /** Asks for everything, and reads nothing. */

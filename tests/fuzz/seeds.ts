@@ -49,6 +49,7 @@ export function seeds(victim: string, topicId: TopicId): Seeds {
       open: [{ ...place, generation: 1, offset: 0n, lastEpoch: -1, creditLimit: 100_000n }],
       credit: [{ topicId, partition: 0, generation: 1, creditLimit: 200_000n }],
       close: [{ topicId, partition: 1 }],
+      fromFollower: false,
     },
     listOffsets: { context, partitions: [{ ...place, spec: OffsetSpec.TIMESTAMP, timestampMs: 1_700_000_000_000n }] },
     deleteRecords: { context, partitions: [{ ...place, beforeOffset: 1n }], validateOnly: false },

@@ -196,6 +196,7 @@ export class FetchSession<K, V> {
       open: this.#open,
       credit: this.#credit,
       close: this.#close,
+      fromFollower: false,
     });
     this.#open = [];
     this.#credit = [];

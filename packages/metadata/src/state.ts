@@ -58,6 +58,8 @@ export interface BrokerStatus {
   readonly incarnationId: IncarnationId;
   readonly directoryId: DirectoryId;
   readonly fenced: boolean;
+  /** It is shutting down: neither elected nor let into an ISR. */
+  readonly leaving: boolean;
 }
 
 /** Instead of a node id: the settings of all brokers. */

@@ -205,6 +205,7 @@ function decodeValue(place: Place, json: unknown): Value {
           brokerEpoch: brokerEpoch(read.brokerEpoch),
           incarnationId: incarnationId(read.incarnationId),
           fenced: read.fenced,
+          leaving: read.leaving,
         },
       };
     }

@@ -79,6 +79,7 @@ export function aStatus(node: NodeId, epoch: bigint, more: Partial<BrokerStatus>
     incarnationId: incarnationId(`incarnation-of-${node}`),
     directoryId: directoryId(`directory-${node}`),
     fenced: false,
+    leaving: false,
     ...more,
   };
 }

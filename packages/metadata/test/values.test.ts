@@ -78,6 +78,7 @@ describe('metadata values', () => {
       incarnationId: 'incarnation-of-4',
       directoryId: 'directory-4',
       fenced: true,
+      leaving: true,
     });
     assert.match(oneOfEach.map(encodeValue)[6] ?? '', /"effectiveFlushPolicy":"FLUSH_POLICY_ASYNC"/);
   });

@@ -5,6 +5,7 @@ export * from './gen/tributary/v1alpha/controller.ts';
 export * from './gen/tributary/v1alpha/log.ts';
 export * from './gen/tributary/v1alpha/metadata.ts';
 export * from './gen/tributary/v1alpha/record.ts';
+export * from './gen/tributary/v1alpha/replication.ts';
 export * from './gen/tributary/v1alpha/state.ts';
 export * from './methods.ts';
 export { encodeOnce } from './record-codecs.ts';

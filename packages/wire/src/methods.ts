@@ -7,6 +7,7 @@ import { ControllerServiceDefinition } from './gen/tributary/v1alpha/controller.
 import { LogServiceDefinition } from './gen/tributary/v1alpha/log.ts';
 import { MetadataServiceDefinition } from './gen/tributary/v1alpha/metadata.ts';
 import { RecordServiceDefinition } from './gen/tributary/v1alpha/record.ts';
+import { ReplicationServiceDefinition } from './gen/tributary/v1alpha/replication.ts';
 import { stream, unary } from './generated-methods.ts';
 import { publishRequestCodec, publishResponseCodec, subscribeResponseCodec } from './record-codecs.ts';
 
@@ -16,6 +17,7 @@ const admin = AdminServiceDefinition.methods;
 const controller = ControllerServiceDefinition.methods;
 const record = RecordServiceDefinition.methods;
 const broker = BrokerServiceDefinition.methods;
+const replication = ReplicationServiceDefinition.methods;
 
 export const methods = {
   produce: {
@@ -47,5 +49,9 @@ export const methods = {
   alterConfigs: unary(AdminServiceDefinition, admin.alterConfigs),
   describeConfigs: unary(AdminServiceDefinition, admin.describeConfigs),
   reportFlushed: unary(ControllerServiceDefinition, controller.reportFlushed),
+  describeCluster: unary(AdminServiceDefinition, admin.describeCluster),
+  electLeaders: unary(AdminServiceDefinition, admin.electLeaders),
+  attend: stream(ControllerServiceDefinition, controller.attend),
+  replicate: stream(ReplicationServiceDefinition, replication.replicate),
   allocateProducerIds: unary(ControllerServiceDefinition, controller.allocateProducerIds),
 } as const;

@@ -49,6 +49,7 @@ function letIn(image: ClusterImage, broker: BrokerImage, registration: Stored<Re
     brokerEpoch: epochIn(registration),
     // A version that it does not speak keeps it out (M7).
     fenced: !speaks,
+    leaving: false,
   };
   const last: Step = {
     why: speaks ? `broker ${nodeId} unfenced` : `broker ${nodeId} kept out: it does not speak the cluster's version`,

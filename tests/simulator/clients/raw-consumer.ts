@@ -173,6 +173,7 @@ export class RawConsumer {
       ],
       credit: [],
       close: [],
+      fromFollower: false,
     });
   }
 
@@ -213,7 +214,7 @@ export class RawConsumer {
     position.limit = needed;
     const { topicId, partition } = position.route;
     const credit = [{ topicId, partition, generation: position.generation, creditLimit: BigInt(needed) }];
-    stream.send({ context: undefined, rack: '', isolationLevel: 1, open: [], credit, close: [] });
+    stream.send({ context: undefined, rack: '', isolationLevel: 1, open: [], credit, close: [], fromFollower: false });
   }
 
   /** @returns false: it met what is no whole batch, and the position is behind that. */

@@ -49,6 +49,7 @@ export function describeLogDirsHandler(
         logEndOffset: partition.log.endOffset,
         firstDirtyOffset: partition.state.config.cleanup.compact ? partition.log.firstDirty : -1n,
         errorMessage: '',
+        lastEpoch: partition.log.latestEpoch ?? -1,
       });
     }
     for (const { name, why } of replicas.failed())
@@ -73,6 +74,7 @@ function failed(replicas: Pick<Replicas, 'nameOf'>, name: PartitionName, errorMe
     highWatermark: 0n,
     logEndOffset: 0n,
     firstDirtyOffset: -1n,
+    lastEpoch: -1,
     errorMessage,
   };
 }

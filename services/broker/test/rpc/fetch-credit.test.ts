@@ -14,6 +14,7 @@ const request = (more: Partial<FetchRequest>): FetchRequest => ({
   isolationLevel: 0,
   open: [],
   credit: [],
+  fromFollower: false,
   close: [],
   ...more,
 });
