@@ -6,27 +6,9 @@
 // bundled packages turned into paths.
 
 import { spawnSync } from 'node:child_process';
-import {
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { build } from 'esbuild';
-
-interface Manifest {
-  readonly name: string;
-  readonly version: string;
-  readonly description?: string;
-  readonly license?: string;
-  readonly dependencies?: Readonly<Record<string, string>>;
-  readonly exports?: Readonly<Record<string, string>>;
-}
+import { bundle, type Manifest, manifestOf, packageOf, root, sorted, workspaces } from './bundle.ts';
 
 /** A package that is published: where its entry lies, and the command that it installs, if any. */
 interface Published {
@@ -51,10 +33,8 @@ const PUBLISHED: readonly Published[] = [
 ];
 const NODE_MIN = '>=24';
 
-const root = path.dirname(import.meta.dirname);
 const out = path.resolve(process.argv[2] ?? path.join(root, 'dist'));
 const declarations = path.join(out, 'declarations');
-const workspaces = workspaceFolders();
 
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
@@ -62,7 +42,8 @@ emitDeclarations();
 for (const published of PUBLISHED) {
   const manifest = manifestOf(published.folder);
   const target = path.join(out, path.basename(published.folder));
-  const needs = new Set(await bundle(published, target));
+  const entries = Object.entries(published.entries).map(([name, file]) => [name, path.join(published.folder, file)]);
+  const needs = new Set(await bundle(Object.fromEntries(entries), target));
   const types = published.bin === undefined ? copyDeclarations(published, target, needs) : undefined;
   writeManifest(published, manifest, target, sorted(needs), types);
   copyFileSync(path.join(root, 'LICENSE'), path.join(target, 'LICENSE'));
@@ -72,41 +53,6 @@ for (const published of PUBLISHED) {
   console.log(pack(target));
 }
 rmSync(declarations, { recursive: true });
-
-/** Bundles an entry and its workspace packages; returns the packages of npm that the result imports. */
-async function bundle(published: Published, target: string): Promise<string[]> {
-  const outside = [...workspaces.values()].flatMap((folder) => Object.keys(manifestOf(folder).dependencies ?? {}));
-  const external = outside.filter((name) => !workspaces.has(name));
-  const result = await build({
-    absWorkingDir: path.join(root, published.folder),
-    entryPoints: { ...published.entries },
-    outdir: target,
-    bundle: true,
-    splitting: true,
-    format: 'esm',
-    platform: 'node',
-    target: 'node24',
-    external: external.flatMap((name) => [name, `${name}/*`]),
-    metafile: true,
-    logLevel: 'warning',
-  });
-  const imported = Object.values(result.metafile.outputs).flatMap((output) => output.imports);
-  const names = imported
-    .filter((each) => each.external && !each.path.startsWith('node:'))
-    .map((each) => packageOf(each.path));
-  // What is loaded only when it is needed is required by name, which the bundler does not follow.
-  const bundled = readdirSync(target)
-    .filter((name) => name.endsWith('.js'))
-    .map((name) => readFileSync(path.join(target, name), 'utf8'));
-  const required = external.filter((name) =>
-    bundled.some((text) => new RegExp(`require\\d*\\("${name}"\\)`).test(text)),
-  );
-  return [...names, ...required];
-}
-
-function sorted(names: Iterable<string>): string[] {
-  return [...names].sort((a, b) => (a < b ? -1 : 1));
-}
 
 function emitDeclarations(): void {
   const compilerOptions = {
@@ -221,22 +167,6 @@ function versionOf(name: string): string {
   const range = ranges.find((each) => each !== undefined);
   if (range === undefined) throw new Error(`${name} is imported, but no package of the tree declares it`);
   return range;
-}
-
-function packageOf(specifier: string): string {
-  return specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/');
-}
-
-function workspaceFolders(): Map<string, string> {
-  const folders = ['packages', 'services'].flatMap((group) =>
-    readdirSync(path.join(root, group)).map((name) => `${group}/${name}`),
-  );
-  const real = folders.filter((folder) => existsSync(path.join(root, folder, 'package.json')));
-  return new Map(real.map((folder) => [manifestOf(folder).name, folder]));
-}
-
-function manifestOf(folder: string): Manifest {
-  return JSON.parse(readFileSync(path.join(root, folder, 'package.json'), 'utf8'));
 }
 
 function pack(folder: string): string {
