@@ -6,6 +6,7 @@ import {
   Acks,
   ConfigOperationType,
   ConfigResourceType,
+  ElectionType,
   IsolationLevel,
   type methods,
   OffsetSpec,
@@ -107,5 +108,33 @@ export function seeds(victim: string, topicId: TopicId): Seeds {
     describeConfigs: topic,
     reportFlushed: { context, brokerId: 1, brokerEpoch: 1n, replicas: [{ ...place, revision: 0n }] },
     allocateProducerIds: { context, brokerId: 1, brokerEpoch: 1n },
+    describeCluster: { context },
+    electLeaders: {
+      context,
+      electionType: ElectionType.PREFERRED,
+      topics: [{ topic: victim, partitions: [0] }],
+      validateOnly: true,
+    },
+    attend: {
+      hello: {
+        context,
+        brokerId: 99,
+        brokerEpoch: 1n,
+        incarnationId: 'none',
+        streamNumber: 1n,
+        controllerTerm: 1n,
+      },
+      proposals: [{ proposalId: 1n, ...place, partitionEpoch: 0, isr: [{ nodeId: 99, brokerEpoch: 1n }] }],
+      leaving: false,
+    },
+    replicate: {
+      context,
+      brokerId: 99,
+      brokerEpoch: 1n,
+      catchingUp: false,
+      attach: [{ session: 1, ...place, lastEpoch: -1, endOffset: 0n, logStartOffset: 0n, needsRestart: false }],
+      acknowledgements: [{ session: 1, endOffset: 1n, logStartOffset: 0n }],
+      detach: [1],
+    },
   };
 }
