@@ -40,8 +40,11 @@ export class MachineClock {
     return (ms * 1_000) / this.#rate;
   }
 
-  /** The clock as one process sees it. @param isAlive once false, its sleeps never end and its time stands still. */
-  forProcess(isAlive: () => boolean): Clock {
+  /**
+   * The clock as one process sees it.
+   * @param isAlive once false, its sleeps never end and its time stands still. @param enter through which its timers wake it.
+   */
+  forProcess(isAlive: () => boolean, enter: (action: () => void) => void = (action) => action()): Clock {
     const begunMs = this.monotonicMs();
     let lastMs = 0;
     const monotonicMs = (): number => {
@@ -51,11 +54,11 @@ export class MachineClock {
     return {
       monotonicMs,
       wallMs: () => this.wallMs(),
-      sleep: (ms, signal) => this.#sleep(ms, signal, isAlive),
+      sleep: (ms, signal) => this.#sleep(ms, signal, isAlive, enter),
     };
   }
 
-  #sleep(ms: number, signal: AbortSignal, isAlive: () => boolean): Promise<void> {
+  #sleep(ms: number, signal: AbortSignal, isAlive: () => boolean, enter: (action: () => void) => void): Promise<void> {
     return new Promise((resolve, reject) => {
       if (!isAlive()) return;
       if (signal.aborted) {
@@ -63,8 +66,10 @@ export class MachineClock {
         return;
       }
       const timer = this.#scheduler.after(this.trueMicros(ms), () => {
-        signal.removeEventListener('abort', abort);
-        if (isAlive()) resolve();
+        enter(() => {
+          signal.removeEventListener('abort', abort);
+          if (isAlive()) resolve();
+        });
       });
       const abort = (): void => {
         timer.cancel();

@@ -1,8 +1,8 @@
-import { assert } from '@tributary/model';
-import type { File, FileSystem } from '@tributary/ports';
+import type { FileSystem } from '@tributary/ports';
 import { FileError } from '@tributary/ports';
 import type { Coverage } from './coverage.ts';
 import type { FileNode } from './disk/file-node.ts';
+import { absent, Mount } from './disk/mount.ts';
 import { namesOf, Tree } from './disk/tree.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { SeededRandom } from './seeded-random.ts';
@@ -45,10 +45,8 @@ export interface DiskOptions {
   readonly callMicros?: number;
 }
 
-interface InFlight {
-  /** What a call that never returns may have done nevertheless. */
-  readonly interrupted: () => void;
-}
+/** Files by path. */
+export type DiskCopy = ReadonlyMap<string, Uint8Array>;
 
 /** What a process has of the disk. Its calls end with it: their promises then stay pending for ever. */
 export interface MountedDisk extends FileSystem {
@@ -98,8 +96,8 @@ export class SimulatedDisk {
   }
 
   /** A process begins to use the disk. */
-  mount(): MountedDisk {
-    const mount = new Mount(this);
+  mount(enter: (action: () => void) => void = (action) => action()): MountedDisk {
+    const mount = new Mount(this, enter);
     this.#mounts.add(mount);
     return mount;
   }
@@ -169,6 +167,19 @@ export class SimulatedDisk {
     return path;
   }
 
+  /** What a copy of a folder, made now, would hold: paths below it, and bytes. */
+  copyOf(path: string): DiskCopy {
+    const copy = new Map<string, Uint8Array>();
+    for (const [each, file] of this.#tree.files()) if (each.startsWith(`${path}/`)) copy.set(each, file.cached.slice());
+    return copy;
+  }
+
+  /** Somebody empties a folder while no process uses it, and puts a copy there; an empty one is a new disk. */
+  replaceContents(path: string, copy: DiskCopy): void {
+    this.#tree.replaceContents(path, copy);
+    this.#coverage.count(copy.size === 0 ? 'disk: replaced by an empty one' : 'disk: replaced by an older copy');
+  }
+
   /** Paths and bytes that would be left if the power went now. Valid until the next event. */
   *durableFiles(): Generator<readonly [path: string, bytes: Uint8Array]> {
     for (const [path, file] of this.#tree.durableFiles()) yield [path, file.durable];
@@ -228,7 +239,7 @@ export class SimulatedDisk {
   ): Promise<T> {
     return new Promise((resolve, reject) => {
       if (mount.hasEnded) return;
-      const inFlight: InFlight = { interrupted };
+      const inFlight = { interrupted };
       mount.inFlight.add(inFlight);
       this.#operations += 1;
       this.onAsked?.(operation, path);
@@ -240,11 +251,11 @@ export class SimulatedDisk {
       this.#scheduler.after(this.#random.latency(typical), () => {
         if (mount.hasEnded) return;
         mount.inFlight.delete(inFlight);
-        try {
-          resolve(effect());
-        } catch (thrown) {
-          reject(thrown);
-        }
+        const done = attempt(effect);
+        mount.enter(() => {
+          if (done.ok) resolve(done.value);
+          else reject(done.thrown);
+        });
       });
     });
   }
@@ -327,170 +338,14 @@ export class SimulatedDisk {
   }
 }
 
-class Mount implements MountedDisk {
-  readonly #disk: SimulatedDisk;
-  readonly inFlight = new Set<InFlight>();
-  hasEnded = false;
-
-  constructor(disk: SimulatedDisk) {
-    this.#disk = disk;
-  }
-
-  end(): void {
-    if (this.hasEnded) return;
-    this.hasEnded = true;
-    this.#disk.ended(this);
-  }
-
-  open(path: string, mode: 'read' | 'append'): Promise<File> {
-    const open = (): File => {
-      const place = this.#disk.tree.place(path);
-      if (place === undefined) throw absent(path);
-      const found = place.directory.entries.get(place.name);
-      if (found?.kind === 'directory') throw new FileError('io', `${path} is a folder`);
-      if (found === undefined && mode === 'read') throw absent(path);
-      return new OpenFile(this.#disk, this, path, mode, found ?? this.#disk.tree.create(place.directory, place.name));
-    };
-    return this.#disk.operate(this, 'open', path, open, () => attempt(open));
-  }
-
-  list(directory: string): Promise<readonly string[]> {
-    return this.#disk.operate(this, 'list', directory, () => {
-      const found = this.#disk.tree.find(directory);
-      return found?.kind === 'directory' ? [...found.entries.keys()].sort() : [];
-    });
-  }
-
-  makeDirectory(path: string): Promise<void> {
-    const make = (): void => this.#disk.tree.makeDirectory(path);
-    return this.#disk.operate(this, 'make directory', path, make, () => attempt(make));
-  }
-
-  rename(from: string, to: string): Promise<void> {
-    const rename = (): void => {
-      const source = this.#disk.tree.place(from);
-      if (source === undefined || !source.directory.entries.has(source.name)) throw absent(from);
-      const target = this.#disk.tree.place(to);
-      if (target === undefined) throw absent(to);
-      this.#disk.tree.rename(source, target);
-    };
-    return this.#disk.operate(this, 'rename', from, rename, () => attempt(rename));
-  }
-
-  remove(path: string): Promise<void> {
-    const remove = (): void => {
-      const place = this.#disk.tree.place(path);
-      if (place !== undefined) this.#disk.tree.remove(place.directory, place.name);
-    };
-    return this.#disk.operate(this, 'remove', path, remove, () => attempt(remove));
-  }
-
-  syncDirectory(path: string): Promise<void> {
-    return this.#disk.operate(this, 'sync directory', path, () => this.#disk.syncDirectory(path));
-  }
-
-  lock(path: string): Promise<AsyncDisposable> {
-    return this.#disk.operate(this, 'lock', path, () => this.#disk.lock(this, path));
-  }
-
-  freeBytes(path: string): Promise<number> {
-    return this.#disk.operate(this, 'free bytes', path, () => this.#disk.freeBytes);
-  }
-
-  totalBytes(path: string): Promise<number> {
-    return this.#disk.operate(this, 'free bytes', path, () => this.#disk.totalBytes);
-  }
-}
-
-class OpenFile implements File {
-  readonly #disk: SimulatedDisk;
-  readonly #mount: Mount;
-  readonly #path: string;
-  readonly #mode: 'read' | 'append';
-  readonly #file: FileNode;
-  #isClosed = false;
-  #isAppending = false;
-
-  constructor(disk: SimulatedDisk, mount: Mount, path: string, mode: 'read' | 'append', file: FileNode) {
-    this.#disk = disk;
-    this.#mount = mount;
-    this.#path = path;
-    this.#mode = mode;
-    this.#file = file;
-  }
-
-  get size(): number {
-    return this.#file.size;
-  }
-
-  read(into: Uint8Array, position: number): Promise<number> {
-    this.#assertOpen('read');
-    return this.#disk.operate(this.#mount, 'read', this.#path, () => {
-      const found = this.#file.cached.subarray(position, position + into.length);
-      into.set(found);
-      return found.length;
-    });
-  }
-
-  append(chunks: readonly Uint8Array[]): Promise<void> {
-    this.#assertWritable('append');
-    assert(!this.#isAppending, `${this.#path}: one append at a time`);
-    this.#isAppending = true;
-    // A copy, as the kernel's: a caller may not count on it, but a change of the chunks before the write would be seen in real life too.
-    const gathered = (): Uint8Array => Buffer.concat(chunks);
-    return this.#disk.operate(
-      this.#mount,
-      'append',
-      this.#path,
-      () => {
-        this.#isAppending = false;
-        this.#disk.append(this.#file, this.#path, gathered());
-      },
-      () => this.#disk.appendPart(this.#file, gathered()),
-    );
-  }
-
-  truncate(size: number): Promise<void> {
-    this.#assertWritable('truncate');
-    const truncate = (): void => this.#file.truncate(size);
-    return this.#disk.operate(this.#mount, 'truncate', this.#path, truncate, truncate);
-  }
-
-  sync(): Promise<void> {
-    this.#assertWritable('sync');
-    // Only what was there when the sync was called is covered; the seed may show what came later as lost.
-    const pending = this.#file.pendingChanges;
-    return this.#disk.operate(this.#mount, 'sync', this.#path, () => {
-      this.#disk.sync(this.#file, this.#path, Math.min(pending, this.#file.pendingChanges));
-    });
-  }
-
-  close(): Promise<void> {
-    this.#isClosed = true;
-    return Promise.resolve();
-  }
-
-  #assertOpen(what: string): void {
-    assert(!this.#isClosed, `${this.#path}: ${what} after close`);
-  }
-
-  #assertWritable(what: string): void {
-    this.#assertOpen(what);
-    assert(this.#mode === 'append', `${this.#path}: ${what} of a file that was opened for reading`);
-  }
-}
-
 const folderOf = (path: string): string => path.slice(0, path.lastIndexOf('/') + 1);
 
-function absent(path: string): FileError {
-  return new FileError('absent', `${path}: no such file or folder`);
-}
+type Attempt<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly thrown: unknown };
 
-/** What an interrupted call tried: whether it could is nobody's concern any more. */
-function attempt(action: () => unknown): void {
+function attempt<T>(effect: () => T): Attempt<T> {
   try {
-    action();
-  } catch {
-    // It would have failed.
+    return { ok: true, value: effect() };
+  } catch (thrown) {
+    return { ok: false, thrown };
   }
 }

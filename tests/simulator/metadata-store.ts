@@ -8,6 +8,7 @@ import {
   type WatchRevision,
 } from '@tributary/ports';
 import type { Coverage } from './coverage.ts';
+import { type Doorkeeper, into } from './gate.ts';
 import { Keyspace } from './metadata/keyspace.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { SeededRandom } from './seeded-random.ts';
@@ -25,9 +26,11 @@ export const metadataFaults = [
 ] as const;
 
 /** A process that uses the store. */
-export interface StoreUser {
+export interface StoreUser extends Doorkeeper {
   readonly machine: string;
   readonly alive: boolean;
+  /** Stopped: it keeps no lease alive. */
+  readonly paused?: boolean;
 }
 
 export interface MetadataStoreOptions {
@@ -81,6 +84,8 @@ export class SimulatedMetadataStore {
   readonly #watchers = new Set<Watcher>();
   readonly #lossesPlanned: ('done' | 'not done')[] = [];
   readonly #cutOff = new Set<string>();
+  /** What they ask for is done, and they hear nothing. */
+  readonly #deaf = new Set<string>();
   #isAway = false;
   #nextLease = 1;
 
@@ -126,9 +131,28 @@ export class SimulatedMetadataStore {
 
   /** One machine cannot reach the store. */
   cutOff(machine: string, isCutOff: boolean): void {
-    if (isCutOff) this.#cutOff.add(machine);
-    else this.#cutOff.delete(machine);
-    if (!isCutOff) for (const watcher of this.#watchers) this.#plan(watcher);
+    if (isCutOff) this.#coverage.count('metadata: a machine cut off');
+    this.#set(this.#cutOff, machine, isCutOff);
+  }
+
+  /** What one machine asks for is done, and it hears nothing. */
+  deafen(machine: string, isDeaf: boolean): void {
+    if (isDeaf) this.#coverage.count('metadata: a machine hears nothing');
+    this.#set(this.#deaf, machine, isDeaf);
+  }
+
+  #set(machines: Set<string>, machine: string, isIn: boolean): void {
+    if (isIn) machines.add(machine);
+    else machines.delete(machine);
+    if (!isIn) for (const watcher of this.#watchers) this.#plan(watcher);
+  }
+
+  /** A transaction of this user was carried out, at this very moment. */
+  onCommitted: ((user: StoreUser, transaction: Transaction) => void) | undefined;
+
+  /** Each revision, before anybody hears of it. */
+  set onRevision(listener: (revision: WatchRevision) => void) {
+    this.#keys.onRevision = listener;
   }
 
   /** A lease ends although its holder keeps it alive; the holder hears of it at its next sign of life. @returns false: there is none. */
@@ -178,7 +202,9 @@ export class SimulatedMetadataStore {
       if (!user.alive) return;
       const unanswered = (): void => {
         this.#scheduler.after(this.#options.timeoutMicros, () => {
-          if (user.alive) reject(new StoreUnavailableError('the metadata store did not answer'));
+          into(user, 'timer', () => {
+            if (user.alive) reject(new StoreUnavailableError('the metadata store did not answer'));
+          });
         });
       };
       this.#scheduler.after(this.#delay(), () => {
@@ -187,14 +213,16 @@ export class SimulatedMetadataStore {
           return;
         }
         const served = attempt(serve);
-        if (fate === 'done') {
+        if (fate === 'done' || this.#deaf.has(user.machine)) {
           unanswered();
           return;
         }
         this.#scheduler.after(this.#delay(), () => {
           if (!user.alive) return;
-          if (served.ok) resolve(served.value);
-          else reject(served.thrown);
+          into(user, 'outside', () => {
+            if (served.ok) resolve(served.value);
+            else reject(served.thrown);
+          });
         });
       });
     });
@@ -206,6 +234,7 @@ export class SimulatedMetadataStore {
       this.#coverage.count(fate === 'done' ? 'metadata: reply of a done commit lost' : 'metadata: commit lost');
     const serve = (): CommitResult => {
       const result = this.#keys.commit(transaction, (id) => this.#leases.has(id));
+      if (result.succeeded) this.onCommitted?.(user, transaction);
       this.#changed();
       return result;
     };
@@ -247,11 +276,16 @@ export class SimulatedMetadataStore {
   #keepAlive(state: LeaseState): void {
     this.#scheduler.after(state.ttlMicros / 3, () => {
       if (!state.user.alive || state.isAbandoned || state.lost.signal.aborted) return;
+      if (state.user.paused === true) {
+        this.#keepAlive(state);
+        return;
+      }
       const sentMicros = this.#scheduler.nowMicros;
       this.#scheduler.after(this.#delay(), () => {
         if (!this.#reaches(state.user)) return;
         const isKnown = this.#leases.has(state.id);
         if (isKnown) this.#renewed(state);
+        if (this.#deaf.has(state.user.machine)) return;
         this.#scheduler.after(this.#delay(), () => {
           if (isKnown) state.clientExpiryMicros = sentMicros + state.ttlMicros;
           else this.#clientLost(state);
@@ -288,7 +322,9 @@ export class SimulatedMetadataStore {
   }
 
   #clientLost(state: LeaseState): void {
-    if (state.user.alive) state.lost.abort(new Error('the lease may have run out'));
+    into(state.user, 'timer', () => {
+      if (state.user.alive) state.lost.abort(new Error('the lease may have run out'));
+    });
   }
 
   #end(state: LeaseState): void {
@@ -369,7 +405,7 @@ export class SimulatedMetadataStore {
     // Never before what is already on its way.
     watcher.lastMicros = Math.max(watcher.lastMicros + 1, now + delayMicros);
     this.#scheduler.after(watcher.lastMicros - now, () => {
-      if (!this.#isHeard(watcher) || !this.#reaches(watcher.user)) return;
+      if (!this.#isHeard(watcher) || !this.#reaches(watcher.user) || this.#deaf.has(watcher.user.machine)) return;
       deliver();
       this.#wake(watcher);
     });
@@ -397,7 +433,7 @@ export class SimulatedMetadataStore {
   #wake(watcher: Watcher): void {
     const { wake } = watcher;
     watcher.wake = undefined;
-    if (watcher.user.alive) wake?.();
+    if (watcher.user.alive && wake !== undefined) into(watcher.user, 'outside', wake);
   }
 
   #delay(): number {

@@ -5,6 +5,7 @@ import { type Call, Connection, type Surroundings } from './network/connection.t
 import { type Endpoint, Listener } from './network/endpoint.ts';
 import { type Direction, type Frame, sizeOf, type Wire } from './network/lane.ts';
 import type { Shipment } from './network/shipment.ts';
+import { into } from './gate.ts';
 import { type Dialling, SimulatedPeer } from './network/simulated-peer.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { SeededRandom } from './seeded-random.ts';
@@ -49,6 +50,7 @@ export class SimulatedNetwork {
   readonly #connections = new Set<Connection>();
   /** `from>to` of machines between which nothing gets through, and who wants to know when that changes. */
   readonly #silent = new Map<string, (() => void)[]>();
+  readonly #slow = new Map<string, number>();
   readonly #off = new Set<string>();
   #losses: PlannedLoss[] = [];
   #nextPort = 20_000;
@@ -91,6 +93,14 @@ export class SimulatedNetwork {
     }
   }
 
+  /** A process was stopped: its kernel takes what comes, and it answers nothing. */
+  processPaused(endpoint: Endpoint, isStill: () => boolean): void {
+    this.#giveUpLater(
+      (connection) => connection.client === endpoint || connection.listener?.endpoint === endpoint,
+      isStill,
+    );
+  }
+
   /** A machine lost power: silence, until it is back or the others give up. */
   machineOff(machine: string): void {
     this.#off.add(machine);
@@ -121,10 +131,28 @@ export class SimulatedNetwork {
     this.#giveUpLater(isBetween, () => this.#silent.has(`${from}>${to}`));
   }
 
-  /** All machines hear each other again. */
+  /** The one hears the other again. */
+  hear(from: string, to: string): void {
+    const waiting = this.#silent.get(`${from}>${to}`) ?? [];
+    this.#silent.delete(`${from}>${to}`);
+    this.#goOn(waiting);
+  }
+
+  /** Frames between the two take so many times as long. */
+  slow(from: string, to: string, factor: number): void {
+    this.#coverage.count('network: slow between machines');
+    this.#slow.set(`${from}>${to}`, factor);
+  }
+
+  /** All machines hear each other again, in good time. */
   heal(): void {
     const waiting = [...this.#silent.values()].flat();
     this.#silent.clear();
+    this.#slow.clear();
+    this.#goOn(waiting);
+  }
+
+  #goOn(waiting: readonly (() => void)[]): void {
     for (const action of waiting) action();
     for (const connection of [...this.#connections]) connection.changed();
   }
@@ -183,18 +211,28 @@ export class SimulatedNetwork {
     return new Promise((resolve, reject) => {
       this.#scheduler.after(this.#delay(), () => {
         if (!endpoint.alive) return;
-        const wanted = this.#absolute(endpoint, address);
-        const port = Number(wanted.split(':')[1]);
-        const at = port === 0 ? `${machineOf(wanted)}:${this.#nextPort++}` : wanted;
-        if (this.#listeners.has(at)) {
-          reject(new TributaryError('INVALID_CONFIG', `Cannot listen at ${at}: the port is in use`));
-          return;
-        }
-        const listener = new Listener(endpoint, at, service);
-        this.#listeners.set(at, listener);
-        resolve({ address: at, [Symbol.asyncDispose]: () => this.#dispose(listener) });
+        into(endpoint, 'outside', () => this.#listen(endpoint, address, service, resolve, reject));
       });
     });
+  }
+
+  #listen(
+    endpoint: Endpoint,
+    address: string,
+    service: Service,
+    resolve: (server: Server) => void,
+    reject: (error: TributaryError) => void,
+  ): void {
+    const wanted = this.#absolute(endpoint, address);
+    const port = Number(wanted.split(':')[1]);
+    const at = port === 0 ? `${machineOf(wanted)}:${this.#nextPort++}` : wanted;
+    if (this.#listeners.has(at)) {
+      reject(new TributaryError('INVALID_CONFIG', `Cannot listen at ${at}: the port is in use`));
+      return;
+    }
+    const listener = new Listener(endpoint, at, service);
+    this.#listeners.set(at, listener);
+    resolve({ address: at, [Symbol.asyncDispose]: () => this.#dispose(listener) });
   }
 
   async #dispose(listener: Listener): Promise<void> {
@@ -260,7 +298,7 @@ export class SimulatedNetwork {
     return {
       scheduler: this.#scheduler,
       windowBytes: this.#options.windowBytes,
-      delayMicros: () => this.#delay(),
+      delayMicros: () => this.#delay() * (this.#slow.get(`${from}>${to}`) ?? 1),
       state: () => (connection.state === 'open' ? this.#stateBetween(from, to) : connection.state),
       whenChanged: (action) => {
         const silent = this.#silent.get(`${from}>${to}`);

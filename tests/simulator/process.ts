@@ -1,5 +1,8 @@
 import type { Clock, FileSystem, Host, Logger, MetadataStore, Random, Transport } from '@tributary/ports';
 import type { MountedDisk } from './disk.ts';
+import type { Arrival, Doorkeeper } from './gate.ts';
+import type { Scheduler } from './scheduler.ts';
+import type { SeededRandom } from './seeded-random.ts';
 
 /** What a program gets of the world: the ports, and nothing else. */
 export interface ProcessPorts {
@@ -26,7 +29,7 @@ export type ProcessEnd =
   | { readonly how: 'finished' };
 
 /** One program that runs. When it ends, whatever it waits for never comes. */
-export class SimulatedProcess {
+export class SimulatedProcess implements Doorkeeper {
   readonly machine: string;
   readonly name: string;
   /** Distinguishes the programs that ran on a machine one after the other. */
@@ -36,6 +39,9 @@ export class SimulatedProcess {
   readonly #ended = Promise.withResolvers<ProcessEnd>();
   #alive = true;
   #disk: MountedDisk | undefined;
+  /** What has come since it was stopped, and is not yet let in; undefined: it runs. */
+  #waiting: { readonly arrival: Arrival; readonly action: () => void }[] | undefined;
+  #isPaused = false;
   /** Each line that it logs. */
   onLog: ((event: string, fields: Readonly<Record<string, unknown>>) => void) | undefined;
 
@@ -48,6 +54,47 @@ export class SimulatedProcess {
 
   get alive(): boolean {
     return this.#alive;
+  }
+
+  /** Stopped by a signal: it is there, and does nothing. */
+  get paused(): boolean {
+    return this.#isPaused;
+  }
+
+  enter(arrival: Arrival, action: () => void): void {
+    if (!this.#alive) return;
+    if (this.#waiting === undefined) action();
+    else this.#waiting.push({ arrival, action });
+  }
+
+  /** SIGSTOP. */
+  pause(): void {
+    if (!this.#alive) return;
+    this.#isPaused = true;
+    this.#waiting ??= [];
+  }
+
+  /** SIGCONT. What had come is let in, either its timers or the world's messages first, each in the order in which it came. */
+  resume(scheduler: Scheduler, random: SeededRandom): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    const first: Arrival = random.chance(0.5) ? 'timer' : 'outside';
+    const waiting = this.#waiting ?? [];
+    this.#waiting = [
+      ...waiting.filter(({ arrival }) => arrival === first),
+      ...waiting.filter(({ arrival }) => arrival !== first),
+    ];
+    const letIn = (): void => {
+      if (!this.#alive || this.#isPaused) return;
+      const next = this.#waiting?.shift();
+      if (next === undefined) {
+        this.#waiting = undefined;
+        return;
+      }
+      next.action();
+      scheduler.after(1, letIn);
+    };
+    scheduler.after(1, letIn);
   }
 
   get ended(): Promise<ProcessEnd> {
@@ -74,12 +121,14 @@ export class SimulatedProcess {
 
   /** SIGTERM. */
   askToStop(): void {
-    if (this.#alive) this.#stop.abort(new Error('asked to stop'));
+    this.enter('outside', () => this.#stop.abort(new Error('asked to stop')));
   }
 
   end(end: ProcessEnd): void {
     if (!this.#alive) return;
     this.#alive = false;
+    this.#isPaused = false;
+    this.#waiting = undefined;
     this.#disk?.end();
     this.#onEnd(end);
     this.#ended.resolve(end);

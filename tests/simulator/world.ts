@@ -122,15 +122,33 @@ export class Machine {
     world.trace.add(who, 'started');
     const host: Host = { bootId: this.bootId, crash: (reason) => process.end({ how: 'crashed', reason }) };
     process.run(main, {
-      clock: this.clock.forProcess(() => process.alive),
+      clock: this.clock.forProcess(
+        () => process.alive,
+        (action) => process.enter('timer', action),
+      ),
       random: world.random.stream(`process ${who} ${process.number}`),
-      files: process.mounted(this.disk.mount()),
+      files: process.mounted(this.disk.mount((action) => process.enter('outside', action))),
       transport: world.network.transport(process),
       metadata: world.metadata.client(process),
       host,
       logger: this.#logger(process, who),
     });
     return process;
+  }
+
+  /** SIGSTOP: the others hear nothing of it, but for its silence. */
+  pause(process: SimulatedProcess): void {
+    if (!process.alive || process.paused) return;
+    this.#world.coverage.count('world: process paused');
+    this.#world.trace.add(`${this.name}/${process.name}`, 'paused');
+    process.pause();
+    this.#world.network.processPaused(process, () => process.paused);
+  }
+
+  resume(process: SimulatedProcess): void {
+    if (!process.paused) return;
+    this.#world.trace.add(`${this.name}/${process.name}`, 'goes on');
+    process.resume(this.#world.scheduler, this.#world.random.stream(`resume ${this.#world.scheduler.events}`));
   }
 
   /** Everything that runs here ends at once, and the disk keeps what was synced. */

@@ -79,6 +79,23 @@ export class Tree {
     this.#change([{ directory, name, node: undefined }]);
   }
 
+  /** All that was below `path` is gone, and `files` are there instead, on the platter too. */
+  replaceContents(path: string, files: ReadonlyMap<string, Uint8Array>): void {
+    const directory = this.find(path);
+    if (directory?.kind !== 'directory') throw new Error(`${path} is no folder`);
+    for (const name of [...directory.entries.keys()]) this.remove(directory, name);
+    for (const [file, bytes] of files) {
+      this.makeDirectory(file.slice(0, file.lastIndexOf('/')));
+      const place = this.place(file);
+      if (place === undefined) throw new Error(`${file} has no folder`);
+      const node = this.create(place.directory, place.name);
+      node.append(bytes);
+      node.synced(node.pendingChanges);
+    }
+    for (const change of this.#journal) settle(change);
+    this.#journal = [];
+  }
+
   /** The names in `directory` are on the platter, with what they build on. */
   synced(directory: Directory): void {
     const needed = new Set<EntryChange>();

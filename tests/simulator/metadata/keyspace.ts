@@ -11,6 +11,7 @@ export class Keyspace {
   readonly #history: WatchRevision[] = [];
   #revision = 1n;
   #compacted = 0n;
+  onRevision: ((revision: WatchRevision) => void) | undefined;
 
   get revision(): bigint {
     return this.#revision;
@@ -89,6 +90,7 @@ export class Keyspace {
     if (changes.length === 0) return;
     this.#revision = revision;
     this.#history.push({ revision, changes });
+    this.onRevision?.({ revision, changes });
   }
 }
 

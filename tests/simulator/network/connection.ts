@@ -1,5 +1,6 @@
 import { AssertionFailure, TributaryError } from '@tributary/model';
 import type { CallContext } from '@tributary/ports';
+import { into } from '../gate.ts';
 import type { SeededRandom } from '../seeded-random.ts';
 import type { Endpoint, Listener } from './endpoint.ts';
 import { type Direction, type Frame, Lane, type Wire } from './lane.ts';
@@ -119,8 +120,10 @@ export class Call {
     this.#around = around;
     this.up = new Lane(around.wire(connection, 'up'), (frame) => this.#arrived('up', frame));
     this.down = new Lane(around.wire(connection, 'down'), (frame) => this.#arrived('down', frame));
-    this.up.onTaken = () => connection.client.alive && observer.taken();
-    this.down.onTaken = () => this.#serverAlive() && this.#serverStream?.taken();
+    this.up.onTaken = () => {
+      if (connection.client.alive) into(connection.client, 'outside', () => observer.taken());
+    };
+    this.down.onTaken = () => this.#intoServer(() => this.#serverStream?.taken());
   }
 
   /** The client is through with it; nothing of it reaches the client any more. */
@@ -141,15 +144,22 @@ export class Call {
 
   failClient(error: TributaryError): void {
     if (this.#clientIsOver) return;
-    this.#clientIsOver = true;
-    if (this.#connection.client.alive) this.#observer.broken(error);
     if (this.#serverIsOver || this.#connection.listener === undefined) this.#connection.calls.delete(this);
+    const { client } = this.#connection;
+    const tell = (): void => {
+      if (this.#clientIsOver) return;
+      this.#clientIsOver = true;
+      if (client.alive) this.#observer.broken(error);
+    };
+    if (client.alive) into(client, 'outside', tell);
+    else tell();
   }
 
   failServer(why: string): void {
-    this.#finishServer(
-      new TributaryError('NETWORK_EXCEPTION', `the connection from ${this.#connection.client.machine} is gone: ${why}`),
-    );
+    const { machine } = this.#connection.client;
+    const error = new TributaryError('NETWORK_EXCEPTION', `the connection from ${machine} is gone: ${why}`);
+    if (this.#serverAlive()) this.#intoServer(() => this.#finishServer(error));
+    else this.#finishServer(error);
     if (this.#clientIsOver) this.#connection.calls.delete(this);
   }
 
@@ -169,10 +179,15 @@ export class Call {
     }
     this.#around.delivered(this.#connection, direction, this.path, frame);
     if (direction === 'up') {
-      if (this.#serverAlive()) this.#atServer(frame);
+      this.#intoServer(() => this.#atServer(frame));
     } else if (!this.#clientIsOver && this.#connection.client.alive) {
-      this.#observer.frame(frame);
+      into(this.#connection.client, 'outside', () => !this.#clientIsOver && this.#observer.frame(frame));
     }
+  }
+
+  #intoServer(action: () => void): void {
+    const endpoint = this.#connection.listener?.endpoint;
+    if (endpoint?.alive === true) into(endpoint, 'outside', action);
   }
 
   #atServer(frame: Frame): void {
@@ -214,7 +229,7 @@ export class Call {
     }
     const past = new TributaryError('REQUEST_TIMED_OUT', `${this.path}: the caller's deadline has passed`);
     const deadline = this.#around.after(Math.max(1, deadlineMicros - this.#around.nowMicros), () =>
-      this.#finishServer(past),
+      this.#intoServer(() => this.#finishServer(past)),
     );
     const answer = async (): Promise<unknown> => served.handler(served.method.request.decode(bytes), this.#context());
     answer().then(

@@ -1,7 +1,8 @@
+import type { Doorkeeper } from '../gate.ts';
 import type { CallContext, Handlers, Service, Stream, StreamMethod, UnaryMethod } from '@tributary/ports';
 
 /** A process as the network knows it. */
-export interface Endpoint {
+export interface Endpoint extends Doorkeeper {
   readonly machine: string;
   /** For the trace. */
   readonly name?: string;

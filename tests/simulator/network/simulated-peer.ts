@@ -1,5 +1,6 @@
 import { TributaryError } from '@tributary/model';
 import type { Peer, Stream, StreamMethod, UnaryMethod } from '@tributary/ports';
+import { into } from '../gate.ts';
 import type { Call, Connection } from './connection.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Frame } from './lane.ts';
@@ -63,7 +64,9 @@ export class SimulatedPeer implements Peer {
         call.up.send({ kind: 'cancel' });
         over(() => reject(reason));
       };
-      const deadline = this.#network.after(options.deadlineMs * 1_000, () => this.#client.alive && giveUp(late));
+      const deadline = this.#network.after(options.deadlineMs * 1_000, () => {
+        if (this.#client.alive) into(this.#client, 'timer', () => !isOver && giveUp(late));
+      });
       const abort = (): void => giveUp(this.#refusal(signal));
       signal?.addEventListener('abort', abort, { once: true });
       call.up.send({ kind: 'call', path: method.path, message: Shipment.of(method.request, request), deadlineMicros });

@@ -232,4 +232,23 @@ describe('the simulated disk', () => {
     });
     assert.deepEqual([...seen].sort(), [':', 'p:', 'p:a']);
   });
+
+  test('a folder that somebody put back is as it was when it was copied, whatever was under way', async () => {
+    await onDisk(1, {}, async ({ disk }) => {
+      disk.provision('data/a');
+      const files = disk.mount();
+      await write(files, 'data/a/one', 'old', true);
+      await files.syncDirectory('data/a');
+      const copy = disk.copyOf('data/a');
+      await write(files, 'data/a/one', ' and new', true);
+      await write(files, 'data/a/two', 'newer', false);
+      disk.crash('process');
+      disk.replaceContents('data/a', copy);
+      disk.crash('power');
+      const left = [...disk.cachedFiles()].map(([path, content]) => [path, text(content)]);
+      assert.deepEqual(left, [['data/a/one', 'old']]);
+      disk.replaceContents('data/a', new Map());
+      assert.deepEqual([...disk.cachedFiles()], []);
+    });
+  });
 });

@@ -172,6 +172,22 @@ describe('the simulated metadata store', () => {
     });
   });
 
+  test('a machine on whose way back everything is lost has its calls done, hears nothing, and gives its lease up in time', async () => {
+    await withStore(1, async ({ store, world, scheduler }) => {
+      const deaf = world.client({ machine: 'm', alive: true });
+      const lease = await deaf.lease(6_000, never);
+      await deaf.commit({ compare: [], put: [{ key: 'a', value: '1', lease }], delete: [] });
+      world.deafen('m', true);
+      const put = { compare: [], put: [{ key: 'b', value: '1' }], delete: [] };
+      await assert.rejects(deaf.commit(put), StoreUnavailableError);
+      assert.equal((await store.read('b')).entries.length, 1);
+      while (!lease.lost.aborted) {
+        assert.equal((await store.read('a')).entries.length, 1);
+        await scheduler.pause(10_000);
+      }
+    });
+  });
+
   test('no lease runs out while the store itself is away', async () => {
     await withStore(1, async ({ store, world, scheduler }) => {
       const lease = await store.lease(6_000, never);
