@@ -73,12 +73,12 @@ describe('a cluster of processes', { skip: requires('etcd') }, () => {
     }
   });
 
-  test('refuses more than one replica, and says that it is for want of replication', async () => {
+  test('refuses more replicas than brokers run, and names those that do', async () => {
     const error = {
       error: 'INVALID_REPLICATION_FACTOR',
-      message: /replication factor 2: brokers do not replicate yet/,
+      message: /replication factor 4 needs as many brokers; running are 1, 2, 3/,
     };
-    await assert.rejects(client.admin.createTopic({ name: 'two', replicationFactor: 2 }), error);
+    await assert.rejects(client.admin.createTopic({ name: 'four', replicationFactor: 4 }), error);
   });
 
   test('a broker that is asked at the record level for what another leads names that one', async () => {

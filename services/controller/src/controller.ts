@@ -4,7 +4,6 @@ import { type NodeId, limits } from '@tributary/model';
 import type { Clock, Host, Logger, MetadataStore, Random, Service } from '@tributary/ports';
 import { type Term, standForElection } from './election.ts';
 import { Office } from './office.ts';
-import { replicationFactorServed } from './replication-served.ts';
 import { controllerService } from './service.ts';
 import type { TopicDefaults } from './topic-defaults.ts';
 
@@ -22,8 +21,6 @@ export interface ControllerConfig {
   readonly sessionTimeoutMs?: number;
   /** Of the election's lease, ms: not above any broker's session timeout. Default: sessionTimeoutMs. */
   readonly electionTimeoutMs?: number;
-  /** Copies of a partition that may be asked for. Default: what brokers can keep in step. */
-  readonly replicationFactorMax?: number;
 }
 
 export interface ControllerPorts {
@@ -63,8 +60,8 @@ class ElectedController implements Controller {
     this.#ports = ports;
     this.#office = new Office(ports, config.defaults, config.sessionTimeoutMs ?? limits.sessionTimeoutMs);
     const { images, clock, random } = ports;
-    const { defaults, replicationFactorMax = replicationFactorServed } = config;
-    this.service = controllerService({ office: this.#office, images, clock, random, defaults, replicationFactorMax });
+    const { defaults } = config;
+    this.service = controllerService({ office: this.#office, images, clock, random, defaults });
   }
 
   get isActive(): boolean {

@@ -47,7 +47,6 @@ import { describePartitions, describeTopicConfigs, listTopics, summary } from '.
 import { FlushReports } from './effective-settings.ts';
 import type { Office, Order } from './office.ts';
 import { Reception, shownTopic } from './reception.ts';
-import { checkReplicationServed } from './replication-served.ts';
 import type { TopicDefaults } from './topic-defaults.ts';
 import { type NewTopic, checkNewTopic, checkPartitionCount } from './topics.ts';
 
@@ -57,7 +56,6 @@ interface Parts {
   readonly clock: Clock;
   readonly random: Random;
   readonly defaults: TopicDefaults;
-  readonly replicationFactorMax: number;
 }
 
 export function controllerService(parts: Parts): Service {
@@ -99,7 +97,6 @@ class Desk {
       configs: request.configs,
     };
     const { partitions, replicationFactor } = checkNewTopic(before, topic, defaults);
-    checkReplicationServed(topic.name, replicationFactor, this.#parts.replicationFactorMax);
     const answer = { throttleMs: 0, topicId: topic.topicId, partitions, replicationFactor };
     if (request.validateOnly) return { ...answer, revision: before.revision };
     const what = `creating topic "${topic.name}"`;

@@ -106,7 +106,7 @@ export class CandidateProcess {
     const store: MetadataStore = { ...client, commit: (transaction) => this.#commit(client, transaction) };
     const images = await openImageSource(store, keys, this.#clock, never);
     this.controller = createController(
-      { nodeId: nodeId(this.id), address: `controller-${this.id}:9096`, defaults, replicationFactorMax: 3 },
+      { nodeId: nodeId(this.id), address: `controller-${this.id}:9096`, defaults },
       {
         store,
         keys,
