@@ -50,47 +50,90 @@ async function clusterPorts(
   return { ...ports, store, keys, images };
 }
 
-function brokerConfig(machine: string): BrokerConfig {
+/** What differs from broker to broker. */
+export interface BrokerPlace {
+  readonly machine: string;
+  readonly nodeId: number;
+  readonly rack: string;
+  readonly sessionTimeoutMs: number;
+  /** Beside what every run has. */
+  readonly configs: Readonly<Record<string, string>>;
+}
+
+function brokerConfig({ machine, nodeId: node, rack, sessionTimeoutMs, configs }: BrokerPlace): BrokerConfig {
   return {
-    nodeId: 1,
+    nodeId: node,
     dataDirectory: DATA_DIRECTORY,
     host: machine,
-    rack: '',
-    sessionTimeoutMs: SESSION_TIMEOUT_MS,
+    rack,
+    sessionTimeoutMs,
     configs: {
       'log.retention.check.interval.ms': String(RETENTION_CHECK_MS),
       'log.cleaner.backoff.ms': String(CLEANER_BACKOFF_MS),
+      ...configs,
     },
     checkpointMs: CHECKPOINT_MS,
   };
 }
 
-function controllerConfig(address: string) {
+const only = (machine: string): BrokerPlace => ({
+  machine,
+  nodeId: 1,
+  rack: '',
+  sessionTimeoutMs: SESSION_TIMEOUT_MS,
+  configs: {},
+});
+
+/** What differs from controller to controller. */
+export interface ControllerPlace {
+  readonly machine: string;
+  readonly nodeId: number;
+  readonly sessionTimeoutMs: number;
+  readonly electionTimeoutMs: number;
+  readonly replicationFactor: number;
+  readonly minInsyncReplicas: number;
+}
+
+const alone = (machine: string): ControllerPlace => ({
+  machine,
+  nodeId: 1,
+  sessionTimeoutMs: SESSION_TIMEOUT_MS,
+  electionTimeoutMs: SESSION_TIMEOUT_MS,
+  replicationFactor: 1,
+  minInsyncReplicas: 1,
+});
+
+function controllerConfig(place: ControllerPlace, address: string) {
+  const { nodeId: node, sessionTimeoutMs, electionTimeoutMs, replicationFactor, minInsyncReplicas } = place;
   return {
-    nodeId: nodeId(1),
+    nodeId: nodeId(node),
     address,
-    defaults: { partitions: 1, replicationFactor: 1, minInsyncReplicas: 1 },
-    sessionTimeoutMs: SESSION_TIMEOUT_MS,
+    defaults: { partitions: 1, replicationFactor, minInsyncReplicas },
+    sessionTimeoutMs,
+    electionTimeoutMs,
   };
 }
 
-export function controllerProgram(machine: string): ProcessMain {
+export function controllerProgram(at: string | ControllerPlace): ProcessMain {
   return async (processPorts, stop) => {
     await using stack = new AsyncDisposableStack();
-    const address = `${machine}:${CONTROLLER_PORT}`;
+    const place = typeof at === 'string' ? alone(at) : at;
+    const address = `${place.machine}:${CONTROLLER_PORT}`;
     const ports = await clusterPorts(processPorts, processPorts.metadata, stop, stack);
-    const controller = stack.use(createController(controllerConfig(address), ports));
+    const controller = stack.use(createController(controllerConfig(place, address), ports));
     stack.use(await ports.transport.serve(address, controller.service));
     await controller.start();
     await until(stop);
   };
 }
 
-export function brokerProgram(machine: string): ProcessMain {
+export function brokerProgram(at: string | BrokerPlace): ProcessMain {
   return async (processPorts, stop) => {
     await using stack = new AsyncDisposableStack();
+    const place = typeof at === 'string' ? only(at) : at;
+    const { machine } = place;
     const ports = await clusterPorts(processPorts, processPorts.metadata, stop, stack);
-    const broker = stack.use(await createBroker(brokerConfig(machine), ports, stop));
+    const broker = stack.use(await createBroker(brokerConfig(place), ports, stop));
     stack.use(await ports.transport.serve(brokerAddress(machine), broker.service));
     await broker.start(brokerAddress(machine));
     ports.logger.info('serving');
@@ -104,9 +147,9 @@ export function embeddedProgram(machine: string): ProcessMain {
     const { files, clock, random, host } = processPorts;
     const store = stack.use(await EmbeddedMetadataStore.open(files, METADATA_DIRECTORY, clock, random, host));
     const ports = await clusterPorts(processPorts, store, stop, stack);
-    const controller = stack.use(createController(controllerConfig(brokerAddress(machine)), ports));
+    const controller = stack.use(createController(controllerConfig(alone(machine), brokerAddress(machine)), ports));
     await controller.start();
-    const broker = stack.use(await createBroker(brokerConfig(machine), ports, stop));
+    const broker = stack.use(await createBroker(brokerConfig(only(machine)), ports, stop));
     stack.use(await ports.transport.serve(brokerAddress(machine), both(controller.service, broker.service)));
     await broker.start(brokerAddress(machine));
     ports.logger.info('serving');

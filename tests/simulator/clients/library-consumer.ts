@@ -7,7 +7,7 @@ import { keyOf, type PartitionKey, untilDone } from './routes.ts';
 
 export interface LibraryConsumerPlan {
   readonly name: string;
-  readonly bootstrap: string;
+  readonly bootstrap: readonly string[];
   readonly topics: readonly string[];
   readonly windowBytes: number;
 }

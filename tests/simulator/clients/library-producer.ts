@@ -8,7 +8,12 @@ import type { Observers, RawProducerPlan } from './raw-producer.ts';
 import { untilDone } from './routes.ts';
 
 /** Tries again until somebody answers: a broker may be down for longer than one attempt lasts. */
-export function connected(name: string, bootstrap: string, ports: ProcessPorts, stop: AbortSignal): Promise<Tributary> {
+export function connected(
+  name: string,
+  bootstrap: readonly string[],
+  ports: ProcessPorts,
+  stop: AbortSignal,
+): Promise<Tributary> {
   return untilDone(ports, stop, () => connectWith(ports, { bootstrap, clientId: name, connectTimeoutMs: 2_000 }));
 }
 

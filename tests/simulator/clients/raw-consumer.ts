@@ -5,12 +5,16 @@ import { type FetchedPartition, type FetchRequest, type FetchResponse, methods, 
 import type { PartitionHistory, ReadRecord } from '../history.ts';
 import type { ProcessPorts } from '../process.ts';
 import type { SeededRandom } from '../seeded-random.ts';
+import { Peers } from './peers.ts';
+import { DIRECT_CHANCE } from './raw-producer.ts';
 import { contextOf, findRoutes, type PartitionKey, type Route, untilDone } from './routes.ts';
 
 export interface RawConsumerPlan {
   readonly name: string;
-  readonly bootstrap: string;
+  readonly bootstrap: readonly [string, ...string[]];
   readonly topics: readonly string[];
+  /** It reads this one alone, at its leader mostly; undefined: all, by whichever broker it has reached. */
+  readonly partition?: number;
   /** Bytes granted beyond what was read. */
   readonly windowBytes: number;
   /** Chance after each answer to go back to an earlier offset. */
@@ -62,10 +66,10 @@ export class RawConsumer {
 
   /** Reads until stopped. */
   async run(stop: AbortSignal): Promise<void> {
-    await using peer = this.#ports.transport.connect(this.#plan.bootstrap);
+    await using peers = new Peers(this.#ports.transport);
     while (!stop.aborted) {
       try {
-        await this.#session(peer, stop);
+        await this.#session(peers, stop);
       } catch (thrown) {
         if (stop.aborted) return;
         const error = TributaryError.from(thrown);
@@ -89,8 +93,19 @@ export class RawConsumer {
     return this.#positions.get(key)?.logStart ?? 0n;
   }
 
-  async #session(peer: Peer, stop: AbortSignal): Promise<void> {
-    const routes = await untilDone(this.#ports, stop, () => findRoutes(peer, this.#plan.name, this.#plan.topics));
+  /** Where the fetch stream and what belongs to it go. */
+  async #way(peers: Peers): Promise<{ readonly peer: Peer; readonly routes: ReadonlyMap<PartitionKey, Route> }> {
+    const { name, topics, partition, bootstrap } = this.#plan;
+    const peer = peers.to(this.#random.pick(bootstrap));
+    const isWanted = (_: string, each: number): boolean => partition === undefined || each === partition;
+    const routes = await findRoutes(peer, name, topics, isWanted);
+    const [first] = routes.values();
+    const isDirect = partition !== undefined && first !== undefined && this.#random.chance(DIRECT_CHANCE);
+    return { peer: isDirect ? peers.to(first.address) : peer, routes };
+  }
+
+  async #session(peers: Peers, stop: AbortSignal): Promise<void> {
+    const { peer, routes } = await untilDone(this.#ports, stop, () => this.#way(peers));
     const stream = peer.stream(methods.fetch, stop);
     try {
       let context = contextOf(this.#plan.name);

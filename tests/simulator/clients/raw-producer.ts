@@ -1,17 +1,20 @@
 import { limits, producerEpoch, producerId, type ProducerId, TributaryError } from '@tributary/model';
-import type { Peer, Stream } from '@tributary/ports';
+import type { Stream } from '@tributary/ports';
 import { Acks, methods, type ProduceRequest, type ProduceResponse, type ProduceResult } from '@tributary/wire';
 import type { PartitionHistory } from '../history.ts';
 import type { ProcessPorts } from '../process.ts';
 import type { SeededRandom } from '../seeded-random.ts';
+import { Peers } from './peers.ts';
 import { contextOf, findRoutes, keyOf, type Route, untilDone } from './routes.ts';
 import { makeBatch, type SentBatch } from './sent-batch.ts';
 
 export interface RawProducerPlan {
   readonly name: string;
-  readonly bootstrap: string;
+  readonly bootstrap: readonly [string, ...string[]];
   readonly topic: string;
   readonly partitions: number;
+  /** It writes to this one alone, at its leader mostly; undefined: to all, by whichever broker it has reached. */
+  readonly partition?: number;
   readonly acks: 'none' | 'leader' | 'all';
   readonly idempotent: boolean;
   /** At most so many. */
@@ -29,6 +32,9 @@ export interface Observers {
   /** An `async` topic may have forgotten this producer. */
   mayForget(topic: string): boolean;
 }
+
+/** Of the streams of a client that could go to the leader; the others go by another broker (F1). */
+export const DIRECT_CHANCE = 0.85;
 
 interface InFlight {
   readonly batch: SentBatch;
@@ -75,15 +81,18 @@ export class RawProducer {
     this.#random = random;
     this.#observers = observers;
     this.#left = plan.batches;
-    this.#lanes = Array.from({ length: plan.partitions }, (_, partition) => newLane(partition));
+    this.#lanes =
+      plan.partition === undefined
+        ? Array.from({ length: plan.partitions }, (_, partition) => newLane(partition))
+        : [newLane(plan.partition)];
   }
 
   /** Returns when every batch is sent and answered. @param isEnough nothing new is sent any more. */
   async run(stop: AbortSignal, isEnough: () => boolean): Promise<void> {
     this.#isEnough = isEnough;
-    await using peer = this.#ports.transport.connect(this.#plan.bootstrap);
+    await using peers = new Peers(this.#ports.transport);
     while (!this.#isDone()) {
-      const session = await untilDone(this.#ports, stop, () => this.#open(peer, stop));
+      const session = await untilDone(this.#ports, stop, () => this.#open(peers, stop));
       const failure = await this.#produce(session, stop);
       session.stream.cancel();
       if (failure !== undefined) {
@@ -102,15 +111,20 @@ export class RawProducer {
     return this.#left === 0 && this.#lanes.every(({ inFlight }) => inFlight.length === 0);
   }
 
-  async #open(peer: Peer, stop: AbortSignal): Promise<Session> {
-    const { name, topic, idempotent } = this.#plan;
-    const routes = await findRoutes(peer, name, [topic]);
+  async #open(peers: Peers, stop: AbortSignal): Promise<Session> {
+    const { name, topic, idempotent, partition } = this.#plan;
+    const peer = peers.to(this.#random.pick(this.#plan.bootstrap));
+    const isWanted = (_: string, each: number): boolean => partition === undefined || each === partition;
+    const routes = await findRoutes(peer, name, [topic], isWanted);
     if (idempotent && this.#producer === undefined) {
       const request = { context: contextOf(name), transactionalId: '' };
       const answer = await peer.unary(methods.initProducerId, request, { deadlineMs: limits.internalCallMs });
       this.#producer = producerId(answer.producerId);
     }
-    return { stream: peer.stream(methods.produce, stop), routes, out: new Map(), first: true };
+    const leader = partition === undefined ? undefined : routes.get(keyOf(topic, partition))?.address;
+    const isDirect = leader !== undefined && this.#random.chance(DIRECT_CHANCE);
+    const stream = (isDirect ? peers.to(leader) : peer).stream(methods.produce, stop);
+    return { stream, routes, out: new Map(), first: true };
   }
 
   /** @returns why the session ended; undefined when all is done. */

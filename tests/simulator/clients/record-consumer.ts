@@ -42,7 +42,7 @@ export class RecordConsumer {
 
   /** Reads until stopped. */
   async run(stop: AbortSignal): Promise<void> {
-    await using peer = this.#ports.transport.connect(this.#plan.bootstrap);
+    await using peer = this.#ports.transport.connect(this.#plan.bootstrap[0]);
     while (!stop.aborted) {
       try {
         await this.#session(peer, stop);

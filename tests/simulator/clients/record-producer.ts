@@ -37,7 +37,7 @@ export class RecordProducer {
 
   /** Returns when every record is sent and its outcome known. @param isEnough nothing new is sent any more. */
   async run(stop: AbortSignal, isEnough: () => boolean): Promise<void> {
-    await using peer = this.#ports.transport.connect(this.#plan.bootstrap);
+    await using peer = this.#ports.transport.connect(this.#plan.bootstrap[0]);
     for (let request = 0; request < this.#plan.batches && !isEnough(); request++) {
       await this.#publish(peer, this.#random.pick(this.#lanes), stop);
       const pauseMs = this.#random.chance(0.7)

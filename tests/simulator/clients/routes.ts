@@ -22,11 +22,12 @@ export function contextOf(clientId: string): RequestContext {
 
 const METADATA_DEADLINE_MS = 5_000;
 
-/** Asks one broker who leads what. @throws TributaryError also when one of the topics has no leader yet. */
+/** Asks one broker who leads what. @param isWanted the others may be without a leader. @throws TributaryError also when one of the topics has no leader yet. */
 export async function findRoutes(
   bootstrap: Peer,
   clientId: string,
   topics: readonly string[],
+  isWanted: (topic: string, partition: number) => boolean = () => true,
 ): Promise<Map<PartitionKey, Route>> {
   const request = { context: contextOf(clientId), topics: [...topics], allTopics: false };
   const answer = await bootstrap.unary(methods.getMetadata, request, { deadlineMs: METADATA_DEADLINE_MS });
@@ -35,6 +36,7 @@ export async function findRoutes(
   for (const topic of answer.topics) {
     if (topic.errorCode !== 0) throw TributaryError.fromAnswer(topic.errorCode, topic.errorMessage);
     for (const { partition, leaderId, leaderEpoch, errorCode, errorMessage } of topic.partitions) {
+      if (!isWanted(topic.name, partition)) continue;
       if (errorCode !== 0) throw TributaryError.fromAnswer(errorCode, errorMessage);
       const address = addresses.get(leaderId);
       if (address === undefined)

@@ -43,7 +43,7 @@ export async function readEverything(scene: Scene, name: string): Promise<void> 
     ends = found;
     const plan = {
       name,
-      bootstrap: scene.bootstrap,
+      bootstrap: [scene.bootstrap] as const,
       topics: topics.map((topic) => topic.name),
       windowBytes: 500_000,
       seekChance: () => 0,

@@ -197,7 +197,7 @@ interface Producing {
 function startProducers(scene: Scene): Producing {
   const { world } = scene;
   const left = new Set<string>();
-  for (const plan of producerPlans(scene.bootstrap, scene.random.stream('producers'))) {
+  for (const plan of producerPlans([scene.bootstrap], scene.random.stream('producers'))) {
     left.add(plan.name);
     const program: ProcessMain = (ports, stop) => {
       const observers = { ...observersOf(scene), mayForget: (topic: string) => scene.mayForget(topic) };
@@ -245,7 +245,7 @@ function startOperator(scene: Scene): { readonly done: boolean } {
 }
 
 function startConsumers(scene: Scene): void {
-  for (const plan of consumerPlans(scene.bootstrap, scene.random.stream('consumers'), () => scene.isCalm)) {
+  for (const plan of consumerPlans([scene.bootstrap], scene.random.stream('consumers'), () => scene.isCalm)) {
     runProgram(scene, plan.name, (ports, stop) => {
       const isLibrary = scene.random.stream(`kind of ${plan.name}`).chance(LIBRARY_CHANCE);
       const atBatchLevel = (): RawConsumer | LibraryConsumer =>

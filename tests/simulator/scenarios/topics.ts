@@ -91,7 +91,7 @@ const others: readonly [ProducerShape, ...ProducerShape[]] = [
 const accounts = 5;
 
 /** Two to four producers. */
-export function producerPlans(bootstrap: string, random: SeededRandom): readonly RawProducerPlan[] {
+export function producerPlans(bootstrap: readonly [string], random: SeededRandom): readonly RawProducerPlan[] {
   const chosen = new Set<ProducerShape>([always]);
   const count = random.between(2, 4);
   while (chosen.size < count) chosen.add(random.pick(others));
@@ -105,7 +105,7 @@ export function producerPlans(bootstrap: string, random: SeededRandom): readonly
 
 /** @param isCalm towards the end nobody goes back any more. */
 export function consumerPlans(
-  bootstrap: string,
+  bootstrap: readonly [string],
   random: SeededRandom,
   isCalm: () => boolean,
 ): readonly RawConsumerPlan[] {
