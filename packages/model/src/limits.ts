@@ -154,6 +154,21 @@ export const limits = {
   controllerLeaseMs: 2_000,
   /** Two thirds of it, what is left when the last sign of life before a pause was just due, is no less than the controller's lease. */
   sessionTimeoutMsMin: 3_000,
+  /** Signs of life of a broker in a session timeout: some may be late or lost without a death. */
+  heartbeatsPerSession: 5,
+  /** So many of them unanswered, and the broker tries a new connection: it has the rest of the session to be heard on that. */
+  heartbeatsUnanswered: 3,
+  /** Wait before a broker attends again, ms, doubled from the first to the second while no controller answers: well below a session timeout. */
+  attendRetryMsMin: 20,
+  attendRetryMsMax: 1_000,
+  /** ISR proposals in one message: 100 KiB; all partitions of a broker that shrink at once take a few. */
+  proposalsPerMessage: 1_000,
+  /** How often a leaving broker asks whether it may go, ms: each partition that moves is a few milliseconds of the controller's time. */
+  leaveRepeatMs: 100,
+  /** How long a leaving broker waits for its leaderships to move, ms: orchestrators kill after 30 s, and its logs are still to be closed. */
+  leaveMsMax: 20_000,
+  /** The same without any answer of a controller, ms: one that was lost meanwhile is replaced within its lease and an election. */
+  leaveUnansweredMs: 5_000,
   /** A metadata watch with nothing to say still reports its revision this often, ms (M2). */
   watchProgressMs: 2_000,
   /** A metadata watch silent for so long, ms, is dead: three missed reports (M2). */
@@ -209,13 +224,28 @@ export const limits = {
   connectTimeoutMs: 5_000,
   /** Client: one attempt at a call that others may follow, ms: another broker may know better long before the deadline. */
   attemptTimeoutMs: 5_000,
-  /** Client: first wait before a retry, ms, doubled up to the second: a leader changes in well under a second (DESIGN §1). */
+  /**
+   * Client: longest wait before a retry, ms, while something fails for less than `quickRetriesMs`; then waits grow up to the second. A leader changes in
+   * well under a second (DESIGN §1), and whoever asks so often adds little to that.
+   */
   retryBackoffMs: 50,
+  quickRetriesMs: 1_000,
   retryBackoffMsMax: 1_000,
   /** Client: a topic that brokers do not know may be in creation; after this, ms, its records fail. */
   topicWaitMs: 5_000,
   /** Client: age of its picture of the cluster, ms, after which it asks again unprompted: finds added partitions. Kafka's metadata.max.age.ms. */
   metadataAgeMs: 300_000,
+  /**
+   * Client: a batch or call without an answer for so long, ms, makes it ask other brokers who leads: one that is stopped or cut off breaks no connection.
+   * Well above a commit under load, and within the second that may pass beyond the session timeout.
+   */
+  answerDoubtMs: 1_000,
+  /** Client: how often it asks while that lasts, ms: half the second, so that an election is noticed within it. */
+  doubtRefreshMs: 500,
+  /** Client: a picture that was found wanting is asked for again for so long, ms, after the last report that it is: two of the longest waits. */
+  doubtMs: 2_500,
+  /** Client: a broker that does not answer for so long, ms, when asked for metadata, is joined by another one: ten round trips of a far network. */
+  hedgeMs: 100,
   /** Client: how long an advertised address that could not be reached is not tried, ms: a detour by the bootstrap address costs one hop. */
   detourMs: 30_000,
   /** Client: how long closing waits for connections to end, ms. */
@@ -240,8 +270,12 @@ export const limits = {
   pollRecords: 500,
   /** Consumer: how long `poll` waits for the first record, ms, where the caller does not say. */
   pollTimeoutMs: 1_000,
+  /** Consumer: a Fetch stream silent for so long, ms, makes it ask other brokers who leads: an idle partition costs one question in that time. */
+  fetchSilenceMs: 2_000,
   /** Consumer: a Fetch stream silent for so long, ms, is probed: a peer that vanished sends no farewell. */
-  fetchSilenceMs: 10_000,
+  fetchProbeMs: 10_000,
+  /** Consumer: how long a follower of its rack is left alone after it failed, ms: reading from the leader costs traffic between racks, no more. */
+  rackRetryMs: 30_000,
   /** Received and unread on one stream before its reader holds the sender back: two chunks keep the reader busy. */
   receiveQueue: 1024 * 1024,
   /** The same, counted in messages: small ones cost more than their bytes. */
