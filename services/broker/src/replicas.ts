@@ -19,6 +19,7 @@ import {
 import { Bell, type ClusterImage, type PartitionInfo, type PartitionName, type Stored } from '@tributary/metadata';
 import { type Clock, FileError, type Logger } from '@tributary/ports';
 import type { DataDirectory } from './log/data-directory.ts';
+import type { LogBeginning } from './log/log-types.ts';
 import { Partition } from './partition/partition.ts';
 import { ProducerState } from './partition/producer-state.ts';
 
@@ -31,6 +32,16 @@ interface ReplicasPorts {
   readonly clock: Clock;
   readonly logger: Logger;
 }
+
+/** Told of the role that the image gives to a replica, each time it may have changed. */
+export interface Roles {
+  leading(name: PartitionName, partition: Partition): void;
+  following(name: PartitionName, partition: Partition): void;
+  /** Neither, or gone. */
+  forget(name: PartitionName): void;
+}
+
+const nobody: Roles = { leading: () => undefined, following: () => undefined, forget: () => undefined };
 
 interface Replica {
   readonly name: PartitionName;
@@ -69,6 +80,7 @@ export class Replicas {
   readonly #newlyFlushing = new Map<Replica, NewlyFlushing>();
   /** Rings when there are more of {@link newlyFlushing}. */
   readonly flushing = new Bell();
+  #roles: Roles = nobody;
   readonly clusterId: ClusterId;
 
   constructor(me: NodeId, directory: DataDirectory, ports: ReplicasPorts, image: ClusterImage) {
@@ -112,6 +124,11 @@ export class Replicas {
   leaderOf(topic: string, index: number): LeaderHint | undefined {
     const info = this.#image.partition(topicId(topic), partitionIndex(index));
     return info?.leader === undefined ? undefined : { id: info.leader, epoch: info.leaderEpoch };
+  }
+
+  /** Before anything is followed. */
+  set roles(roles: Roles) {
+    this.#roles = roles;
   }
 
   /** Whose replicas they are. */
@@ -256,10 +273,47 @@ export class Replicas {
     partition.configure({ ...config, flushPolicy: config.flushPolicy === 'async' ? flushPolicy : 'commit' });
     this.#noteFlushing(replica, partition, info, config.flushPolicy === 'commit' && flushPolicy === 'async');
     if (info.leader === this.#me && this.#admitted) {
-      await partition.lead(info.leaderEpoch, info.isr, info.effectiveMinIsr);
+      this.#roles.forget(replica.name);
+      await partition.lead({
+        epoch: info.leaderEpoch,
+        partitionEpoch: info.partitionEpoch,
+        isr: info.isr,
+        replicas: info.replicas.map((each) => each.nodeId),
+        minIsr: info.effectiveMinIsr,
+      });
+      this.#roles.leading(replica.name, partition);
+    } else if (info.leader !== undefined && info.leader !== this.#me && this.#admitted) {
+      const { leader, leaderEpoch: epoch, uncleanEpoch } = info;
+      await partition.follow({ leader, epoch, uncleanEpoch });
+      this.#roles.following(replica.name, partition);
     } else {
+      this.#roles.forget(replica.name);
       partition.wait(this.#whyNotLeading(info));
     }
+  }
+
+  /**
+   * Empties a follower's log, which begins anew where its leader's does (L4, L5, P3); the role is then given again.
+   * @param partition that is meant: nothing happens where another one is open by now.
+   */
+  restart(name: PartitionName, partition: Partition, beginsAt: LogBeginning): Promise<void> {
+    const replica = this.#replica(name);
+    const next = replica.turn.then(async () => {
+      const info = this.#image.partition(name.topicId, name.partition);
+      const about = this.#image.topic(name.topicId);
+      if (this.#stopping || replica.partition !== partition || info === undefined || about === undefined) return;
+      replica.partition = undefined;
+      this.#roles.forget(name);
+      await partition.close();
+      const { config, name: label } = partition.state;
+      const producers = new ProducerState();
+      const options = { config, role: 'member', replay: producers, beginsAt } as const;
+      const log = await this.#directory.restartLog(name.topicId, name.partition, options);
+      this.#ports.logger.info('replica-restarted', { partition: label, at: beginsAt.start.toString() });
+      replica.partition = new Partition(this.#me, label, config, log, producers, this.#ports.clock);
+    });
+    replica.turn = next.then(() => this.#settleOrPutOff(replica));
+    return replica.turn;
   }
 
   /** Those whose word metadata waits for. */
@@ -300,6 +354,7 @@ export class Replicas {
     const { name, partition } = replica;
     const deleted = this.#image.topic(name.topicId)?.phase === 'deleting';
     this.#newlyFlushing.delete(replica);
+    this.#roles.forget(name);
     if (partition !== undefined) {
       replica.partition = undefined;
       await partition.close();

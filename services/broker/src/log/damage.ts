@@ -33,3 +33,19 @@ export function refuseDamaged(name: string, damaged: readonly DamagedRange[], of
 /** What compaction says of a segment that it cannot read. */
 export const damagedAt = (path: string, position: number, why: string): TributaryError =>
   new TributaryError('CORRUPT_MESSAGE', `${path} is damaged at byte ${position}: ${why}.`);
+
+export function outOfRange(folder: string, start: Offset, end: Offset, asked: Offset): TributaryError {
+  return new TributaryError(
+    'OFFSET_OUT_OF_RANGE',
+    `${folder} holds offsets ${start} to ${end}; asked for was ${asked}.`,
+  );
+}
+
+/** @throws TributaryError where the log start would pass what is committed (L4). */
+export function refuseBeyond(folder: string, start: Offset, highWatermark: Offset, end: Offset): void {
+  if (start <= highWatermark && start <= end) return;
+  throw new TributaryError(
+    'OFFSET_OUT_OF_RANGE',
+    `${folder}: the log start cannot pass the high watermark ${highWatermark} to ${start}.`,
+  );
+}

@@ -163,69 +163,6 @@ export class DataDirectory implements AsyncDisposable {
     return this.#meta.directoryId;
   }
 
-  /** undefined until it is bound for the first time. */
-  get clusterId(): ClusterId | undefined {
-    return this.#meta.clusterId;
-  }
-
-  get brokerId(): NodeId | undefined {
-    return this.#meta.brokerId;
-  }
-
-  get lastRegisteredIncarnation(): IncarnationId | undefined {
-    return this.#meta.lastRegisteredIncarnation;
-  }
-
-  get pendingIncarnation(): IncarnationId | undefined {
-    return this.#meta.pendingIncarnation;
-  }
-
-  get highestRevision(): bigint {
-    return this.#meta.highestRevision;
-  }
-
-  get restoreGeneration(): number {
-    return this.#meta.restoreGeneration;
-  }
-
-  /** Remembers whose directory it is. @throws TributaryError INCONSISTENT_CLUSTER_ID or INVALID_CONFIG when it is somebody else's. */
-  async bind(clusterId: ClusterId, brokerId: NodeId): Promise<void> {
-    const { clusterId: boundCluster, brokerId: boundBroker } = this.#meta;
-    if (boundCluster !== undefined && boundCluster !== clusterId) {
-      throw new TributaryError(
-        'INCONSISTENT_CLUSTER_ID',
-        `Data directory ${this.root} belongs to cluster ${boundCluster}, this broker to cluster ${clusterId}: give it the right directory, or an empty one.`,
-      );
-    }
-    if (boundBroker !== undefined && boundBroker !== brokerId) {
-      throw new TributaryError(
-        'INVALID_CONFIG',
-        `Data directory ${this.root} belongs to broker ${boundBroker}, this is broker ${brokerId}: start it as broker ${boundBroker}, or give it an empty directory.`,
-      );
-    }
-    if (boundCluster === undefined || boundBroker === undefined) await this.#updateMeta({ clusterId, brokerId });
-  }
-
-  /** On the disk before it resolves (R6). */
-  async recordPendingIncarnation(id: IncarnationId): Promise<void> {
-    await this.#updateMeta({ pendingIncarnation: id });
-  }
-
-  async recordRegistered(id: IncarnationId): Promise<void> {
-    await this.#updateMeta({ lastRegisteredIncarnation: id, pendingIncarnation: undefined, lossy: false });
-  }
-
-  /** In memory; written with the next checkpoint. @throws TributaryError KAFKA_STORAGE_ERROR when it is below one seen before (M6). */
-  noteRevision(revision: bigint): void {
-    if (revision < this.#meta.highestRevision) {
-      throw new TributaryError(
-        'KAFKA_STORAGE_ERROR',
-        `The metadata is at revision ${revision}, data directory ${this.root} has seen ${this.#meta.highestRevision}: the metadata store was restored from a backup.`,
-      );
-    }
-    this.#meta = { ...this.#meta, highestRevision: revision };
-  }
-
   /** Folders found at opening that no log is open for, in the order of names. */
   get unopened(): readonly PartitionFolder[] {
     return [...this.#unopened].sort().flatMap((name) => parseFolderName(name) ?? []);
@@ -247,6 +184,16 @@ export class DataDirectory implements AsyncDisposable {
     } catch (thrown) {
       throw await explained(this.#disk, thrown);
     }
+  }
+
+  /** Empties the log of a follower, which then begins where its leader's does (L4): a crash on the way leaves none, or one that knows no producers (P3). */
+  async restartLog(topicId: TopicId, partition: PartitionIndex, options: OpenLogOptions): Promise<PartitionLog> {
+    await this.deletePartition({ topicId, partition });
+    // What was known of the old log must not be taken for the new one's.
+    await this.#checkpoints.persist();
+    const log = await this.openLog(topicId, partition, options);
+    await this.#checkpoints.persist();
+    return log;
   }
 
   #home(name: string): LogHome {
@@ -462,6 +409,7 @@ function freshMeta({ host, random }: DataDirectoryOptions): Meta {
     lossy: false,
     lastRegisteredIncarnation: undefined,
     pendingIncarnation: undefined,
+    earlierIncarnations: [],
     highestRevision: 0n,
     restoreGeneration: 0,
     failedSync: undefined,

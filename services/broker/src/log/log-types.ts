@@ -73,6 +73,15 @@ export interface OpenLogOptions {
   readonly config: TopicConfig;
   readonly role: ReplicaRole;
   readonly replay: LogReplay;
+  /** Where a log begins that does not exist yet; default: at 0 (L4). */
+  readonly beginsAt?: LogBeginning;
+}
+
+/** Of a replica that takes up a partition where its leader's log begins. */
+export interface LogBeginning {
+  readonly start: Offset;
+  /** What its leader knows of producers, as of an offset from `start` on (P3). */
+  readonly producers: ProducerSnapshot;
 }
 
 /** How the log was opened. `clean`: nothing was read; `scanned`: from the recovery point on; `rewritten`: the same, after a failed sync (L2). */

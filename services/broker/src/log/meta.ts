@@ -31,6 +31,8 @@ export interface Meta {
   readonly lossy: boolean;
   readonly lastRegisteredIncarnation: IncarnationId | undefined;
   readonly pendingIncarnation: IncarnationId | undefined;
+  /** Those before, of which metadata may still know: registered, and perhaps admitted, while the ones above were not yet. */
+  readonly earlierIncarnations: readonly IncarnationId[];
   readonly highestRevision: bigint;
   readonly restoreGeneration: number;
   /** The page cache may differ from the disk past the recovery points (L2). */
@@ -48,6 +50,7 @@ export function encodeMeta(meta: Meta): Uint8Array {
     lossy: meta.lossy,
     lastRegisteredIncarnation: meta.lastRegisteredIncarnation,
     pendingIncarnation: meta.pendingIncarnation,
+    earlierIncarnations: meta.earlierIncarnations.length === 0 ? undefined : meta.earlierIncarnations,
     highestRevision: meta.highestRevision.toString(),
     restoreGeneration: meta.restoreGeneration,
     failedSync: meta.failedSync,
@@ -81,6 +84,7 @@ export function decodeMeta(bytes: Uint8Array, path: string): Meta {
     lossy: fields['lossy'] === true,
     lastRegisteredIncarnation: mapped(text(fields['lastRegisteredIncarnation']), incarnationId),
     pendingIncarnation: mapped(text(fields['pendingIncarnation']), incarnationId),
+    earlierIncarnations: texts(fields['earlierIncarnations']).map(incarnationId),
     highestRevision: BigInt(text(fields['highestRevision']) ?? '0'),
     restoreGeneration: Number(fields['restoreGeneration'] ?? 0),
     failedSync: isFields(failedSync)
@@ -105,6 +109,8 @@ function parse(bytes: Uint8Array, path: string): Fields {
 const isFields = (value: unknown): value is Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
+const texts = (value: unknown): readonly string[] =>
+  Array.isArray(value) ? value.filter((each: unknown) => typeof each === 'string') : [];
 const mapped = <A, B>(value: A | undefined, map: (value: A) => B): B | undefined =>
   value === undefined ? undefined : map(value);
 

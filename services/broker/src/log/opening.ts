@@ -3,7 +3,7 @@ import type { Offset, TopicConfig } from '@tributary/model';
 import { emptyCheckpoint, type PartitionCheckpoint, type SegmentFacts } from './checkpoint-file.ts';
 import { EpochHistory } from './epochs.ts';
 import type { LogHome } from './log-home.ts';
-import type { ReplicaRole } from './log-types.ts';
+import type { LogBeginning, ReplicaRole } from './log-types.ts';
 import { fileName, isLeftover, parseFileName } from './names.ts';
 import { ProducerSnapshots } from './producer-snapshots.ts';
 import { type RecoveredLog, recoverLog } from './recovery.ts';
@@ -13,6 +13,7 @@ import { rollForward } from './segment-swap.ts';
 export interface OpeningOptions {
   readonly config: TopicConfig;
   readonly role: ReplicaRole;
+  readonly beginsAt?: LogBeginning;
 }
 
 export interface OpenedLog extends RecoveredLog {
@@ -26,8 +27,17 @@ export async function openFiles(home: LogHome, options: OpeningOptions): Promise
   const bases = await tidy(home, names);
   const snapshots = new ProducerSnapshots(home.disk, home.folder, names);
   const checkpoint = home.checkpoint();
-  if (checkpoint === undefined && bases.length === 0) return { ...(await create(home)), snapshots };
-  const known = begun(checkpoint ?? { ...emptyCheckpoint, isStartLost: !home.isChronicled }, bases);
+  if (checkpoint === undefined && bases.length === 0) {
+    const { beginsAt } = options;
+    const created = await create(home, beginsAt?.start ?? emptyCheckpoint.logStart);
+    if (beginsAt !== undefined) await snapshots.write(beginsAt.producers);
+    return { ...created, snapshots };
+  }
+  // Without a checkpoint a first segment above 0 is of a log that began there, and its start was not yet written down.
+  const known = begun(
+    checkpoint ?? { ...emptyCheckpoint, isStartLost: !home.isChronicled || (bases[0] ?? 0n) > 0n },
+    bases,
+  );
   const reopened = await reopen(home, bases, known);
   if (reopened !== undefined) return { ...reopened, snapshots };
   const recovered = await recoverLog(
@@ -65,15 +75,16 @@ async function tidy(home: LogHome, names: readonly string[]): Promise<readonly O
   return bases;
 }
 
-async function create(home: LogHome): Promise<RecoveredLog> {
+async function create(home: LogHome, start: Offset): Promise<RecoveredLog> {
   await home.disk.files.makeDirectory(home.folder);
-  const active = new Segment(home, emptyCheckpoint.logStart, 'new');
+  const active = new Segment(home, start, 'new');
   await active.openForAppend();
   return {
     segments: [active],
     end: active.base,
     epochs: new EpochHistory(),
-    checkpoint: emptyCheckpoint,
+    // What lies below the start was committed, or its leader could not have let it go (L4).
+    checkpoint: { ...emptyCheckpoint, logStart: start, highWatermark: start, recoveryPoint: start },
     report: { how: 'created', scannedBytes: 0, cutBytes: 0 },
   };
 }

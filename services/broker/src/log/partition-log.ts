@@ -7,7 +7,7 @@ import { FileError } from '@tributary/ports';
 import { Chronicle } from './chronicle.ts';
 import { cutFiles } from './cut-files.ts';
 import { findEnd } from './cut-position.ts';
-import { refuseDamaged } from './damage.ts';
+import { outOfRange, refuseBeyond, refuseDamaged } from './damage.ts';
 import type { CompactionOptions, CompactionReport } from './compaction.ts';
 import type { Cleanable } from './compaction-plan.ts';
 import { type Disk, unlessFull } from './disk.ts';
@@ -138,6 +138,16 @@ export class PartitionLog {
     return this.#segments.bytes;
   }
 
+  /** What another replica may need to know of them, or this one (P3). */
+  get producers(): Pick<ProducerReplay, 'asOf' | 'isWhole'> {
+    return this.#producers;
+  }
+
+  /** See Chronicle. */
+  get tombstonesGone(): Offset {
+    return this.#chronicle.tombstonesGone;
+  }
+
   get segmentCount(): number {
     return this.#segments.count;
   }
@@ -259,10 +269,7 @@ export class PartitionLog {
   }
 
   #outOfRange(from: Offset): TributaryError {
-    return new TributaryError(
-      'OFFSET_OUT_OF_RANGE',
-      `${this.#home.folder} holds offsets ${this.#chronicle.start} to ${this.#end}; asked for was ${from}.`,
-    );
+    return outOfRange(this.#home.folder, this.#chronicle.start, this.#end, from);
   }
 
   /** First record with a timestamp ≥ `timestampMs`; undefined: there is none. @throws TributaryError CORRUPT_MESSAGE. */
@@ -332,12 +339,7 @@ export class PartitionLog {
    * @throws TributaryError OFFSET_OUT_OF_RANGE above the high watermark (L4).
    */
   async advanceStart(offset: Offset): Promise<boolean> {
-    if (offset > this.#chronicle.highWatermark || offset > this.#end) {
-      throw new TributaryError(
-        'OFFSET_OUT_OF_RANGE',
-        `${this.#home.folder}: the log start cannot pass the high watermark ${this.#chronicle.highWatermark} to ${offset}.`,
-      );
-    }
+    refuseBeyond(this.#home.folder, offset, this.#chronicle.highWatermark, this.#end);
     // Under `async` a loss of power could else leave a log that ends before it begins.
     if (offset > this.#flusher.durable) await this.sync();
     return await this.#upkeep.run(async () => {

@@ -13,11 +13,26 @@ export class ProducerReplay {
   readonly #snapshots: ProducerSnapshots;
   /** Log that a replay would read. */
   #bytesSinceSnapshot = 0;
+  #isWhole = true;
 
   constructor(disk: Disk, replay: LogReplay, snapshots: ProducerSnapshots) {
     this.#disk = disk;
     this.#replay = replay;
     this.#snapshots = snapshots;
+  }
+
+  /** false: the log begins above 0, and nothing says what producers wrote below. Only another replica can (P3). */
+  get isWhole(): boolean {
+    return this.#isWhole;
+  }
+
+  /** A state of all batches below some offset that is not above `most`; undefined: there is none now, and will be soon. */
+  async asOf(most: Offset): Promise<ProducerSnapshot | undefined> {
+    const now = this.#replay.take();
+    if (now.end <= most) return now;
+    const written = await this.#snapshots.newestBelow(most);
+    if (written === undefined) this.wantSnapshot();
+    return written;
   }
 
   grown(bytes: number): void {
@@ -103,6 +118,7 @@ export class ProducerReplay {
       const snapshot = await this.#snapshots.newest();
       try {
         this.#replay.restore(snapshot?.bytes, snapshot?.end ?? start);
+        this.#isWhole = snapshot !== undefined || start === 0n;
         return snapshot?.end ?? start;
       } catch (thrown) {
         if (snapshot === undefined) throw thrown;

@@ -42,6 +42,14 @@ export class ProducerSnapshots {
     return undefined;
   }
 
+  /** The newest of an offset not above `most`, if it is whole. */
+  async newestBelow(most: Offset): Promise<ProducerSnapshot | undefined> {
+    const end = this.#offsets.findLast((offset) => offset <= most);
+    const file = end === undefined ? undefined : await this.#disk.readWhole(this.#pathOf(end));
+    const bytes = file === undefined ? undefined : decodeSnapshotFile(file);
+    return end === undefined || bytes === undefined ? undefined : { bytes, end };
+  }
+
   async dropNewest(why: string): Promise<void> {
     const end = this.#offsets.pop();
     if (end === undefined) return;

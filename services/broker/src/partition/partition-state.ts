@@ -3,21 +3,35 @@
  * What one replica knows of its partition: who leads, how far the log is staged, written and durable, and the high watermark. It decides;
  * the shell in partition.ts writes and answers.
  */
-import { assert, type LeaderEpoch, type NodeId, type Offset, type TopicConfig, TributaryError } from '@tributary/model';
+import {
+  assert,
+  type LeaderEpoch,
+  type Millis,
+  type NodeId,
+  type Offset,
+  type TopicConfig,
+  TributaryError,
+} from '@tributary/model';
 import type { BatchHeader } from '@tributary/record';
+import { Leadership, type LeaderTerm } from './leadership.ts';
 import type { ProducerState } from './producer-state.ts';
 
-/** `waiting`: no produce or fetch is served. `leading`: all is. Leaves `leading` only for `waiting`; enters with a newer epoch. */
+/** A replica's place under somebody else's leadership. */
+export interface FollowTerm {
+  readonly epoch: LeaderEpoch;
+  readonly leader: NodeId;
+  /** Of the last unclean election: what was committed before it may go (R2). */
+  readonly uncleanEpoch: LeaderEpoch | undefined;
+}
+
+/**
+ * `waiting`: nothing is served. `leading`: all is. `following`: batches come from the leader, and what is committed may be read. Each is left for `waiting`
+ * first; `leading` and `following` are entered with an epoch that is not older than any before.
+ */
 export type Role =
   | { readonly kind: 'waiting'; readonly reason: string }
-  | {
-      readonly kind: 'leading';
-      readonly epoch: LeaderEpoch;
-      /** End of the log when the epoch began. */
-      readonly startOffset: Offset;
-      readonly isr: readonly NodeId[];
-      readonly minIsr: number;
-    };
+  | { readonly kind: 'leading'; readonly epoch: LeaderEpoch; readonly leadership: Leadership }
+  | { readonly kind: 'following'; readonly epoch: LeaderEpoch; readonly term: FollowTerm };
 
 export type Acks = 'none' | 'leader' | 'all';
 
@@ -48,10 +62,14 @@ export class PartitionState {
   #written: Offset;
   #flushed: Offset;
   #highWatermark: Offset;
+  /** Epoch in which the high watermark was learnt, or an older one. */
+  #highWatermarkEpoch: LeaderEpoch | undefined;
   #committedTimeMs: number;
   #uncommitted: Uncommitted[] = [];
 
-  /** @param end of the recovered log, all of it flushed (L2). @param committed the high watermark as checkpointed. */
+  /**
+   * @param end of the recovered log, all of it flushed (L2). @param committed the high watermark as checkpointed. @param lastEpoch the newest in the log.
+   */
   constructor(
     me: NodeId,
     name: string,
@@ -60,6 +78,7 @@ export class PartitionState {
     end: Offset,
     committed: Offset,
     logTimeMs: number,
+    lastEpoch: LeaderEpoch | undefined,
   ) {
     this.me = me;
     this.name = name;
@@ -70,6 +89,7 @@ export class PartitionState {
     this.#flushed = end;
     this.#highWatermark = committed < end ? committed : end;
     this.#committedTimeMs = logTimeMs;
+    this.#highWatermarkEpoch = lastEpoch;
   }
 
   get staged(): Offset {
@@ -89,12 +109,24 @@ export class PartitionState {
     return this.#highWatermark;
   }
 
-  /** The leader's epoch must be newer than any before (R6). */
-  lead(epoch: LeaderEpoch, isr: readonly NodeId[], minIsr: number): void {
+  get leadership(): Leadership | undefined {
+    return this.role.kind === 'leading' ? this.role.leadership : undefined;
+  }
+
+  /** The leader's epoch must be newer than any before (R6). @param now monotonic. */
+  lead(term: LeaderTerm, now: Millis): void {
+    const { epoch } = term;
     assert(this.role.kind === 'waiting' || this.role.epoch <= epoch, `${this.name}: leader epoch went back`);
-    const startOffset =
-      this.role.kind === 'leading' && this.role.epoch === epoch ? this.role.startOffset : this.#staged;
-    this.role = { kind: 'leading', epoch, startOffset, isr, minIsr };
+    if (this.role.kind === 'leading' && this.role.epoch === epoch) {
+      this.role.leadership.update(term, now);
+      return;
+    }
+    this.role = { kind: 'leading', epoch, leadership: new Leadership(this.me, term, this.#staged, now) };
+  }
+
+  follow(term: FollowTerm): void {
+    assert(this.role.kind === 'waiting', `${this.name}: it waits before it follows another leader`);
+    this.role = { kind: 'following', epoch: term.epoch, term };
   }
 
   wait(reason: string): void {
@@ -103,22 +135,32 @@ export class PartitionState {
 
   /** Is a request that names `epoch` for me, as leader? @param epoch of the client's metadata (F2). */
   checkLeader(epoch: number): TributaryError | undefined {
-    if (this.role.kind === 'waiting') {
-      return new TributaryError(
-        'NOT_LEADER_OR_FOLLOWER',
-        `Broker ${this.me} does not lead ${this.name}: ${this.role.reason}.`,
-      );
+    if (this.role.kind !== 'leading') {
+      const why =
+        this.role.kind === 'waiting'
+          ? this.role.reason
+          : `broker ${this.role.term.leader} leads it in epoch ${this.role.epoch}`;
+      return new TributaryError('NOT_LEADER_OR_FOLLOWER', `Broker ${this.me} does not lead ${this.name}: ${why}.`);
     }
-    if (epoch < this.role.epoch) {
+    return this.#checkEpoch(epoch, this.role.epoch);
+  }
+
+  /** May a request that names `epoch` read here what is committed? @returns undefined: it may. */
+  checkReader(epoch: number): TributaryError | undefined {
+    return this.role.kind === 'following' ? this.#checkEpoch(epoch, this.role.epoch) : this.checkLeader(epoch);
+  }
+
+  #checkEpoch(epoch: number, mine: LeaderEpoch): TributaryError | undefined {
+    if (epoch < mine) {
       return new TributaryError(
         'FENCED_LEADER_EPOCH',
-        `${this.name} is in leader epoch ${this.role.epoch}, the request named the older ${epoch}: refresh the metadata.`,
+        `${this.name} is in leader epoch ${mine}, the request named the older ${epoch}: refresh the metadata.`,
       );
     }
-    if (epoch > this.role.epoch) {
+    if (epoch > mine) {
       return new TributaryError(
         'UNKNOWN_LEADER_EPOCH',
-        `${this.name} is in leader epoch ${this.role.epoch} here, the request named the newer ${epoch}: try again.`,
+        `${this.name} is in leader epoch ${mine} here, the request named the newer ${epoch}: try again.`,
       );
     }
     return undefined;
@@ -132,7 +174,7 @@ export class PartitionState {
     const verdict = this.producers.check(header, this.#committedTimeMs);
     // P2: first, or a setting that has changed since would refuse what was appended, and whoever sent it would take it for not appended.
     if (verdict.kind === 'duplicate') return verdict;
-    const refusal = this.#refusal(header, acks, nowMs, this.role.isr, this.role.minIsr);
+    const refusal = this.#refusal(header, acks, nowMs, this.role.leadership.term);
     if (refusal !== undefined) return { kind: 'refuse', error: refusal };
     if (verdict.kind === 'refuse') return verdict;
     return { kind: 'append', baseOffset: this.#staged, epoch: this.role.epoch };
@@ -142,8 +184,7 @@ export class PartitionState {
     header: BatchHeader,
     acks: Acks,
     nowMs: number,
-    isr: readonly NodeId[],
-    minIsr: number,
+    { isr, minIsr, replicas }: LeaderTerm,
   ): TributaryError | undefined {
     const { maxMessageBytes, timestampType, timestampAfterMaxMs } = this.config;
     if (header.size > maxMessageBytes) {
@@ -159,9 +200,11 @@ export class PartitionState {
       );
     }
     if (acks === 'all' && isr.length < minIsr) {
+      const missing = replicas.filter((node) => !isr.includes(node));
+      const who = `broker${missing.length === 1 ? '' : 's'} ${missing.join(', ')}`;
       return new TributaryError(
         'NOT_ENOUGH_REPLICAS',
-        `${this.name} has ${isr.length} in-sync replicas (${isr.join(', ')}), acks=all needs ${minIsr}.`,
+        `${this.name} has ${isr.length} in-sync replica${isr.length === 1 ? '' : 's'} (broker ${isr.join(', ')}), acks=all needs ${minIsr}: ${who} must come back into step.`,
       );
     }
     return undefined;
@@ -169,26 +212,30 @@ export class PartitionState {
 
   /** The batch, stamped, has its offsets from now on. */
   applyAppend(header: BatchHeader): void {
-    assert(
-      header.baseOffset === this.#staged,
-      `${this.name}: batch at ${header.baseOffset}, staged end ${this.#staged} (L6)`,
-    );
+    // What a leader sends may have gaps: compaction leaves them (R1, L5).
+    const fits =
+      this.role.kind === 'following' ? header.baseOffset >= this.#staged : header.baseOffset === this.#staged;
+    assert(fits, `${this.name}: batch at ${header.baseOffset}, staged end ${this.#staged} (L6)`);
     this.producers.batch(header);
     this.#staged = header.nextOffset;
     this.#uncommitted.push({ lastOffset: header.lastOffset, maxTimestamp: header.maxTimestamp });
   }
 
-  /** The log was cut to `end` after a failed write; the producer state has been rebuilt from it. */
+  /** R2: may the follower cut its log to `end`? Never below what it knows to be committed, unless an unclean election came after that. */
+  mayCut(end: Offset): boolean {
+    if (end >= this.#highWatermark) return true;
+    const unclean = this.role.kind === 'following' ? this.role.term.uncleanEpoch : undefined;
+    return unclean !== undefined && (this.#highWatermarkEpoch === undefined || unclean > this.#highWatermarkEpoch);
+  }
+
+  /** The log was cut to `end` after a failed write, or because the leader's differs; the producer state has been rebuilt from it. */
   applyCut(end: Offset): void {
-    assert(
-      end >= this.#highWatermark,
-      `${this.name}: cut at ${end} below the high watermark ${this.#highWatermark} (L6)`,
-    );
+    assert(this.mayCut(end), `${this.name}: cut at ${end} below the high watermark ${this.#highWatermark} (L6)`);
+    if (this.#highWatermark > end) this.#highWatermark = end;
     this.#staged = end;
     this.#written = end;
     if (this.#flushed > end) this.#flushed = end;
-    // R8 would else wait for offsets that nobody may ever write.
-    if (this.role.kind === 'leading' && this.role.startOffset > end) this.role = { ...this.role, startOffset: end };
+    this.leadership?.cut(end);
     this.#uncommitted = this.#uncommitted.filter((batch) => batch.lastOffset < end);
   }
 
@@ -200,14 +247,22 @@ export class PartitionState {
     if (end > this.#flushed) this.#flushed = end;
   }
 
-  /**
-   * R3, as far as one broker goes: the smallest durable end over the ISR, never back, held while the ISR is too small.
-   * @returns whether it moved.
-   */
+  /** R3: the smallest durable end over the maximal ISR, never back. @returns whether it moved. */
   advanceHighWatermark(): boolean {
-    if (this.role.kind !== 'leading' || this.role.isr.length < this.role.minIsr) return false;
-    if (this.durable <= this.#highWatermark) return false;
-    this.#highWatermark = this.durable;
+    const committable = this.leadership?.committable(this.durable);
+    return committable !== undefined && this.#moveHighWatermark(committable);
+  }
+
+  /** What the leader says, as far as the log here goes. @returns whether it moved. */
+  followHighWatermark(leaders: Offset): boolean {
+    if (this.role.kind !== 'following') return false;
+    return this.#moveHighWatermark(leaders < this.#written ? leaders : this.#written);
+  }
+
+  #moveHighWatermark(to: Offset): boolean {
+    if (this.role.kind !== 'waiting') this.#highWatermarkEpoch = this.role.epoch;
+    if (to <= this.#highWatermark) return false;
+    this.#highWatermark = to;
     let committed = 0;
     for (const batch of this.#uncommitted) {
       if (batch.lastOffset >= this.#highWatermark) break;

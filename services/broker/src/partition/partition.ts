@@ -3,8 +3,8 @@
  * goes out together as the next one (group commit).
  */
 import {
-  type LeaderEpoch,
   limits,
+  millis,
   type Millis,
   type NodeId,
   type Offset,
@@ -15,6 +15,7 @@ import {
 import type { Clock } from '@tributary/ports';
 import {
   type BatchHeader,
+  checkBatch,
   checkKeys,
   readBatchHeader,
   stampBaseOffset,
@@ -24,7 +25,8 @@ import {
 import type { LogSlice } from '../log/log-types.ts';
 import type { LogBatch, PartitionLog } from '../log/partition-log.ts';
 import { type Parked, ParkedAnswers } from './parked.ts';
-import { type Acks, PartitionState } from './partition-state.ts';
+import type { LeaderTerm } from './leadership.ts';
+import { type Acks, type FollowTerm, PartitionState } from './partition-state.ts';
 import type { ProducerState } from './producer-state.ts';
 
 export type ProduceOutcome =
@@ -58,12 +60,18 @@ export class Partition {
   #flushing = false;
   /** A failed write is being undone: nothing is staged meanwhile. */
   #undoing = false;
+  /** As the leader said last. */
+  #leadersHighWatermark = offset(0n);
   /** Stops accepting; what is staged is still written. */
   #closed = false;
   readonly #awaitingWrite = new ParkedAnswers<Waiting>();
   readonly #awaitingCommit = new ParkedAnswers<Waiting>();
   readonly #readable = new Set<() => void>();
-  #idle: (() => void) | undefined;
+  readonly #replicable = new Set<() => void>();
+  readonly #idle: (() => void)[] = [];
+  #sayDurable: (() => void) | undefined;
+  /** Of a follower: its leader was heard lately, so that what it can give is not old. */
+  isFresh: () => boolean = () => false;
 
   /** @param log open and recovered; `producers` is what it has replayed into. */
   constructor(
@@ -77,7 +85,16 @@ export class Partition {
     this.log = log;
     this.#clock = clock;
     this.#producers = producers;
-    this.state = new PartitionState(me, name, config, producers, log.endOffset, log.highWatermark, producers.logTimeMs);
+    this.state = new PartitionState(
+      me,
+      name,
+      config,
+      producers,
+      log.endOffset,
+      log.highWatermark,
+      producers.logTimeMs,
+      log.latestEpoch,
+    );
   }
 
   get highWatermark(): Offset {
@@ -91,7 +108,7 @@ export class Partition {
   /** What "latest" is for clients. @throws TributaryError OFFSET_NOT_AVAILABLE while the epoch's start is not yet committed (R8). */
   latest(): Offset {
     const { role, highWatermark } = this.state;
-    if (role.kind === 'leading' && highWatermark < role.startOffset) {
+    if (role.kind === 'leading' && highWatermark < role.leadership.startOffset) {
       throw new TributaryError(
         'OFFSET_NOT_AVAILABLE',
         `${this.state.name}: the new leader has not yet committed up to the start of its epoch; try again.`,
@@ -110,16 +127,68 @@ export class Partition {
     return this.#awaitingCommit.size + this.#awaitingWrite.size;
   }
 
-  async lead(epoch: LeaderEpoch, isr: readonly NodeId[], minIsr: number): Promise<void> {
-    const { role } = this.state;
-    if (role.kind === 'waiting' || role.epoch !== epoch) {
+  async lead(term: LeaderTerm): Promise<void> {
+    if (this.state.leadership?.epoch !== term.epoch) {
       // Or batches of the old epoch would follow the beginning of the new one while that is written down (R2).
-      this.wait(`leader epoch ${epoch} begins`);
-      await this.log.beginEpoch(epoch, this.state.staged);
+      this.wait(`leader epoch ${term.epoch} begins`);
+      // Those that are being written belong to older epochs, and begin these.
+      await this.#quiet();
+      await this.log.beginEpoch(term.epoch, this.state.staged);
     }
-    this.state.lead(epoch, isr, minIsr);
+    this.state.lead(term, millis(this.#clock.monotonicMs()));
     this.#commit();
     this.#wakeReaders();
+    this.#wakeReplicas();
+  }
+
+  /** From now on batches come by {@link replicate}, once the histories have been compared (R2). */
+  async follow(term: FollowTerm): Promise<void> {
+    const { role } = this.state;
+    if (role.kind === 'following' && role.epoch === term.epoch) return;
+    this.wait(`broker ${term.leader} leads it in epoch ${term.epoch}`);
+    await this.#quiet();
+    this.#leadersHighWatermark = offset(0n);
+    this.state.follow(term);
+    this.#wakeReaders();
+  }
+
+  /**
+   * Batches from the leader, stamped by it, that begin at or after the end of what is here (R1). They are checked, written and flushed like those of producers.
+   * @returns false: nothing is taken now, because a failed write is being undone or the role has changed.
+   * @throws TributaryError CORRUPT_MESSAGE.
+   */
+  replicate(records: Uint8Array, leadersHighWatermark: Offset): boolean {
+    if (this.state.role.kind !== 'following' || this.#undoing || this.#closed) return false;
+    for (let at = 0; at < records.length; ) {
+      const size = checkBatch(records, at, records.length, 'log');
+      const header = readBatchHeader(records, at);
+      if (header.baseOffset < this.state.staged || header.leaderEpoch > this.state.role.epoch) {
+        throw new TributaryError(
+          'CORRUPT_MESSAGE',
+          `${this.state.name}: broker ${this.state.role.term.leader} sent a batch at offset ${header.baseOffset} of epoch ${header.leaderEpoch}; the log ends at ${this.state.staged}, the epoch is ${this.state.role.epoch}.`,
+        );
+      }
+      this.#stage(records.subarray(at, at + size), header);
+      at += size;
+    }
+    this.followHighWatermark(leadersHighWatermark);
+    return true;
+  }
+
+  /** As far as the log here goes; the rest when that has grown. */
+  followHighWatermark(leaders: Offset): void {
+    this.#leadersHighWatermark = leaders;
+    this.#commit();
+  }
+
+  /** R2: cuts the log of a follower, whose leader has another history from `end` on. @returns false: that would take what is known to be committed. */
+  async cut(end: Offset): Promise<boolean> {
+    await this.#quiet();
+    if (!this.state.mayCut(end)) return false;
+    this.#leadersHighWatermark = offset(0n);
+    await this.log.truncateTo(end);
+    this.state.applyCut(this.log.endOffset);
+    return true;
   }
 
   /** Whoever waits for an acknowledgement is told to look for the leader. */
@@ -132,6 +201,7 @@ export class Partition {
     );
     this.#fail([...this.#awaitingWrite.takeFrom(offset(0n)), ...this.#awaitingCommit.takeFrom(offset(0n))], error);
     this.#wakeReaders();
+    this.#wakeReplicas();
   }
 
   configure(config: TopicConfig): void {
@@ -254,6 +324,7 @@ export class Partition {
       this.state.applyWritten(groupEnd);
       if (this.state.config.flushPolicy === 'commit') this.#flush();
       this.#commit();
+      this.#wakeReplicas();
     }
     this.#writing = false;
     this.#settle();
@@ -287,10 +358,16 @@ export class Partition {
   }
 
   #commit(): void {
-    const moved = this.state.advanceHighWatermark();
+    const moved = this.state.advanceHighWatermark() || this.state.followHighWatermark(this.#leadersHighWatermark);
     if (moved) this.log.noteHighWatermark(this.state.highWatermark);
     this.#answerReached();
     if (moved) this.#wakeReaders();
+    this.#sayDurable?.();
+  }
+
+  /** What followers said may have moved the high watermark, or the image who is in sync. */
+  acknowledged(): void {
+    this.#commit();
   }
 
   #answerReached(): void {
@@ -330,12 +407,19 @@ export class Partition {
 
   /**
    * Batches from `from` on, below the high watermark: about `target` bytes, one batch at least, never above `most`.
+   * @param fromFollower a follower may answer too.
    * @throws TributaryError NOT_LEADER_OR_FOLLOWER and its kin, OFFSET_OUT_OF_RANGE naming what there is, CORRUPT_MESSAGE.
    */
-  read(from: Offset, target: number, most: number, clientEpoch: number): Slice | Promise<Slice> {
-    const notLeader = this.state.checkLeader(clientEpoch);
-    if (notLeader !== undefined) throw notLeader;
+  read(from: Offset, target: number, most: number, clientEpoch: number, fromFollower = false): Slice | Promise<Slice> {
+    const notServed = fromFollower ? this.#checkFollower(clientEpoch) : this.state.checkLeader(clientEpoch);
+    if (notServed !== undefined) throw notServed;
     const start = this.log.startOffset;
+    if (from > this.state.staged && this.state.role.kind === 'following') {
+      throw new TributaryError(
+        'OFFSET_NOT_AVAILABLE',
+        `${this.state.name}: this follower has it up to ${this.state.highWatermark}, asked for was ${from}; ask the leader.`,
+      );
+    }
     if (from < start || from > this.state.staged) {
       throw new TributaryError(
         'OFFSET_OUT_OF_RANGE',
@@ -345,6 +429,13 @@ export class Partition {
     const upTo = this.state.highWatermark;
     if (from >= upTo) return end;
     return this.log.read(from, target, most, upTo);
+  }
+
+  #checkFollower(clientEpoch: number): TributaryError | undefined {
+    const refusal = this.state.checkReader(clientEpoch);
+    if (refusal !== undefined || this.state.role.kind !== 'following' || this.isFresh()) return refusal;
+    const sentence = `This follower of ${this.state.name} has not heard from its leader for a while; ask broker ${this.state.role.term.leader}.`;
+    return new TributaryError('NOT_LEADER_OR_FOLLOWER', sentence);
   }
 
   /** @param listener called when more may be readable, or the role has changed. @returns unsubscribes. */
@@ -357,20 +448,48 @@ export class Partition {
     for (const listener of this.#readable) listener();
   }
 
+  /** @param listener called when more is written, or the role has changed. @returns unsubscribes. */
+  onReplicable(listener: () => void): () => void {
+    this.#replicable.add(listener);
+    return () => this.#replicable.delete(listener);
+  }
+
+  #wakeReplicas(): void {
+    for (const listener of this.#replicable) listener();
+  }
+
+  /** @param listener of the one who follows a leader with this replica: called when more may be durable here. */
+  set onDurable(listener: (() => void) | undefined) {
+    this.#sayDurable = listener;
+  }
+
+  /** What a leader sends to its followers: all that is written, whether or not it is committed. @throws TributaryError OFFSET_OUT_OF_RANGE, CORRUPT_MESSAGE. */
+  readWritten(from: Offset, target: number): Slice | Promise<Slice> {
+    return this.log.read(from, target, limits.batchBytesMax, this.state.written);
+  }
+
+  /** All that was staged is written, or has been undone. */
+  async #quiet(): Promise<void> {
+    await this.#until(() => !this.#writing);
+  }
+
+  async #until(condition: () => boolean): Promise<void> {
+    while (!condition()) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#idle.push(resolve);
+      await promise;
+    }
+  }
+
   #settle(): void {
-    if (this.#writing || this.#flushing) return;
-    this.#idle?.();
+    for (const resolve of this.#idle.splice(0)) resolve();
   }
 
   /** Writes and flushes what it has accepted, then closes the log. */
   async close(): Promise<void> {
     this.#closed = true;
-    if (this.#writing || this.#flushing) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#idle = resolve;
-      await promise;
-    }
-    if (this.state.role.kind === 'leading') this.wait('the broker is stopping');
+    await this.#until(() => !this.#writing && !this.#flushing);
+    this.wait('the broker is stopping');
     await this.log.close();
   }
 

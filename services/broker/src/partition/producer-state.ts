@@ -105,6 +105,8 @@ export class ProducerState implements LogReplay {
 
   /** A batch of the log, in offset order: the only mutator, used by appending and by replay. */
   batch(header: BatchHeader): void {
+    // A follower that starts above 0 has its leader's snapshot, which may be ahead of its log (P3).
+    if (header.nextOffset <= this.#end) return;
     this.#end = header.nextOffset;
     if (header.maxTimestamp > this.#logTimeMs) this.#logTimeMs = header.maxTimestamp;
     if (!header.hasProducer || header.isControl) return;

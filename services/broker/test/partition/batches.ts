@@ -1,5 +1,7 @@
-import { leaderEpoch, offset, producerEpoch, producerId } from '@tributary/model';
+import { leaderEpoch, type NodeId, offset, partitionEpoch, producerEpoch, producerId } from '@tributary/model';
 import { type BatchHeader, encodeBatch, readBatchHeader } from '@tributary/record';
+
+import type { LeaderTerm } from '../../src/partition/leadership.ts';
 
 export interface Sent {
   readonly id?: bigint;
@@ -28,3 +30,12 @@ export function batch({
 }
 
 export const header = (sent: Sent): BatchHeader => readBatchHeader(batch(sent), 0);
+
+/** Of a partition whose replicas are all in sync. */
+export const term = (epoch: number, isr: readonly NodeId[], minIsr: number): LeaderTerm => ({
+  epoch: leaderEpoch(epoch),
+  partitionEpoch: partitionEpoch(0),
+  isr,
+  replicas: isr,
+  minIsr,
+});

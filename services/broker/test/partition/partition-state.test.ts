@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { leaderEpoch, nodeId, offset, topicConfig } from '@tributary/model';
+import { brokerEpoch, millis, nodeId, offset, topicConfig } from '@tributary/model';
 import { PartitionState } from '../../src/partition/partition-state.ts';
 import { ProducerState } from '../../src/partition/producer-state.ts';
-import { header } from './batches.ts';
+import { header, term } from './batches.ts';
 
 function partition(configs: Record<string, string> = {}, end = 0n, committed = end): PartitionState {
   return new PartitionState(
@@ -14,12 +14,13 @@ function partition(configs: Record<string, string> = {}, end = 0n, committed = e
     offset(end),
     offset(committed),
     0,
+    undefined,
   );
 }
 
 function leading(configs: Record<string, string> = {}, minIsr = 1): PartitionState {
   const state = partition(configs);
-  state.lead(leaderEpoch(3), [nodeId(1)], minIsr);
+  state.lead(term(3, [nodeId(1)], minIsr), millis(0));
   return state;
 }
 
@@ -91,7 +92,10 @@ test('R3: the high watermark is held while the ISR is below the effective min IS
   state.applyAppend(header({}));
   state.applyWritten(offset(1n));
   assert.equal(state.advanceHighWatermark(), false);
-  state.lead(leaderEpoch(4), [nodeId(1), nodeId(2)], 2);
+  state.lead(term(4, [nodeId(1), nodeId(2)], 2), millis(0));
+  assert.equal(state.advanceHighWatermark(), false);
+  state.leadership?.attach({ node: nodeId(2), brokerEpoch: brokerEpoch(7n), attachment: 1 });
+  state.leadership?.acknowledge(nodeId(2), 1, offset(1n), offset(0n), offset(1n), millis(0));
   assert.equal(state.advanceHighWatermark(), true);
   state.config = topicConfig({ 'flush.policy': 'commit' });
   assert.equal(state.advanceHighWatermark(), false);
@@ -110,13 +114,13 @@ test('L6: a cut goes back to what is written, and below the high watermark it is
 });
 
 test('R6: a leader epoch never goes back', () => {
-  assert.throws(() => leading().lead(leaderEpoch(2), [nodeId(1)], 1), /epoch went back/);
+  assert.throws(() => leading().lead(term(2, [nodeId(1)], 1), millis(0)), /epoch went back/);
 });
 
 test('after a restart the high watermark is the checkpointed one until the new epoch has committed (R8)', () => {
   const state = partition({}, 10n, 4n);
   assert.equal(state.highWatermark, 4n);
-  state.lead(leaderEpoch(5), [nodeId(1)], 1);
+  state.lead(term(5, [nodeId(1)], 1), millis(0));
   state.advanceHighWatermark();
   assert.equal(state.highWatermark, 10n);
 });
@@ -124,8 +128,8 @@ test('after a restart the high watermark is the checkpointed one until the new e
 test('R8: an epoch that began in what a full disk then refused begins where the log ends', () => {
   const state = leading();
   state.applyAppend(header({ at: 0n, count: 3 }));
-  state.lead(leaderEpoch(4), [nodeId(1)], 1);
-  assert.equal(state.role.kind === 'leading' && state.role.startOffset, 3n);
+  state.lead(term(4, [nodeId(1)], 1), millis(0));
+  assert.equal(state.leadership?.startOffset, 3n);
   state.applyCut(offset(0n));
-  assert.equal(state.role.kind === 'leading' && state.role.startOffset, 0n);
+  assert.equal(state.leadership?.startOffset, 0n);
 });

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { leaderEpoch, millis, nodeId, offset, topicConfig } from '@tributary/model';
+import { millis, nodeId, offset, topicConfig } from '@tributary/model';
 import type { Clock } from '@tributary/ports';
 import { encodeBatch } from '@tributary/record';
 import type { PartitionLog } from '../../src/log/partition-log.ts';
 import { Partition, type ProduceOutcome } from '../../src/partition/partition.ts';
 import { ProducerState } from '../../src/partition/producer-state.ts';
-import { batch } from './batches.ts';
+import { batch, term } from './batches.ts';
 
 const clock: Clock = { monotonicMs: () => 0, wallMs: () => 1_000, sleep: () => new Promise(() => undefined) };
 
@@ -43,16 +43,20 @@ test('R2: while a newer epoch is written down no batch of the older one is taken
     new ProducerState(),
     clock,
   );
-  const first = partition.lead(leaderEpoch(1), [nodeId(1)], 1);
+  const first = partition.lead(term(1, [nodeId(1)], 1));
+  await new Promise(setImmediate);
   log.began[0]?.done();
   await first;
   const outcomes: ProduceOutcome[] = [];
   const produce = (): number =>
     partition.produce(batch({}), 1, 'all', millis(9_000), (outcome) => outcomes.push(outcome));
   assert.equal(produce(), 1);
-  const second = partition.lead(leaderEpoch(2), [nodeId(1)], 1);
-  assert.deepEqual([log.began[1]?.epoch, log.began[1]?.start], [2, 1n]);
+  const second = partition.lead(term(2, [nodeId(1)], 1));
   assert.equal(produce(), 0);
+  // Not before the batch of the older epoch is written, which begins that one.
+  assert.deepEqual([log.began.length, log.written], [1, []]);
+  await new Promise(setImmediate);
+  assert.deepEqual([log.began[1]?.epoch, log.began[1]?.start, log.written], [2, 1n, [0n]]);
   assert.deepEqual(
     outcomes.map((outcome) => (outcome.kind === 'failed' ? outcome.error.error : outcome.kind)),
     ['NOT_LEADER_OR_FOLLOWER', 'NOT_LEADER_OR_FOLLOWER'],
@@ -66,7 +70,8 @@ test('L5: a compacted topic takes no record without a key, says which one, and t
   const log = new HeldLog();
   const config = topicConfig({ 'cleanup.policy': 'compact' });
   const partition = new Partition(nodeId(1), 't-0', config, log as unknown as PartitionLog, new ProducerState(), clock);
-  const leading = partition.lead(leaderEpoch(1), [nodeId(1)], 1);
+  const leading = partition.lead(term(1, [nodeId(1)], 1));
+  await new Promise(setImmediate);
   log.began[0]?.done();
   await leading;
   const answers: string[] = [];
