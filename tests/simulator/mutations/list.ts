@@ -1,3 +1,5 @@
+import type { StoryName } from '../stories.ts';
+
 /**
  * Bugs that somebody could write tomorrow, as changes to the text of the code: `find` must occur in the file exactly once, so that this list
  * breaks loudly when the code moves.
@@ -9,6 +11,8 @@ export interface Mutation {
   readonly file: string;
   readonly find: string;
   readonly replace: string;
+  /** The one that finds it; one-broker unless said. */
+  readonly story?: StoryName;
 }
 
 export const mutations: readonly Mutation[] = [

@@ -35,7 +35,7 @@ export function tryOne(mutation: Mutation): string | undefined {
     for (const name of COPIED) cpSync(path.join(root, name), path.join(tree, name), { recursive: true });
     linkModules(tree);
     plant(tree, mutation);
-    const args = ['tests/simulator/main.ts', '--seeds', String(SEEDS_MAX)];
+    const args = ['tests/simulator/main.ts', '--story', mutation.story ?? 'one-broker', '--seeds', String(SEEDS_MAX)];
     const { stdout, stderr } = spawnSync(process.execPath, args, {
       cwd: tree,
       encoding: 'utf8',

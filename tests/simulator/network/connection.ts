@@ -126,6 +126,11 @@ export class Call {
     this.down.onTaken = () => this.#intoServer(() => this.#serverStream?.taken());
   }
 
+  /** The machine that serves it. */
+  get server(): string {
+    return this.#connection.address.split(':')[0] ?? '';
+  }
+
   /** The client is through with it; nothing of it reaches the client any more. */
   forget(): void {
     this.#clientIsOver = true;

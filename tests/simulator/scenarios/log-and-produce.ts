@@ -15,22 +15,13 @@ import { RecordProducer } from '../clients/record-producer.ts';
 import { contextOf, findRoutes, untilDone } from '../clients/routes.ts';
 import type { Coverage } from '../coverage.ts';
 import type { ProcessMain, ProcessPorts } from '../process.ts';
+import { type RunResult, runIn } from '../run-result.ts';
 import { World, type WorldOptions } from '../world.ts';
 import { newConsumer, observersOf, runProgram } from './client-programs.ts';
 import { readEverything, within } from './convergence.ts';
 import { expectFaults, heal, strikeAll } from './faults.ts';
 import { Scene } from './scene.ts';
 import { consumerPlans, isCompactedTopic, operatorPlan, producerPlans, topics } from './topics.ts';
-
-export interface RunResult {
-  readonly seed: number;
-  readonly hash: string;
-  readonly events: number;
-  readonly crashes: number;
-  readonly virtualMs: number;
-  readonly acknowledged: number;
-  readonly coverage: readonly (readonly [string, number])[];
-}
 
 const DISK_BYTES = 2_000_000;
 /** So many of the clients are the library's; the others speak to the bare streams. */
@@ -42,27 +33,12 @@ const STORY_EVENTS_MIN = 2_000;
 const isRecordLevel = (scene: Scene, client: string): boolean =>
   scene.random.stream(`level of ${client}`).chance(RECORD_LEVEL_CHANCE);
 
-/** @throws BrokenRule, and whatever else shows that something is wrong. */
-export async function logAndProduce(seed: number, options: WorldOptions = {}): Promise<RunResult> {
+/** @throws RunFailure. */
+export function logAndProduce(seed: number, options: WorldOptions = {}): Promise<RunResult> {
   const world = new World(seed, options);
   expectEverything(world.coverage);
   const scene = new Scene(world, DISK_BYTES);
-  try {
-    await world.run(() => tell(scene));
-  } catch (thrown) {
-    throw withTrace(world, thrown);
-  }
-  let acknowledged = 0;
-  for (const history of scene.histories) acknowledged += history.acknowledged;
-  return {
-    seed,
-    hash: world.trace.hash(),
-    events: world.scheduler.events,
-    crashes: scene.crashes,
-    virtualMs: Math.round(world.scheduler.nowMicros / 1_000),
-    acknowledged,
-    coverage: world.coverage.entries(),
-  };
+  return runIn(world, () => tell(scene), scene);
 }
 
 /** What a run of many seeds must have met. */
@@ -94,26 +70,6 @@ export function expectEverything(coverage: Coverage): void {
     'log: registered',
     'log: controller-elected',
   );
-}
-
-export class RunFailure extends Error {
-  override readonly name = 'RunFailure';
-  readonly tail: readonly string[];
-
-  constructor(message: string, tail: readonly string[], cause: unknown) {
-    super(message, { cause });
-    this.tail = tail;
-  }
-}
-
-function withTrace(world: World, thrown: unknown): RunFailure {
-  const what =
-    thrown instanceof Error
-      ? thrown.name === 'BrokenRule'
-        ? thrown.message
-        : (thrown.stack ?? thrown.message)
-      : String(thrown);
-  return new RunFailure(what, world.trace.tail(60), thrown);
 }
 
 async function tell(scene: Scene): Promise<void> {

@@ -1,0 +1,190 @@
+/** What is said about a partition, against what the disks of its members hold at that very moment. */
+import { batchHeaderBytes, scanBatches } from '@tributary/record';
+import { Acks, type FetchedPartition, methods, type ProduceResult } from '@tributary/wire';
+import type { Call } from '../../network/connection.ts';
+import type { Member } from '../member.ts';
+import { batchesOn, type Depth, endOn, findOn } from '../on-disk.ts';
+import { isCompacted, topicNamed } from '../plan.ts';
+import type { KnownPartition, Stage } from '../stage.ts';
+import { described } from '../truth.ts';
+
+/** A batch as it reached a broker. */
+interface AskedBatch {
+  readonly folder: string;
+  readonly acks: Acks;
+  /** Without the header, which the leader stamps. */
+  readonly records: Uint8Array;
+}
+
+/**
+ * P5, P2, L2: what is acknowledged with acks=all is on the platter (under `async`: in the files) of every member of the ISR, and on as many
+ * replicas as the effective min ISR says. R3: no high watermark that anybody was ever shown is beyond what a member of the ISR or ELR has; so it
+ * is when somebody joins, too (R4). R6: what a broker appends is of an epoch that was decided after it started, and decided for it.
+ */
+export class DurabilityRules {
+  readonly #stage: Stage;
+  readonly #asked = new WeakMap<Call, Map<number, AskedBatch>>();
+  /** The highest high watermark that anybody was shown, by folder. */
+  readonly #shown = new Map<string, bigint>();
+  /** Epochs in which partitions were when a broker's process started, by broker and folder. */
+  readonly #epochsAtStart = new Map<Member, ReadonlyMap<string, number>>();
+  /** Revision of the store when a broker's process last started. */
+  readonly #startedAt = new Map<Member, bigint>();
+
+  constructor(stage: Stage) {
+    this.#stage = stage;
+    stage.world.network.onAsked = (call, bytes) => this.#reached(call, bytes);
+    stage.world.network.onAnswered = (call, message) => this.#answered(call, message.bytes());
+  }
+
+  starts(member: Member): void {
+    const epochs = new Map<string, number>();
+    for (const { topicId, partition, leaderEpoch } of this.#stage.truth.image.partitions())
+      epochs.set(`${topicId}-${partition}`, leaderEpoch);
+    this.#epochsAtStart.set(member, epochs);
+    this.#startedAt.set(member, this.#stage.truth.image.revision);
+    for (const { folder } of this.#stage.partitions)
+      for (const baseOffset of batchesOn(member.machine.disk, folder, 'cache').keys())
+        this.#wasThere.add(`${member.name} ${folder} ${baseOffset}`);
+  }
+
+  /** The controller has let in a registration of this broker: whatever its disk lacks, the ISRs no longer count on it. */
+  letIn(member: Member, registeredAt: bigint): void {
+    if (registeredAt > (this.#startedAt.get(member) ?? 0n)) member.lacks = 'nothing';
+  }
+
+  /** An `async` partition goes on from what is left. */
+  begunAnew(folder: string): void {
+    this.#shown.delete(folder);
+  }
+
+  /** Somebody joined or left, or the leader changed. */
+  membersChanged(folder: string): void {
+    this.#checkMembers(folder, 'as its members changed');
+  }
+
+  /** Somebody was told that all below `offset` is committed. */
+  shown(folder: string, offset: bigint, how: string): void {
+    if (offset <= (this.#shown.get(folder) ?? 0n)) return;
+    this.#shown.set(folder, offset);
+    this.#checkMembers(folder, how);
+  }
+
+  #checkMembers(folder: string, when: string): void {
+    const shown = this.#shown.get(folder) ?? 0n;
+    const partition = this.#stage.truth.partition(folder);
+    if (partition === undefined || shown === 0n) return;
+    for (const node of [...partition.isr, ...partition.eligibleLeaderReplicas]) {
+      const member = this.#stage.broker(node);
+      const replica = partition.replicas.find(({ nodeId }) => nodeId === node);
+      if (member === undefined || replica === undefined || !this.#mustHave(member, folder)) continue;
+      const end = endOn(member.machine.disk, folder, this.#depth(folder));
+      this.#stage.world.coverage.count('checked: high watermark against the disk of a member');
+      if ((end ?? 0n) >= shown) continue;
+      const what = `${this.#stage.nameOf(folder)}, ${described(partition)}: ${shown} was shown (${when})`;
+      this.#stage.world.broken('R3/R4', `${what}, and ${member.name} has it up to ${end ?? 'nothing'}`);
+      return;
+    }
+  }
+
+  /** What it lost in a way that the rules allow for is made up for when it registers. */
+  #mustHave(member: Member, folder: string): boolean {
+    if (member.lacks === 'all') return false;
+    return member.lacks === 'nothing' || this.#depth(folder) === 'platter';
+  }
+
+  #depth(folder: string): Depth {
+    return this.#stage.truth.partition(folder)?.effectiveFlushPolicy === 'async' ? 'cache' : 'platter';
+  }
+
+  #reached(call: Call, bytes: Uint8Array): void {
+    if (call.path !== methods.produce.path) return;
+    const { acks, batches } = methods.produce.request.decode(bytes);
+    const asked = this.#asked.get(call) ?? new Map<number, AskedBatch>();
+    this.#asked.set(call, asked);
+    for (const { correlationId, topicId, partition, records } of batches)
+      asked.set(correlationId, { folder: `${topicId}-${partition}`, acks, records: records.slice(batchHeaderBytes) });
+  }
+
+  #answered(call: Call, bytes: Uint8Array): void {
+    if (call.path === methods.produce.path) {
+      for (const result of methods.produce.response.decode(bytes).results)
+        if (result.errorCode === 0) this.#acknowledged(call, result);
+    } else if (call.path === methods.fetch.path) {
+      for (const answer of methods.fetch.response.decode(bytes).partitions)
+        if (answer.errorCode === 0) this.#fetched(call, answer);
+    }
+  }
+
+  #acknowledged(call: Call, result: ProduceResult): void {
+    const batch = this.#asked.get(call)?.get(result.correlationId);
+    if (batch === undefined || batch.acks === Acks.NONE) {
+      this.#stage.world.broken('P5', `an answer to correlation id ${result.correlationId}, which nobody waits for`);
+      return;
+    }
+    this.#asked.get(call)?.delete(result.correlationId);
+    const known = this.#stage.partition(batch.folder);
+    const server = this.#stage.member(call.server);
+    if (known === undefined || server === undefined) return;
+    const isForAll = batch.acks === Acks.ALL;
+    const depth: Depth = isForAll ? this.#depth(batch.folder) : 'cache';
+    const there = this.#find(server, batch, result.baseOffset, depth);
+    // Where it was forwarded, the one that answers need not be the one that has it.
+    if (there !== undefined) this.#checkEpoch(server, batch.folder, there.leaderEpoch, result.baseOffset);
+    if (!isForAll) return;
+    this.#checkHolders(batch, result.baseOffset, known);
+  }
+
+  #checkHolders(batch: AskedBatch, baseOffset: bigint, known: KnownPartition): void {
+    const { truth, world } = this.#stage;
+    const { folder } = batch;
+    const partition = truth.partition(folder);
+    if (partition === undefined) return;
+    const depth = this.#depth(folder);
+    const has: number[] = [];
+    const lacks: number[] = [];
+    for (const { nodeId } of partition.replicas) {
+      const member = this.#stage.broker(nodeId);
+      if (member === undefined) continue;
+      const isExcused = !this.#mustHave(member, folder);
+      if (isExcused || this.#find(member, batch, baseOffset, depth) !== undefined) has.push(nodeId);
+      else lacks.push(nodeId);
+    }
+    const what = `${this.#stage.nameOf(folder)}, ${described(partition)}: a batch is acknowledged at ${baseOffset}`;
+    if (isCompacted(topicNamed(known.topic))) return this.shown(folder, baseOffset + 1n, 'an acknowledgement');
+    const missing = partition.isr.filter((node) => lacks.includes(node));
+    world.coverage.count('checked: acknowledgement against the disks');
+    if (missing.length > 0) world.broken('P5', `${what} and is not durable on ${missing.join(', ')}`);
+    if (has.length < partition.effectiveMinIsr) world.broken('P5', `${what} and is only on ${has.join(', ')}`);
+    this.shown(folder, baseOffset + 1n, 'an acknowledgement');
+  }
+
+  #find(member: Member, batch: AskedBatch, baseOffset: bigint, depth: Depth) {
+    const found = findOn(member.machine.disk, batch.folder, batch.records, depth);
+    return found.find((each) => each.baseOffset === baseOffset);
+  }
+
+  #checkEpoch(server: Member, folder: string, leaderEpoch: number, baseOffset: bigint): void {
+    const { truth, world } = this.#stage;
+    const what = `${this.#stage.nameOf(folder)}: the batch at ${baseOffset} is of leader epoch ${leaderEpoch}`;
+    const decision = truth.decision(folder, leaderEpoch);
+    if (decision?.leader === undefined) return world.broken('R6', `${what}, in which nobody was elected`);
+    world.coverage.count('checked: epoch of a batch');
+    const before = this.#epochsAtStart.get(server)?.get(folder) ?? -1;
+    // A duplicate's original may be of an earlier life, or of another leader.
+    if (decision.leader !== server.nodeId || leaderEpoch > before) return;
+    if (!this.#wasThere.has(`${server.name} ${folder} ${baseOffset}`))
+      world.broken('R6', `${what}, and ${server.name} started after that`);
+  }
+
+  /** Batches that were there when a broker's process started. */
+  readonly #wasThere = new Set<string>();
+
+  #fetched(call: Call, answer: FetchedPartition): void {
+    const folder = `${answer.topicId}-${answer.partition}`;
+    const known = this.#stage.partition(folder);
+    if (known === undefined) return;
+    for (const { at, size } of scanBatches(answer.records)) if (at + size > answer.records.length) return;
+    this.shown(folder, answer.highWatermark, `a fetch answer of ${call.server}`);
+  }
+}

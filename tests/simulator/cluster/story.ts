@@ -1,0 +1,130 @@
+/**
+ * A cluster of three to five brokers and two or three controllers: topics of several kinds, producers and consumers on the bare streams and by the
+ * library, and everything that processes, disks, networks, clocks and the metadata store can do wrong. Each run ends healed and must converge.
+ */
+import { TributaryError } from '@tributary/model';
+import { methods } from '@tributary/wire';
+import { LibraryConsumer } from '../clients/library-consumer.ts';
+import { LibraryProducer } from '../clients/library-producer.ts';
+import { Peers } from '../clients/peers.ts';
+import { RawConsumer, type RawConsumerPlan } from '../clients/raw-consumer.ts';
+import { RawProducer } from '../clients/raw-producer.ts';
+import { contextOf, findRoutes, untilDone } from '../clients/routes.ts';
+import type { Coverage } from '../coverage.ts';
+import type { ProcessMain, ProcessPorts } from '../process.ts';
+import { type RunResult, runIn } from '../run-result.ts';
+import { World, type WorldOptions } from '../world.ts';
+import { compareReplicas, notEven, notSettled, readEverything, within } from './convergence.ts';
+import { expectFaults, heal, strikeAll } from './faults.ts';
+import { consumerPlans, COPIES_MAX, producerPlans, topics } from './plan.ts';
+import { Stage } from './stage.ts';
+
+/** So many of the producers are the library's; the others speak to the bare streams. */
+const LIBRARY_CHANCE = 0.35;
+
+/** @throws RunFailure. */
+export function clusterStory(seed: number, options: WorldOptions = {}): Promise<RunResult> {
+  const world = new World(seed, options);
+  expectEverything(world.coverage);
+  const stage = new Stage(world);
+  return runIn(world, () => tell(stage), stage);
+}
+
+/** What a run of many seeds must have met. */
+export function expectEverything(coverage: Coverage): void {
+  expectFaults(coverage);
+  coverage.expect(
+    'producer: batches sent again',
+    'producer: batch acknowledged',
+    'consumer: records read',
+    'library: record acknowledged',
+    'checked: acknowledgement against the disks',
+    'checked: high watermark against the disk of a member',
+    'checked: epoch of a batch',
+    'log: registered',
+    'log: controller-elected',
+  );
+}
+
+async function tell(stage: Stage): Promise<void> {
+  const { world } = stage;
+  stage.start();
+  await run(stage, 'admin', (ports, stop) => createTopics(stage, ports, stop));
+  const faults = strikeAll(stage);
+  const producing = startClients(stage);
+  await faults;
+  heal(stage);
+  stage.isCalm = true;
+  await within(stage, 'the producers are done', () =>
+    producing.size === 0 ? undefined : `${[...producing].join(', ')} still wait\n${notSettled(stage) ?? ''}`,
+  );
+  await within(stage, 'every partition is led and all its replicas are in sync', () => notSettled(stage));
+  await within(stage, 'all replicas end at the same offset', () => notEven(stage));
+  await readEverything(stage, 'final');
+  compareReplicas(stage);
+  world.trace.add('world', 'converged');
+}
+
+async function run(stage: Stage, name: string, program: ProcessMain): Promise<void> {
+  const end = await stage.clients.start(name, program).ended;
+  if (end.how === 'failed') throw end.thrown;
+}
+
+async function createTopics(stage: Stage, ports: ProcessPorts, stop: AbortSignal): Promise<void> {
+  await using peers = new Peers(ports.transport);
+  const random = stage.random.stream('admin');
+  const any = () => peers.to(random.pick(stage.bootstrap));
+  for (const { name, partitions, configs, replicationFactor } of topics) {
+    const copies = Math.min(replicationFactor, COPIES_MAX);
+    const request = { context: contextOf('admin'), name, partitions, configs, validateOnly: false };
+    await untilDone(ports, stop, async () => {
+      try {
+        await any().unary(methods.createTopic, { ...request, replicationFactor: copies }, { deadlineMs: 5_000 });
+      } catch (thrown) {
+        const { error, message } = TributaryError.from(thrown);
+        // Not all brokers are there yet; or it was done, and the answer was lost.
+        if (error === 'INVALID_REPLICATION_FACTOR') throw new TributaryError('BROKER_NOT_AVAILABLE', message);
+        if (error !== 'TOPIC_ALREADY_EXISTS') throw thrown;
+      }
+    });
+    const routes = await untilDone(ports, stop, () => findRoutes(any(), 'admin', [name]));
+    const [route] = routes.values();
+    if (route === undefined || routes.size !== partitions)
+      throw new TributaryError('LEADER_NOT_AVAILABLE', `${name} was created with ${routes.size} partitions`);
+    stage.topicCreated(name, route.topicId, partitions);
+  }
+}
+
+/** @returns the producers that are not done. */
+function startClients(stage: Stage): ReadonlySet<string> {
+  const { bootstrap, random, world } = stage;
+  const left = new Set<string>();
+  const producers = producerPlans(bootstrap, random.stream('producers'));
+  for (const plan of producers) {
+    left.add(plan.name);
+    run(stage, plan.name, (ports, stop) => {
+      const own = random.stream(`producer ${plan.name}`);
+      const Kind = own.chance(LIBRARY_CHANCE) ? LibraryProducer : RawProducer;
+      return new Kind(plan, ports, own, stage.observers()).run(stop, () => stage.isCalm);
+    }).then(
+      () => left.delete(plan.name),
+      (thrown: unknown) => world.scheduler.fail(thrown),
+    );
+  }
+  const isCalm = (): boolean => stage.isCalm;
+  for (const plan of consumerPlans(bootstrap, producers, random.stream('consumers'), isCalm))
+    startConsumer(stage, plan);
+  return left;
+}
+
+function startConsumer(stage: Stage, plan: RawConsumerPlan): void {
+  run(stage, plan.name, (ports, stop) => {
+    const own = stage.random.stream(`consumer ${plan.name}`);
+    const isLibrary = own.chance(0.25) && plan.name !== 'wanderer';
+    const consumer = isLibrary
+      ? new LibraryConsumer(plan, ports, stage.observers())
+      : new RawConsumer(plan, ports, own, stage.observers());
+    stage.consumers.push(consumer);
+    return consumer.run(stop);
+  }).catch((thrown: unknown) => stage.world.scheduler.fail(thrown));
+}
