@@ -1,5 +1,5 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from 'node:http2';
-import { connect as connectSocket } from 'node:net';
+import { connect as connectSocket, type Socket } from 'node:net';
 import { limits, type TributaryError } from '@tributary/model';
 import { type Address, connectError, formatAddress, notHttp2 } from './addresses.ts';
 import { codeOf } from '../system-error.ts';
@@ -8,11 +8,13 @@ import { keepAlive, sessionMemoryMax, sessionSettings } from './session.ts';
 /** One HTTP/2 connection of a client. An idle one does not keep the process alive. */
 export class Connection {
   readonly #session: ClientHttp2Session;
+  readonly #socket: Socket;
   #calls = 0;
   #failure: string | undefined;
 
-  constructor(session: ClientHttp2Session) {
+  constructor(session: ClientHttp2Session, socket: Socket) {
     this.#session = session;
+    this.#socket = socket;
     session.on('error', (failure: Error) => {
       this.#failure = failure.message;
     });
@@ -45,11 +47,11 @@ export class Connection {
     return http2;
   }
 
-  /** Resolves when it is closed; what has not ended in time is cut off. */
+  /** Resolves when it is closed; what has not ended in time is cut off. A session waits for the other side's goodbye, for good where that side stands still. */
   async close(): Promise<void> {
     if (this.#session.destroyed) return;
     const closed = new Promise<void>((resolve) => this.#session.once('close', () => resolve()));
-    const timer = setTimeout(() => this.#session.destroy(), limits.closeGraceMs);
+    const timer = setTimeout(() => this.#socket.resetAndDestroy(), limits.closeGraceMs);
     this.#session.close();
     await closed;
     clearTimeout(timer);
@@ -85,7 +87,7 @@ export function openConnection(address: Address, signal: AbortSignal): Promise<C
     const onSettings = (): void => {
       settled();
       session.setLocalWindowSize(limits.transportWindow);
-      resolve(new Connection(session));
+      resolve(new Connection(session, socket));
     };
     const timer = setTimeout(onTimeout, limits.connectTimeoutMs);
     const settled = (): void => {

@@ -7,6 +7,7 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
+import type { Socket } from 'node:net';
 import { AssertionFailure, limits, TributaryError } from '@tributary/model';
 import type { CallContext, Handlers, Server, ServerLimits, Service, UnaryMethod } from '@tributary/ports';
 import { formatAddress, listenError, parseAddress } from './addresses.ts';
@@ -43,6 +44,7 @@ class GrpcServer {
   readonly #bounds: ServerLimits;
   readonly #http2: Http2Server;
   readonly #visitors = new Set<Visitor>();
+  readonly #sockets = new Set<Socket>();
   readonly #calls = new Map<ServerHttp2Stream, RunningCall>();
   readonly #sweeper: NodeJS.Timeout;
   readonly #pace = new Pace(limits.narrowIntake);
@@ -52,6 +54,10 @@ class GrpcServer {
     this.#methods = methods;
     this.#bounds = bounds;
     this.#http2 = createServer({ settings: narrowSettings, maxSessionMemory: sessionMemoryMax });
+    this.#http2.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
     this.#http2.on('session', (session) => this.#welcome(session));
     // A client that speaks no HTTP/2, or breaks off, ends its own session; the server goes on.
     this.#http2.on('sessionError', () => undefined);
@@ -82,7 +88,8 @@ class GrpcServer {
     for (const call of this.#calls.values()) if (call.kind === 'stream') call.finish(shuttingDown());
     for (const { session } of this.#visitors) session.close();
     const timer = setTimeout(() => {
-      for (const { session } of this.#visitors) session.destroy();
+      // A session that is destroyed would wait for the other side's goodbye, for good where that side stands still.
+      for (const socket of this.#sockets) socket.resetAndDestroy();
     }, limits.closeGraceMs);
     await closed;
     clearTimeout(timer);

@@ -8,6 +8,8 @@ export class ControllerClient implements AsyncDisposable {
   readonly #source: ImageSource;
   readonly #transport: Transport;
   readonly #clock: Clock;
+  /** Connections to earlier ones that are being closed. */
+  readonly #leaving = new Set<PromiseLike<void>>();
   #peer: Peer | undefined;
 
   constructor(source: ImageSource, transport: Transport, clock: Clock) {
@@ -31,7 +33,7 @@ export class ControllerClient implements AsyncDisposable {
     if (controller === undefined)
       throw new TributaryError('NOT_CONTROLLER', 'No controller is elected now; try again in a moment.');
     const isOver = (image: ClusterImage): boolean => image.controller?.createRevision !== controller.createRevision;
-    const peer = await this.#peerAt(controller.address);
+    const peer = this.#peerAt(controller.address);
     using calling = new LinkedAbort(signal);
     const deposed = new TributaryError(
       'NOT_CONTROLLER',
@@ -58,13 +60,20 @@ export class ControllerClient implements AsyncDisposable {
     }
   }
 
-  async #peerAt(address: string): Promise<Peer> {
+  #peerAt(address: string): Peer {
     const before = this.#peer;
     if (before?.address === address) return before;
     const peer = this.#transport.connect(address);
     this.#peer = peer;
-    await before?.[Symbol.asyncDispose]();
+    if (before !== undefined) this.#leave(before);
     return peer;
+  }
+
+  /** Nobody waits for it: one that stands still does not say goodbye. */
+  #leave(peer: Peer): void {
+    const gone = (): void => void this.#leaving.delete(left);
+    const left = peer[Symbol.asyncDispose]().then(gone, gone);
+    this.#leaving.add(left);
   }
 
   /** Or for `limits.controllerWaitMs`. */
@@ -100,6 +109,7 @@ export class ControllerClient implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#peer?.[Symbol.asyncDispose]();
+    await Promise.all(this.#leaving);
   }
 }
 

@@ -29,7 +29,8 @@ async function withClient(bench: SimulatedBench, story: (client: ControllerClien
       return await answer.promise;
     },
     stream: () => assert.fail('no streams'),
-    [Symbol.asyncDispose]: async () => undefined,
+    // One that stands still takes its time to close.
+    [Symbol.asyncDispose]: () => bench.clock.sleep(limits.closeGraceMs, never),
   });
   const transport: Transport = { connect, serve: () => assert.fail('serves nothing') };
   await using images = await openImageSource(bench.store, keys, bench.clock, never);
@@ -85,5 +86,24 @@ test('one that is with a controller that is deposed, or cannot be reached, is an
       assert.equal(thrown.error, 'NOT_CONTROLLER');
       assert.match(thrown.message, /node 2, does not answer.*Nothing listens there/);
       assert.equal(calls.length, 2);
+    }),
+  ));
+
+test('a request to a new controller does not wait for the connection to one before, which may stand still, to be closed', () =>
+  simulated(3, (bench) =>
+    withClient(bench, async (client, calls) => {
+      await elect(bench, 1);
+      const first = client.call(methods.listTopics, request);
+      while (calls.length < 1) await bench.clock.sleep(1, never);
+      const deposed = assert.rejects(first, notController(/node 1, is one no longer/));
+      await elect(bench, undefined);
+      await deposed;
+      await elect(bench, 2);
+      const second = client.call(methods.listTopics, request);
+      const begunMs = bench.clock.monotonicMs();
+      while (calls.length < 2) await bench.clock.sleep(1, never);
+      assert.ok(bench.clock.monotonicMs() - begunMs < limits.closeGraceMs / 2);
+      calls[1]?.answer.resolve({ throttleMs: 0, topics: [] } as never);
+      await second;
     }),
   ));
