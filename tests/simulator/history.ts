@@ -298,7 +298,8 @@ export class PartitionHistory {
     }
     while (next < highWatermark && this.#damaged.has(next)) next++;
     // A rotten log is not waited for (convergence.ts): its last flush may have come after the high watermark was asked for.
-    if (next < highWatermark || (next > highWatermark && !this.#isRotten))
+    const mayEndInAGap = this.#isRotten && this.#promise.isCompacted === true;
+    if ((next < highWatermark && !mayEndInAGap) || (next > highWatermark && !this.#isRotten))
       this.#fail('convergence', `the log ends at ${next}, its high watermark is ${highWatermark}`);
     if (this.#promise.isCompacted === true) this.#judgeNewest(log, logStart);
     else this.#judgeAcknowledged(log, logStart);
@@ -322,6 +323,8 @@ export class PartitionHistory {
 
   /** L5: what is gone was acknowledged or read, and a newer record of its key is there. */
   #judgeNewest(log: readonly ReadRecord[], logStart: bigint): void {
+    // What replaced a record may have decayed after the older one had gone.
+    if (this.#isRotten) return;
     const there = new Set(log.map(({ offset }) => offset));
     const newest = new Map<string | undefined, bigint>();
     for (const { offset, value } of log) newest.set(this.#byValue.get(value)?.key, offset);

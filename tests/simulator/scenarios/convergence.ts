@@ -9,7 +9,7 @@ import { folderOf } from '../invariants.ts';
 import type { ProcessMain, ProcessPorts } from '../process.ts';
 import { newConsumer, runProgram } from './client-programs.ts';
 import type { Reading, Scene } from './scene.ts';
-import { topics } from './topics.ts';
+import { isCompactedTopic, topics } from './topics.ts';
 
 /** Virtual time after the last fault within which everything must have come right. */
 const CONVERGENCE_MS = 240_000;
@@ -52,7 +52,7 @@ export async function readEverything(scene: Scene, name: string): Promise<void> 
     reader = own;
     const done = new AbortController();
     const reading = own.run(done.signal);
-    while (!hasReached(own, found)) await ports.clock.sleep(20, stop);
+    while (!hasReached(scene, own, found)) await ports.clock.sleep(20, stop);
     done.abort();
     await reading;
     hasRead = true;
@@ -60,7 +60,7 @@ export async function readEverything(scene: Scene, name: string): Promise<void> 
   runProgram(scene, name, program).catch((thrown: unknown) => scene.world.scheduler.fail(thrown));
   const everybodyIsThere = (): boolean => {
     const known = ends;
-    return known !== undefined && hasRead && scene.consumers.every((consumer) => hasReached(consumer, known));
+    return known !== undefined && hasRead && scene.consumers.every((consumer) => hasReached(scene, consumer, known));
   };
   await within(scene, `${name} and all consumers have read everything`, everybodyIsThere, () =>
     progressOf(ends, [reader, ...scene.consumers]),
@@ -83,9 +83,18 @@ function progressOf(ends: Ends | undefined, readers: readonly (Reading | undefin
 }
 
 /** Whatever a reader reads, it has read to the end. */
-function hasReached(reader: Reading, ends: Ends): boolean {
+function hasReached(scene: Scene, reader: Reading, ends: Ends): boolean {
   const progress = reader.progress();
-  return progress.size > 0 && [...progress].every(([key, next]) => next >= (ends.get(key) ?? 0n));
+  return (
+    progress.size > 0 && [...progress].every(([key, next]) => next >= (ends.get(key) ?? 0n) || mayEndInAGap(scene, key))
+  );
+}
+
+/** What replaced the records before the end of a compacted log has decayed: there is nothing left to read up to there. */
+function mayEndInAGap(scene: Scene, key: PartitionKey): boolean {
+  const at = key.lastIndexOf('-');
+  const topic = key.slice(0, at);
+  return isCompactedTopic(topic) && scene.history(topic, Number(key.slice(at + 1))).isRotten;
 }
 
 /** Once nothing is written any more the high watermark comes to where the last batch on the disk ends (R3). */
