@@ -132,7 +132,17 @@ export function seeds(victim: string, topicId: TopicId): Seeds {
       brokerId: 99,
       brokerEpoch: 1n,
       catchingUp: false,
-      attach: [{ session: 1, ...place, lastEpoch: -1, endOffset: 0n, logStartOffset: 0n, needsRestart: false }],
+      attach: [
+        {
+          session: 1,
+          ...place,
+          lastEpoch: -1,
+          endOffset: 0n,
+          logStartOffset: 0n,
+          needsRestart: false,
+          tombstonesGone: 0n,
+        },
+      ],
       acknowledgements: [{ session: 1, endOffset: 1n, logStartOffset: 0n }],
       detach: [1],
     },

@@ -24,6 +24,10 @@ export interface BrokerSettings {
   readonly cleanerBytesPerSecond: number | undefined;
   /** Memory for the keys of one round of compaction. */
   readonly cleanerBuffer: number;
+  /** How long a follower may be behind before it is out of sync, ms. */
+  readonly replicaLagMs: number;
+  /** Bytes a second to followers that are far behind; undefined: as fast as it goes. */
+  readonly catchUpBytesPerSecond: number | undefined;
 }
 
 export const brokerConfigKeys = {
@@ -77,6 +81,16 @@ export const brokerConfigKeys = {
     default: '67108864',
     doc: 'Memory for the keys of one round of compaction.',
     ...integer(64 * 1024),
+  },
+  'replica.lag.time.max.ms': {
+    default: '10000',
+    doc: 'A follower that has not caught up with its leader for so long leaves the in-sync replicas, for which acks=all would else wait.',
+    ...integer(100),
+  },
+  'leader.replication.throttled.rate': {
+    default: '9223372036854775807',
+    doc: 'Bytes a second for followers that are far behind, so that those in step hardly notice.',
+    ...integer(1024),
   },
 } as const satisfies Record<string, ConfigKey>;
 
@@ -147,6 +161,7 @@ export function checkBrokerConfigs(configs: Readonly<Record<string, string>>, sc
 export function brokerSettings(configs: Readonly<Record<string, string>>): BrokerSettings {
   const number = (key: BrokerConfigKey): number => settingNumber(configs[key] ?? brokerConfigKeys[key].default);
   const rate = number('log.cleaner.io.max.bytes.per.second');
+  const catchUp = number('leader.replication.throttled.rate');
   return {
     diskHighWatermarkRatio: number('disk.high.watermark.ratio'),
     diskFreeEnough: number('disk.free.enough.bytes'),
@@ -159,6 +174,8 @@ export function brokerSettings(configs: Readonly<Record<string, string>>): Broke
     cleanerBackoffMs: number('log.cleaner.backoff.ms'),
     cleanerBytesPerSecond: rate === Number.MAX_SAFE_INTEGER ? undefined : rate,
     cleanerBuffer: number('log.cleaner.dedupe.buffer.size'),
+    replicaLagMs: number('replica.lag.time.max.ms'),
+    catchUpBytesPerSecond: catchUp === Number.MAX_SAFE_INTEGER ? undefined : catchUp,
   };
 }
 

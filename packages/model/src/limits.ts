@@ -119,6 +119,21 @@ export const limits = {
   partitionsOpenedAtOnce: 32,
   /** How long a request may wait for a metadata revision, ms (M4). */
   minRevisionWaitMs: 5_000,
+  /** Sent to one follower's replica and not yet acknowledged as durable: several syncs' worth at full speed. */
+  replicaWindow: 4 * 1024 * 1024,
+  /** The same on one stream between two brokers: beyond it, only replicas that wait for nothing get another chunk. */
+  replicaStreamWindow: 64 * 1024 * 1024,
+  /** How often a leader's broker says something to each follower's, ms, be it nothing: what has news goes at once. */
+  replicaBeatMs: 1_000,
+  /** A replication stream without a word for so long, ms, is broken off and begun anew; what such a follower has is too old to be read. */
+  replicaSilenceMs: 5_000,
+  /** A high watermark that no batch carries is told to followers after so long, ms: the next batch mostly comes first. */
+  replicaNumbersMs: 10,
+  /** First wait before a follower attaches again, ms, doubled up to the second: leaders begin, and images arrive, within milliseconds. */
+  replicaRetryMsMin: 20,
+  replicaRetryMsMax: 1_000,
+  /** How often a leader looks for members of the ISR that fall behind, ms. */
+  isrCheckMs: 500,
   /** Deadline of calls between the parts, ms. */
   internalCallMs: 5_000,
   /** Replicas whose word that all is flushed goes into one request (R6). */

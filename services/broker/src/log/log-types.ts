@@ -80,8 +80,10 @@ export interface OpenLogOptions {
 /** Of a replica that takes up a partition where its leader's log begins. */
 export interface LogBeginning {
   readonly start: Offset;
-  /** What its leader knows of producers, as of an offset from `start` on (P3). */
-  readonly producers: ProducerSnapshot;
+  /** What its leader knows of producers, as of an offset from `start` on (P3); undefined: it begins at 0. */
+  readonly producers: ProducerSnapshot | undefined;
+  /** Of its leader (L5). */
+  readonly tombstonesGone: Offset;
 }
 
 /** How the log was opened. `clean`: nothing was read; `scanned`: from the recovery point on; `rewritten`: the same, after a failed sync (L2). */

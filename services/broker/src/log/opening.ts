@@ -29,8 +29,8 @@ export async function openFiles(home: LogHome, options: OpeningOptions): Promise
   const checkpoint = home.checkpoint();
   if (checkpoint === undefined && bases.length === 0) {
     const { beginsAt } = options;
-    const created = await create(home, beginsAt?.start ?? emptyCheckpoint.logStart);
-    if (beginsAt !== undefined) await snapshots.write(beginsAt.producers);
+    const created = await create(home, beginsAt);
+    if (beginsAt?.producers !== undefined) await snapshots.write(beginsAt.producers);
     return { ...created, snapshots };
   }
   // Without a checkpoint a first segment above 0 is of a log that began there, and its start was not yet written down.
@@ -75,7 +75,11 @@ async function tidy(home: LogHome, names: readonly string[]): Promise<readonly O
   return bases;
 }
 
-async function create(home: LogHome, start: Offset): Promise<RecoveredLog> {
+async function create(home: LogHome, beginsAt: LogBeginning | undefined): Promise<RecoveredLog> {
+  const { start, tombstonesGone } = beginsAt ?? {
+    start: emptyCheckpoint.logStart,
+    tombstonesGone: emptyCheckpoint.tombstonesGone,
+  };
   await home.disk.files.makeDirectory(home.folder);
   const active = new Segment(home, start, 'new');
   await active.openForAppend();
@@ -84,7 +88,7 @@ async function create(home: LogHome, start: Offset): Promise<RecoveredLog> {
     end: active.base,
     epochs: new EpochHistory(),
     // What lies below the start was committed, or its leader could not have let it go (L4).
-    checkpoint: { ...emptyCheckpoint, logStart: start, highWatermark: start, recoveryPoint: start },
+    checkpoint: { ...emptyCheckpoint, logStart: start, highWatermark: start, recoveryPoint: start, tombstonesGone },
     report: { how: 'created', scannedBytes: 0, cutBytes: 0 },
   };
 }

@@ -11,7 +11,8 @@ import { outOfRange, refuseBeyond, refuseDamaged } from './damage.ts';
 import type { CompactionOptions, CompactionReport } from './compaction.ts';
 import type { Cleanable } from './compaction-plan.ts';
 import { type Disk, unlessFull } from './disk.ts';
-import { countRemovable, type Removable, removableBelow } from './expired-segments.ts';
+import { countRemovable } from './expired-segments.ts';
+import { RemovalPreview } from './removal-preview.ts';
 import { Flusher } from './flusher.ts';
 import { removeLater } from './late-removal.ts';
 import { LogCompaction } from './log-compaction.ts';
@@ -36,8 +37,6 @@ import { SegmentList } from './segment-list.ts';
 import type { LogTail } from './tail-cache.ts';
 import { firstRecordSince, newestRecord } from './time-search.ts';
 
-export type { LogBatch } from './log-types.ts';
-
 const nothing: LogSlice = { kind: 'end' };
 
 export class PartitionLog {
@@ -60,6 +59,7 @@ export class PartitionLog {
   #background: Promise<void> = Promise.resolve();
   readonly #closing = new AbortController();
   readonly #compaction: LogCompaction;
+  readonly preview: RemovalPreview;
 
   private constructor(home: LogHome, opened: OpenedLog, { config, replay }: OpenLogOptions) {
     const { checkpoint, segments, end, epochs, snapshots, report } = opened;
@@ -76,6 +76,7 @@ export class PartitionLog {
     this.#chronicle = new Chronicle(home, checkpoint, epochs, end, () =>
       this.#config.flushPolicy === 'commit' ? this.#flusher.durable : this.#end,
     );
+    this.preview = new RemovalPreview(this.#segments, this.#chronicle, () => this.#end);
     this.#compaction = new LogCompaction({
       home,
       segments: this.#segments,
@@ -146,6 +147,15 @@ export class PartitionLog {
   /** See Chronicle. */
   get tombstonesGone(): Offset {
     return this.#chronicle.tombstonesGone;
+  }
+
+  /** What is copied from a leader lacks the tombstones that it lacks there (L5). @throws TributaryError KAFKA_STORAGE_ERROR. */
+  async inheritTombstonesGone(offset: Offset): Promise<void> {
+    await this.#upkeep.run(() => this.#chronicle.tombstonesGo(offset));
+  }
+
+  isInMemory(from: Offset): boolean {
+    return from >= this.#end || this.#tail.reaches(from);
   }
 
   get segmentCount(): number {
@@ -299,6 +309,8 @@ export class PartitionLog {
   async truncateTo(offset: Offset): Promise<void> {
     await this.#exclusively(async () => {
       if (offset < this.#end) await this.#cut(offset);
+      // One that began at the end without a batch is not the leader's either (R2).
+      else this.#chronicle.epochs.cutEnd(offset);
       await this.#producers.rebuild(this.#segments, this.#chronicle.start, this.#end);
     });
   }
@@ -353,20 +365,6 @@ export class PartitionLog {
       this.#producers.wantSnapshot();
       return false;
     });
-  }
-
-  /** What {@link advanceStart} would take away. */
-  previewStart(offset: Offset): Removable {
-    return removableBelow(this.#segments, this.#chronicle.start, this.#end, offset);
-  }
-
-  /** What {@link enforceRetention} would take away under `config`. */
-  async previewRetention(config: TopicConfig, now: number): Promise<Removable> {
-    const start = this.#chronicle.start;
-    if (!config.cleanup.delete) return removableBelow(this.#segments, start, this.#end, start);
-    const rule: RetentionRule = { ...config, now, highWatermark: this.#chronicle.highWatermark };
-    const count = await onCurrentSegments(() => countRemovable(this.#segments, this.#end, rule));
-    return removableBelow(this.#segments, start, this.#end, this.#segments.at(count)?.base ?? this.#end);
   }
 
   /** @param now wall clock, ms. @returns how many segments went. */

@@ -94,6 +94,11 @@ export class LogTail {
     }
   }
 
+  reaches(from: Offset): boolean {
+    const oldest = this.#batches[this.#first];
+    return oldest !== undefined && from >= oldest.baseOffset;
+  }
+
   /** See PartitionLog.read; undefined: `from` lies before what is held here. */
   read(from: Offset, target: number, most: number, upTo: Offset): LogSlice | undefined {
     const oldest = this.#batches[this.#first];

@@ -22,8 +22,8 @@ import {
   stampLeaderEpoch,
   stampLogAppendTime,
 } from '@tributary/record';
-import type { LogSlice } from '../log/log-types.ts';
-import type { LogBatch, PartitionLog } from '../log/partition-log.ts';
+import type { LogBatch, LogSlice } from '../log/log-types.ts';
+import type { PartitionLog } from '../log/partition-log.ts';
 import { type Parked, ParkedAnswers } from './parked.ts';
 import type { LeaderTerm } from './leadership.ts';
 import { type Acks, type FollowTerm, PartitionState } from './partition-state.ts';

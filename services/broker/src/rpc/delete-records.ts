@@ -45,7 +45,7 @@ async function answer(
   try {
     const partition = replicas.find(topicId, index);
     const to = target(partition, wanted);
-    const { start, records, bytes } = partition.log.previewStart(to);
+    const { start, records, bytes } = partition.log.preview.below(to);
     if (!validateOnly) await moveStart(partition, to, wanted.leaderEpoch, clock, signal);
     const logStartOffset = validateOnly ? start : partition.startOffset;
     const gone = { logStartOffset, records: BigInt(records), bytes: BigInt(bytes) };

@@ -26,7 +26,7 @@ export function previewRetentionHandler(replicas: Replicas, clock: Clock) {
       if (name.topicId !== id || partition.state.role.kind !== 'leading') continue;
       const about = { topicId: name.topicId, partition: name.partition };
       try {
-        const { start, records, bytes } = await partition.log.previewRetention(config, clock.wallMs());
+        const { start, records, bytes } = await partition.log.preview.byRetention(config, clock.wallMs());
         const gone = { logStartOffset: start, records: BigInt(records), bytes: BigInt(bytes) };
         partitions.push({ ...about, errorCode: 0, errorMessage: '', ...gone });
       } catch (thrown) {

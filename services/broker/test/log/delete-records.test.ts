@@ -26,7 +26,7 @@ describe('a later log start (L4)', () => {
             for (const wanted of starts) {
               const to = Math.min(wanted, count);
               const before = broker.log.sizeBytes;
-              const preview = broker.log.previewStart(at(to));
+              const preview = broker.log.preview.below(at(to));
               assert.equal(await broker.log.advanceStart(at(to)), true);
               assert.equal(preview.records, Math.max(0, to - reached));
               assert.equal(preview.bytes, before - broker.log.sizeBytes);

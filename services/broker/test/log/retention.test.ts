@@ -36,7 +36,7 @@ describe('retention', () => {
             broker.log.noteHighWatermark(at(hw));
             const now = 10_000 + Math.max(0, batchCount * step) + age;
             const { sizeBytes, segmentCount } = broker.log;
-            const preview = await broker.log.previewRetention(config(settings), now);
+            const preview = await broker.log.preview.byRetention(config(settings), now);
             const gone = await broker.log.enforceRetention(now);
             assert.deepEqual(
               [preview.start, preview.records, preview.bytes],

@@ -216,7 +216,7 @@ test('R8: what a new leader is about to commit is neither out of range nor absen
       throw notYet;
     },
     log: {
-      previewStart: (start: bigint) => ({ start, records: 0, bytes: 0 }),
+      preview: { below: (start: bigint) => ({ start, records: 0, bytes: 0 }) },
       offsetForTimestamp: async () => ({ offset: 4n, timestampMs: 9 }),
     },
   };
