@@ -26,7 +26,12 @@ const PUBLISHED: readonly Published[] = [
   },
   {
     folder: 'packages/cli',
-    entries: { tributary: 'src/main.ts' },
+    entries: {
+      tributary: 'src/main.ts',
+      // What `tributary local` starts, each as a process of its own.
+      broker: '../../services/broker/src/main.ts',
+      controller: '../../services/controller/src/main.ts',
+    },
     bin: { tributary: './tributary.js' },
     description: 'The tributary command: a distributed commit log, and all that talks to it',
   },

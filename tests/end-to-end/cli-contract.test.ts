@@ -333,6 +333,10 @@ describe('help', () => {
   const commands = [
     [],
     ['dev'],
+    ['local'],
+    ['local', 'up'],
+    ['local', 'kill'],
+    ['local', 'down'],
     ['topic'],
     ['topic', 'create'],
     ['topic', 'alter'],

@@ -55,6 +55,11 @@ export function names(text: string, before: readonly string[] = []): readonly st
   return [...before, text];
 }
 
+/** Collects names, each once. */
+export function distinctNames(text: string, before: readonly string[] = []): readonly string[] {
+  return before.includes(text) ? before : names(text, before);
+}
+
 /** Collects `key=value`, given once for each key. */
 export function keyValue(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
   const at = text.indexOf('=');

@@ -12,6 +12,7 @@ import { addBroker } from './program/broker.ts';
 import { addCompletion } from './program/completion.ts';
 import { addDev } from './program/dev.ts';
 import { addDoctor } from './program/doctor.ts';
+import { addLocal } from './program/local.ts';
 import { addLog } from './program/log.ts';
 import { examples, helpWidth } from './program/options.ts';
 import { addPartition } from './program/partition.ts';
@@ -39,6 +40,7 @@ export function createProgram(): Command {
       '\nEvery command has its own: tributary COMMAND --help\nTRIBUTARY_DEBUG=1 shows where an error comes from.',
     );
   addDev(program);
+  addLocal(program);
   addTopic(program);
   addPartition(program);
   addBroker(program);
