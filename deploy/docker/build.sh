@@ -27,15 +27,22 @@ docker info >/dev/null 2>&1 || { echo 'build.sh: no Docker engine answers: is on
 
 begin=$SECONDS
 cd "$root"
+# One at a time: two tests may begin with it at once.
+mkdir -p dist
+exec 9>dist/image.lock
+flock 9
 node scripts/run.mjs deploy/docker/stage.ts dist/image
 if [[ -z $base ]]; then
   base=tributary-base
   "$here/base.sh" base $fresh
 fi
 [[ -z $etcd ]] || "$here/base.sh" etcd $fresh
+old=$(docker image inspect --format '{{.Id}}' "$tag" 2>/dev/null || true)
 said=$(mktemp)
 trap 'rm -f "$said"' EXIT
 docker build --build-arg "BASE=$base" --tag "$tag" --file "$here/Dockerfile" dist/image >"$said" 2>&1 || { cat "$said" >&2; exit 1; }
+# Its predecessor goes, unless it is the same, has another name, or runs.
+[[ -z $old || $old == "$(docker image inspect --format '{{.Id}}' "$tag")" ]] || docker image rm "$old" >/dev/null 2>&1 || true
 
 for image in "$tag" ${etcd:+tributary-etcd}; do
   echo "$image: $(($(docker image inspect --format '{{.Size}}' "$image") / 1000000)) MB"

@@ -27,7 +27,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   'tributary-controller': 'services/controller/src/main.ts',
 };
 /** Nothing that runs reads these. */
-const NEEDLESS = /(\.d\.[cm]?ts|\.map|\.md|\.markdown)$|\/(test|tests|docs|examples?|benchmarks?)$/;
+const NEEDLESS = /(\.[cm]?ts|\.map|\.md|\.markdown)$|\/(test|tests|docs|examples?|benchmarks?)$/;
 /** Where the programs lie in the image; see the Dockerfile. */
 const HOME = '/opt/tributary';
 
