@@ -68,13 +68,10 @@ async function askLeader(
   const { signal } = options;
   let answers: readonly Answer[];
   try {
-    const call = { deadlineMs, ...(signal === undefined ? {} : { signal }) };
-    answers = (await routing.peer(address).unary(methods.deleteRecords, request, call)).partitions;
+    answers = (await routing.ask(address, methods.deleteRecords, request, deadlineMs, signal)).partitions;
   } catch (thrown) {
-    const error = TributaryError.from(thrown);
-    if (error.error === 'NETWORK_EXCEPTION') routing.unreachable(address);
-    routing.refresh();
-    throw error;
+    routing.refreshAvoiding(address);
+    throw TributaryError.from(thrown);
   }
   let failure: TributaryError | undefined;
   for (const [index, { wish }] of wishes.entries()) {
@@ -100,34 +97,29 @@ function gone(answer: Answer): Omit<DeletedRecords, 'topic'> {
 }
 
 /**
- * What retention would take from a topic under these settings, asked of every broker; by partition.
+ * What retention would take from a topic under these settings; by partition.
  * @param settings in force, whole, by name. @throws TributaryError INVALID_CONFIG; what lasted when the deadline came.
  */
 export async function previewRetention(
   routing: Routing,
   topic: { readonly name: string; readonly id: string },
   settings: Readonly<Record<string, string>>,
-  addresses: readonly string[],
   options: AdminOptions,
 ): Promise<readonly DeletedRecords[]> {
   const call = adminCall(routing, `Previewing retention of topic "${topic.name}"`, options);
-  return await routing.retry(call, async (_, deadlineMs) => {
+  return await routing.retry(call, async (attempt, deadlineMs) => {
+    const request = { context: routing.context, topicId: topic.id, configs: { ...settings } };
+    const { partitions } = await routing.callOnce(
+      methods.previewRetention,
+      request,
+      attempt,
+      deadlineMs,
+      options.signal,
+    );
     const found: DeletedRecords[] = [];
-    for (const address of addresses.map((advertised) => routing.wayTo(advertised))) {
-      const request = { context: routing.context, topicId: topic.id, configs: { ...settings } };
-      const { signal } = options;
-      const { partitions } = await routing
-        .peer(address)
-        .unary(methods.previewRetention, request, { deadlineMs, ...(signal === undefined ? {} : { signal }) })
-        .catch((thrown: unknown) => {
-          const error = TributaryError.from(thrown);
-          if (error.error === 'NETWORK_EXCEPTION') routing.unreachable(address);
-          throw error;
-        });
-      for (const answer of partitions) {
-        if (answer.errorCode !== 0) throw TributaryError.fromAnswer(answer.errorCode, answer.errorMessage);
-        found.push({ ...gone(answer), topic: topic.name });
-      }
+    for (const answer of partitions) {
+      if (answer.errorCode !== 0) throw TributaryError.fromAnswer(answer.errorCode, answer.errorMessage);
+      found.push({ ...gone(answer), topic: topic.name });
     }
     return found.toSorted((a, b) => a.partition - b.partition);
   });

@@ -276,9 +276,7 @@ export class Admin {
     settings: Readonly<Record<string, string>>,
     options: AdminOptions = {},
   ): Promise<readonly DeletedRecords[]> {
-    const { brokers } = await this.describeCluster(options);
-    const addresses = brokers.map(({ address }) => address);
-    return await previewRetention(this.#routing, topic, settings, addresses, options);
+    return await previewRetention(this.#routing, topic, settings, options);
   }
 
   /** @param id undefined: whoever is asked. @throws TributaryError BROKER_ID_NOT_REGISTERED naming those there are. */

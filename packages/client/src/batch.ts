@@ -32,6 +32,8 @@ export class ProducerBatch {
   charged = 0;
   /** Counted among what `ready` waits for. */
   unsent = false;
+  /** How often it was sent. */
+  attempts = 0;
   /** Sent and not answered. */
   flying = false;
   /** Some sending of it ended without a word on whether it was appended. */

@@ -1,6 +1,6 @@
 // pure
 /** What the client knows of the cluster, from the brokers' answers. */
-import { type ErrorName, errorName } from '@tributary/model';
+import { type ErrorName, errorName, TributaryError } from '@tributary/model';
 import type { GetMetadataResponse, TopicMetadata } from '@tributary/wire';
 
 export interface BrokerView {
@@ -16,6 +16,8 @@ export interface PartitionView {
   /** Undefined: none now. */
   readonly leaderId: number | undefined;
   readonly leaderEpoch: number;
+  /** Node ids of the replicas that had everything when the answer was made. */
+  readonly isr: readonly number[];
   /** Why there is no leader, where a broker said so. */
   readonly reason: string;
 }
@@ -34,6 +36,8 @@ const unasked: TopicView = { kind: 'unasked' };
 
 export class ClusterView {
   clusterId = '';
+  /** Of the newest answer. */
+  #revision = -1n;
   readonly #brokers = new Map<number, BrokerView>();
   readonly #topics = new Map<string, TopicView>();
 
@@ -49,9 +53,19 @@ export class ClusterView {
     return this.#brokers.get(id);
   }
 
-  /** @param asked the topics that the answer is about. @param now on the monotonic clock, ms. */
+  /**
+   * @param asked the topics that the answer is about. @param now on the monotonic clock, ms.
+   * @throws TributaryError BROKER_NOT_AVAILABLE when the answer is older than another: a broker that is cut off goes on telling what it last saw.
+   */
   apply(answer: GetMetadataResponse, asked: readonly string[], now: number): void {
+    if (answer.clusterId === this.clusterId && answer.revision < this.#revision) {
+      throw new TributaryError(
+        'BROKER_NOT_AVAILABLE',
+        `A broker's picture of the cluster is of revision ${answer.revision}, another's was of ${this.#revision}.`,
+      );
+    }
     this.clusterId = answer.clusterId;
+    this.#revision = answer.revision;
     this.#brokers.clear();
     for (const { nodeId, address, host, rack } of answer.brokers)
       this.#brokers.set(nodeId, { id: nodeId, address, host, rack });
@@ -67,7 +81,7 @@ export class ClusterView {
     if (before === undefined || before.leaderEpoch >= leaderEpoch || !this.#brokers.has(leaderId)) return;
     this.#topics.set(name, {
       ...topic,
-      partitions: topic.partitions.with(partition, { partition, leaderId, leaderEpoch, reason: '' }),
+      partitions: topic.partitions.with(partition, { ...before, leaderId, leaderEpoch, reason: '' }),
     });
   }
 
@@ -90,12 +104,12 @@ export class ClusterView {
     }
     const partitions = answer.partitions
       .toSorted((a, b) => a.partition - b.partition)
-      .map(({ partition, leaderId, leaderEpoch, errorMessage }): PartitionView => {
+      .map(({ partition, leaderId, leaderEpoch, isr, errorMessage }): PartitionView => {
         const known =
           before.kind === 'known' && before.id === answer.topicId ? before.partitions[partition] : undefined;
         // Another broker may lag behind what a refusal already told.
         if (known !== undefined && known.leaderEpoch > leaderEpoch) return known;
-        return { partition, leaderId: leaderId < 0 ? undefined : leaderId, leaderEpoch, reason: errorMessage };
+        return { partition, leaderId: leaderId < 0 ? undefined : leaderId, leaderEpoch, isr, reason: errorMessage };
       });
     return { kind: 'known', id: answer.topicId, partitions };
   }

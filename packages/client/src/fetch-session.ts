@@ -10,8 +10,14 @@ import {
   IsolationLevel,
   methods,
 } from '@tributary/wire';
+import type { ConsumerSettings } from './consumer-options.ts';
 import type { PartitionFetch } from './partition-fetch.ts';
 import type { Route, Routing } from './routing.ts';
+
+export interface FetchedFrom {
+  readonly address: string;
+  readonly fromFollower: boolean;
+}
 
 export interface FetchListener<K, V> {
   /** Records or credit needed, of the partition's current generation. */
@@ -25,6 +31,8 @@ export interface FetchListener<K, V> {
 
 export class FetchSession<K, V> {
   readonly address: string;
+  /** Of the reader's rack, and not the leader. */
+  readonly fromFollower: boolean;
   readonly #routing: Routing;
   readonly #stream: Stream<FetchRequest, FetchResponse>;
   readonly #isolation: IsolationLevel;
@@ -41,18 +49,21 @@ export class FetchSession<K, V> {
   #over = false;
   #heard = false;
   #heardAt: number;
+  /** When others were last asked about its silence. */
+  #lookedAt = Number.NEGATIVE_INFINITY;
   /** The newest one opened on this stream. */
   #generation = 0;
   #probing = false;
 
-  constructor(address: string, routing: Routing, readCommitted: boolean, rack: string, listener: FetchListener<K, V>) {
-    this.address = address;
+  constructor(at: FetchedFrom, routing: Routing, settings: ConsumerSettings, listener: FetchListener<K, V>) {
+    this.address = at.address;
+    this.fromFollower = at.fromFollower;
     this.#routing = routing;
-    this.#isolation = readCommitted ? IsolationLevel.READ_COMMITTED : IsolationLevel.READ_UNCOMMITTED;
-    this.#rack = rack;
+    this.#isolation = settings.readCommitted ? IsolationLevel.READ_COMMITTED : IsolationLevel.READ_UNCOMMITTED;
+    this.#rack = settings.rack;
     this.#listener = listener;
     this.#heardAt = routing.ports.clock.monotonicMs();
-    this.#stream = routing.peer(address).stream(methods.fetch, this.#cancel.signal);
+    this.#stream = routing.peer(at.address).stream(methods.fetch, this.#cancel.signal);
     void this.#read();
   }
 
@@ -72,6 +83,7 @@ export class FetchSession<K, V> {
     const { generation, offset, lastEpoch, creditLimit } = fetch.opening(window);
     this.#generation = generation;
     const { topicId, leaderEpoch } = route;
+    fetch.leaderEpoch = leaderEpoch;
     this.#of(topicId).set(fetch.partition, fetch);
     this.#open.push({
       topicId,
@@ -102,15 +114,23 @@ export class FetchSession<K, V> {
     this.#flushSoon();
   }
 
-  /** Asks a broker that has been silent for long whether it is there at all. @returns when to look again, on the monotonic clock, ms. */
+  /**
+   * Where nothing has come for a while asks others who leads, for a broker that is stopped or cut off does not say that it no longer does; after a longer
+   * while it asks the broker itself whether it is there at all. A follower does not lead: its silence is looked into by the second way alone.
+   * @returns when to look again, on the monotonic clock, ms.
+   */
   probe(now: number): number {
-    const due = this.#heardAt + limits.fetchSilenceMs;
+    const { fetchSilenceMs } = limits;
+    const due = Math.max(this.#heardAt, this.#lookedAt) + fetchSilenceMs;
     if (now < due) return due;
-    if (!this.#probing) {
+    this.#lookedAt = now;
+    if (!this.fromFollower) this.#routing.refreshAvoiding(this.address);
+    const probedAfterMs = this.fromFollower ? fetchSilenceMs : limits.fetchProbeMs;
+    if (now >= this.#heardAt + probedAfterMs && !this.#probing) {
       this.#probing = true;
       void this.#ask();
     }
-    return now + limits.fetchSilenceMs;
+    return now + fetchSilenceMs;
   }
 
   /** The stream is over; its partitions are to be opened elsewhere. */
@@ -196,7 +216,7 @@ export class FetchSession<K, V> {
       open: this.#open,
       credit: this.#credit,
       close: this.#close,
-      fromFollower: false,
+      fromFollower: this.fromFollower,
     });
     this.#open = [];
     this.#credit = [];
@@ -206,12 +226,14 @@ export class FetchSession<K, V> {
   async #ask(): Promise<void> {
     const { clock } = this.#routing.ports;
     try {
-      const request = { context: this.#routing.context, topics: [], allTopics: false };
-      const call = { deadlineMs: limits.attemptTimeoutMs, signal: this.#cancel.signal };
+      const request = { context: { ...this.#routing.context, minRevision: 0n }, topics: [], allTopics: false };
+      const deadlineMs = this.fromFollower ? limits.answerDoubtMs : limits.attemptTimeoutMs;
+      const call = { deadlineMs, signal: this.#cancel.signal };
       await this.#routing.peer(this.address).unary(methods.getMetadata, request, call);
       this.#heardAt = clock.monotonicMs();
     } catch (thrown) {
       const { message } = TributaryError.from(thrown);
+      if (!this.#over) this.#routing.reconnect(this.address);
       this.abandon(
         new TributaryError('NETWORK_EXCEPTION', `${this.address} was silent and does not answer: ${message}`, {
           cause: thrown,

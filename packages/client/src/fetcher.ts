@@ -2,15 +2,16 @@
  * Fetching, apart from polling: finds positions and leaders for the assigned partitions, keeps a stream to each leader, and grants credit as
  * records are handed out. What has come waits in the partitions.
  */
-import { TributaryError } from '@tributary/model';
+import { limits, TributaryError } from '@tributary/model';
 import type { FetchedPartition } from '@tributary/wire';
 import { Alarm } from './alarm.ts';
-import { backoffMs } from './backoff.ts';
+import { pauseMs } from './backoff.ts';
 import { type ConsumerSettings, fetchWindow } from './consumer-options.ts';
-import { FetchSession } from './fetch-session.ts';
+import { type FetchedFrom, FetchSession } from './fetch-session.ts';
 import { lookUpOffsets } from './offset-lookup.ts';
 import type { PartitionFetch } from './partition-fetch.ts';
-import { absentTopicError, noSuchPartition, type Route, type Routing } from './routing.ts';
+import { type Source, sourceOf } from './rack.ts';
+import { absentTopicError, noSuchPartition, type Routing } from './routing.ts';
 import { Bell } from './waiting.ts';
 
 export class Fetcher<K, V> implements Disposable {
@@ -76,7 +77,8 @@ export class Fetcher<K, V> implements Disposable {
       const phase = fetch.phase;
       switch (phase.kind) {
         case 'open':
-          this.handedOut(fetch);
+          if (this.#isBetterElsewhere(fetch, now)) this.#reopen(fetch, now);
+          else this.handedOut(fetch);
           break;
         case 'stopped':
           break;
@@ -85,7 +87,8 @@ export class Fetcher<K, V> implements Disposable {
           break;
         case 'locating':
         case 'closed':
-          if (now < fetch.retryAt) this.#alarm.at(fetch.retryAt);
+          if (phase.kind === 'closed' && this.#hasNewerLeader(fetch)) this.#open(fetch, now);
+          else if (now < fetch.retryAt) this.#alarm.at(fetch.retryAt);
           else if (phase.kind === 'closed') this.#open(fetch, now);
           else if (!this.#locating.has(fetch)) void this.#locate(fetch, phase.start);
           break;
@@ -94,22 +97,43 @@ export class Fetcher<K, V> implements Disposable {
     for (const session of this.#sessions.values()) if (!session.idle) this.#alarm.at(session.probe(now));
   }
 
+  #hasNewerLeader(fetch: PartitionFetch<K, V>): boolean {
+    return this.#routing.hasNewerLeader(fetch.topic, fetch.partition, fetch.leaderEpoch);
+  }
+
+  /** It is open, and yet another broker has taken over, or a follower of the rack may be tried again. */
+  #isBetterElsewhere(fetch: PartitionFetch<K, V>, now: number): boolean {
+    if (this.#hasNewerLeader(fetch)) return true;
+    if (this.#settings.rack === '' || this.#sessionOf.get(fetch)?.fromFollower !== false) return false;
+    if (now < fetch.leaderUntil) this.#alarm.at(fetch.leaderUntil);
+    else return this.#source(fetch, now)?.fromFollower === true;
+    return false;
+  }
+
+  #reopen(fetch: PartitionFetch<K, V>, now: number): void {
+    this.#sessionOf.get(fetch)?.close(fetch);
+    fetch.closed();
+    fetch.retryAt = now;
+    this.#open(fetch, now);
+  }
+
   #open(fetch: PartitionFetch<K, V>, now: number): void {
-    const route = this.#route(fetch, now);
-    if (route === undefined) return;
+    const source = this.#source(fetch, now);
+    if (source === undefined) return;
     const before = this.#sessionOf.get(fetch);
-    let session = this.#sessions.get(route.address);
+    const key = sessionKey(source);
+    let session = this.#sessions.get(key);
     if (session === undefined) {
-      session = new FetchSession(route.address, this.#routing, this.#settings.readCommitted, this.#settings.rack, this);
-      this.#sessions.set(route.address, session);
+      session = new FetchSession(source, this.#routing, this.#settings, this);
+      this.#sessions.set(key, session);
     }
     if (before !== session) before?.close(fetch);
     this.#sessionOf.set(fetch, session);
-    session.open(fetch, route, this.#window);
+    session.open(fetch, source, this.#window);
   }
 
-  /** Where the partition's leader is; undefined while that is not known, or the partition has been stopped or sent back to be located. */
-  #route(fetch: PartitionFetch<K, V>, now: number): Route | undefined {
+  /** Where to read the partition; undefined while that is not known, or the partition has been stopped or sent back to be located. */
+  #source(fetch: PartitionFetch<K, V>, now: number): Source | undefined {
     const topic = this.#routing.topic(fetch.topic);
     if (topic.kind === 'unasked') return undefined;
     if (topic.kind === 'absent') {
@@ -135,9 +159,9 @@ export class Fetcher<K, V> implements Disposable {
       this.#stop(fetch, noSuchPartition(fetch.topic, fetch.partition, topic.partitions.length));
       return undefined;
     }
-    const route = this.#routing.route(topic.id, partition);
-    if (route === undefined) this.#routing.refresh();
-    return route;
+    const source = sourceOf(this.#routing, topic.id, partition, now < fetch.leaderUntil ? '' : this.#settings.rack);
+    if (source === undefined) this.#routing.refresh();
+    return source;
   }
 
   async #locate(fetch: PartitionFetch<K, V>, start: 'beginning' | 'end'): Promise<void> {
@@ -186,6 +210,7 @@ export class Fetcher<K, V> implements Disposable {
   }
 
   received(fetch: PartitionFetch<K, V>, frame: FetchedPartition): void {
+    this.#routing.trustLeader(fetch.topic, fetch.partition);
     try {
       fetch.received(frame);
     } catch (thrown) {
@@ -197,22 +222,32 @@ export class Fetcher<K, V> implements Disposable {
   }
 
   refused(fetch: PartitionFetch<K, V>, frame: FetchedPartition, error: TributaryError): void {
-    if (error.error === 'OFFSET_OUT_OF_RANGE') {
+    if (this.#sessionOf.get(fetch)?.fromFollower === true) {
+      // Whatever it is, the leader knows better: a follower may be behind, or no longer one.
+      this.#leaveFollower(fetch);
+    } else if (error.error === 'OFFSET_OUT_OF_RANGE') {
       fetch.beyond(outOfRange(fetch, frame, error));
-      this.advanceSoon();
     } else if (error.retriable) {
       fetch.closed();
       if (error.refreshMetadata) {
         this.#routing.leaderMoved(fetch.topic, fetch.partition, frame.leaderId, frame.leaderEpoch);
-        this.#routing.refresh();
+        this.#routing.doubtLeader(fetch.topic, fetch.partition, fetch.leaderEpoch);
       }
-      // Told who leads now, it need not wait, the first time.
-      if (fetch.failures === 0 && frame.leaderEpoch > 0) fetch.failures = 1;
-      else this.#backOff(fetch);
-      this.advanceSoon();
+      // Told who leads now, it does not wait: see #advance.
+      this.#backOff(fetch);
     } else {
       this.#stop(fetch, error);
+      return;
     }
+    this.advanceSoon();
+  }
+
+  /** For a while: it goes on at the leader at once. */
+  #leaveFollower(fetch: PartitionFetch<K, V>): void {
+    const now = this.#routing.ports.clock.monotonicMs();
+    fetch.closed();
+    fetch.retryAt = now;
+    fetch.leaderUntil = now + limits.rackRetryMs;
   }
 
   arrived(): void {
@@ -220,15 +255,18 @@ export class Fetcher<K, V> implements Disposable {
   }
 
   broken(session: FetchSession<K, V>, fetches: readonly PartitionFetch<K, V>[], error: TributaryError): void {
-    if (this.#sessions.get(session.address) === session) this.#sessions.delete(session.address);
+    const key = sessionKey(session);
+    if (this.#sessions.get(key) === session) this.#sessions.delete(key);
     if (this.#closing.signal.aborted) return;
     if (session.heard) this.#routing.reached(session.address);
     else if (error.error === 'NETWORK_EXCEPTION') this.#routing.unreachable(session.address);
-    this.#routing.refresh();
+    this.#routing.refreshAvoiding(session.address);
     for (const fetch of fetches) {
       this.#sessionOf.delete(fetch);
-      if (error.retriable || error.error === 'UNKNOWN_SERVER_ERROR') {
+      if (session.fromFollower) this.#leaveFollower(fetch);
+      else if (error.retriable || error.error === 'UNKNOWN_SERVER_ERROR') {
         fetch.closed();
+        this.#routing.doubtLeader(fetch.topic, fetch.partition, fetch.leaderEpoch);
         this.#backOff(fetch);
       } else {
         this.#stop(fetch, error);
@@ -240,8 +278,9 @@ export class Fetcher<K, V> implements Disposable {
   #backOff(fetch: PartitionFetch<K, V>): void {
     const { clock, random } = this.#routing.ports;
     const { retryBackoffMs, retryBackoffMsMax } = this.#routing.options;
-    fetch.failures++;
-    fetch.retryAt = clock.monotonicMs() + backoffMs(fetch.failures, retryBackoffMs, retryBackoffMsMax, random);
+    const now = clock.monotonicMs();
+    fetch.failingSince ??= now;
+    fetch.retryAt = now + pauseMs(now - fetch.failingSince, retryBackoffMs, retryBackoffMsMax, random);
     this.#alarm.at(fetch.retryAt);
   }
 
@@ -273,6 +312,9 @@ export class Fetcher<K, V> implements Disposable {
     this.arrival.ring();
   }
 }
+
+const sessionKey = ({ address, fromFollower }: FetchedFrom): string =>
+  `${fromFollower ? 'follower' : 'leader'} ${address}`;
 
 function outOfRange<K, V>(fetch: PartitionFetch<K, V>, frame: FetchedPartition, error: TributaryError): TributaryError {
   const begins = frame.logStartOffset >= 0n ? ` The log begins at ${frame.logStartOffset}.` : '';

@@ -61,4 +61,5 @@ export type { ClientPorts } from './ports.ts';
 export type { FoundOffset, OffsetQuestion } from './offset-lookup.ts';
 export type { Producer, ProducerRecord } from './producer.ts';
 export type { DeliveryFailure, Partitioner, ProducerOptions } from './producer-options.ts';
+export type { ProducerMetrics } from './send-metrics.ts';
 export { type Deserializer, type Serde, type Serializer, serializers } from './serializers.ts';

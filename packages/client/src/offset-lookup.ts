@@ -68,14 +68,11 @@ async function ask(
   }));
   let listed: readonly ListedOffset[];
   try {
-    const call = { deadlineMs, ...(signal === undefined ? {} : { signal }) };
-    listed = (await routing.peer(address).unary(methods.listOffsets, { context: routing.context, partitions }, call))
-      .partitions;
+    const request = { context: routing.context, partitions };
+    listed = (await routing.ask(address, methods.listOffsets, request, deadlineMs, signal)).partitions;
   } catch (thrown) {
-    const error = TributaryError.from(thrown);
-    if (error.error === 'NETWORK_EXCEPTION') routing.unreachable(address);
-    routing.refresh();
-    throw error;
+    routing.refreshAvoiding(address);
+    throw TributaryError.from(thrown);
   }
   for (const [index, { question }] of asked.entries()) {
     const found = listed[index];

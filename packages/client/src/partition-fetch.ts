@@ -60,7 +60,12 @@ export class PartitionFetch<K, V> {
   /** Raised at each seek only: an answer to a question asked before it no longer counts. */
   seeks = 0;
   paused = false;
-  failures = 0;
+  /** On the monotonic clock, ms: since when opening or locating it has failed. */
+  failingSince: number | undefined;
+  /** Of the leader, or of a follower's, when it was last opened. */
+  leaderEpoch = -1;
+  /** On the monotonic clock, ms: until then it is read from the leader, as no follower of the rack serves it. */
+  leaderUntil = 0;
   /** On the monotonic clock, ms: not to be opened or located before. */
   retryAt = 0;
   /** Offset after the last record handed out, up to `#delta` in the current batch. */
@@ -127,7 +132,7 @@ export class PartitionFetch<K, V> {
       this.#phase = { kind: 'locating', start: start.kind };
     }
     this.#lastEpoch = -1;
-    this.failures = 0;
+    this.failingSince = undefined;
     this.retryAt = 0;
   }
 
@@ -136,7 +141,7 @@ export class PartitionFetch<K, V> {
     assert(this.#phase.kind === 'locating', 'only a partition that is being located can be');
     this.#next = position;
     this.#phase = closed;
-    this.failures = 0;
+    this.failingSince = undefined;
   }
 
   /**
@@ -193,7 +198,7 @@ export class PartitionFetch<K, V> {
   /** Records, and what the leader says about credit. @throws TributaryError INVALID_REQUEST when it sends beyond its credit (E1). */
   received(frame: FetchedPartition): void {
     const { records } = frame;
-    this.failures = 0;
+    this.failingSince = undefined;
     if (frame.creditNeeded > 0n) this.#needed = Number(frame.creditNeeded);
     if (this.#settings.readCommitted) this.#noteAborted(frame.aborted);
     if (records.length === 0) return;

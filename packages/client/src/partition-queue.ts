@@ -67,6 +67,10 @@ export class PartitionQueue {
   batchBytesMost = Number.POSITIVE_INFINITY;
   /** Rounds of sending that failed in a row, for the backoff. */
   failures = 0;
+  /** On the monotonic clock, ms: when the first of them failed. */
+  failingSince: number | undefined;
+  /** Of the leader that its batches were last sent to. */
+  leaderEpoch = -1;
   /** On the monotonic clock, ms: nothing is sent before. */
   retryAt = 0;
 

@@ -45,6 +45,9 @@ export class ProduceStream {
   #batchBytes = 0;
   #first = true;
   #heard = false;
+  #heardAt: number;
+  /** On the monotonic clock, ms: when others were last asked who leads. */
+  doubtedAt = Number.NEGATIVE_INFINITY;
   #over = false;
   #waitingForRoom = false;
   /** The broker has asked for a pause. */
@@ -55,6 +58,7 @@ export class ProduceStream {
     this.#routing = routing;
     this.#acks = acks;
     this.#listener = listener;
+    this.#heardAt = routing.ports.clock.monotonicMs();
     this.#stream = routing.peer(address).stream(methods.produce, this.#cancel.signal);
     this.#reading = this.#read();
   }
@@ -122,6 +126,23 @@ export class ProduceStream {
     return Number.POSITIVE_INFINITY;
   }
 
+  /** On the monotonic clock, ms: when the last answer came, or it was opened. */
+  get heardAt(): number {
+    return this.#heardAt;
+  }
+
+  /** On the monotonic clock, ms: since when the queue's oldest batch is unanswered. */
+  oldestOf(queue: PartitionQueue): number {
+    for (const flight of this.#flights.values()) if (flight.queue === queue) return flight.sentAt;
+    return Number.POSITIVE_INFINITY;
+  }
+
+  /** Answers about the queue's batches mean nothing any more. */
+  release(queue: PartitionQueue): void {
+    for (const [correlationId, flight] of this.#flights)
+      if (flight.queue === queue) this.#flights.delete(correlationId);
+  }
+
   /** Breaks the stream: everything unanswered on it is in doubt. */
   abandon(error: TributaryError): void {
     if (this.#over) return;
@@ -150,6 +171,7 @@ export class ProduceStream {
     try {
       for await (const message of this.#stream) {
         this.#heard = true;
+        this.#heardAt = this.#routing.ports.clock.monotonicMs();
         if (message.throttleMs > 0) this.#pause(message.throttleMs);
         for (const result of message.results) this.#take(result);
         this.#listener.ready();

@@ -7,6 +7,7 @@ import { Outstanding } from './outstanding.ts';
 import { type ProducerOptions, type ProducerSettings, producerSettings } from './producer-options.ts';
 import { checkRecordSize, recordOverhead, recordSize, serialized } from './record-payload.ts';
 import { closedError, type Routing } from './routing.ts';
+import type { ProducerMetrics } from './send-metrics.ts';
 import { Sender } from './sender.ts';
 import { type Serializer, textOrBytes } from './serializers.ts';
 import { Bell } from './waiting.ts';
@@ -80,6 +81,11 @@ export class Producer<K = Uint8Array | string, V = Uint8Array | string> implemen
   /** Encoded bytes accepted and not yet acknowledged. */
   get bufferedBytes(): number {
     return this.#accumulator.bufferedBytes;
+  }
+
+  /** What was sent so far. */
+  get metrics(): ProducerMetrics {
+    return this.#sender.metrics.current;
   }
 
   /**

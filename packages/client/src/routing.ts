@@ -2,11 +2,14 @@
 import { errorTable, limits, TributaryError } from '@tributary/model';
 import type { Peer, UnaryMethod } from '@tributary/ports';
 import { type GetMetadataResponse, methods, type RequestContext } from '@tributary/wire';
-import { backoffMs } from './backoff.ts';
+import { Addresses } from './addresses.ts';
+import { askAround } from './ask-around.ts';
+import { pauseMs } from './backoff.ts';
 import { FinalError } from './final-error.ts';
 import { ClusterView, type PartitionView, type TopicView } from './cluster-view.ts';
+import { MetadataRefresh } from './metadata-refresh.ts';
 import type { ClientPorts } from './ports.ts';
-import { Bell } from './waiting.ts';
+import { Bell, noLongerNeeded } from './waiting.ts';
 
 export interface RoutingOptions {
   readonly bootstrap: readonly string[];
@@ -37,30 +40,48 @@ export class Routing implements AsyncDisposable {
   readonly ports: ClientPorts;
   readonly options: RoutingOptions;
   readonly #view = new ClusterView();
+  readonly #addresses: Addresses;
+  readonly #refresh: MetadataRefresh;
   readonly #peers = new Map<string, Peer>();
+  /** Connections that were let go of, until they are closed. */
+  readonly #leaving = new Set<Promise<void>>();
   /** Topics of interest, with the number of those who are interested. */
   readonly #interest = new Map<string, number>();
   /** Rings whenever the picture may have changed. */
   readonly #changed = new Bell();
   readonly #listeners = new Set<() => void>();
-  /** Advertised addresses that could not be reached, and until when they are not tried again. */
-  readonly #detours = new Map<string, number>();
-  /** Addresses that have answered. */
-  readonly #reached = new Set<string>();
   readonly #closing = new AbortController();
-  #bootstrap: string;
-  #refreshing: Promise<void> | undefined;
-  #refreshWanted = false;
-  #refreshedAt = Number.NEGATIVE_INFINITY;
-  /** Answers in a row that failed or left something open, for the backoff. */
-  #unsettled = 0;
   /** Of the metadata that this client has changed: later answers must reflect it (M4). */
   #minRevision = 0n;
 
   constructor(ports: ClientPorts, options: RoutingOptions) {
     this.ports = ports;
     this.options = options;
-    this.#bootstrap = options.bootstrap[0] ?? '';
+    this.#addresses = new Addresses(options.bootstrap, ports.clock);
+    const { retryBackoffMs, retryBackoffMsMax } = options;
+    this.#refresh = new MetadataRefresh({
+      clock: ports.clock,
+      random: ports.random,
+      retryBackoffMs,
+      retryBackoffMsMax,
+      topics: () => [...this.#interest.keys()],
+      candidates: (turn, avoided) => this.#candidates(turn, avoided),
+      ask: (address, topics, deadlineMs, signal) => this.#askForPicture(address, topics, deadlineMs, signal),
+      take: (answer, topics, address) => {
+        this.#take(answer, topics);
+        this.reached(address);
+      },
+      failed: (address, error) => {
+        this.#addresses.failed(address);
+        if (error.error === 'NETWORK_EXCEPTION') this.unreachable(address);
+      },
+      leaderEpoch: (topic, partition) => this.leaderEpoch(topic, partition),
+      isIncomplete: (topic) => this.#incomplete(topic),
+      refreshed: () => {
+        this.#changed.ring();
+        for (const listener of this.#listeners) listener();
+      },
+    });
   }
 
   get clusterId(): string {
@@ -86,30 +107,28 @@ export class Routing implements AsyncDisposable {
 
   /** Finds a broker that answers. @throws TributaryError BROKER_NOT_AVAILABLE naming every address and why it failed. */
   async connect(timeoutMs: number): Promise<void> {
-    const { clock } = this.ports;
-    const until = clock.monotonicMs() + timeoutMs;
-    const failures: string[] = [];
-    for (const [index, address] of this.options.bootstrap.entries()) {
-      const left = until - clock.monotonicMs();
-      // Each address gets its share of the time that is left, so that a silent first one does not use up all of it.
-      const share = left / (this.options.bootstrap.length - index);
-      if (share <= 0) break;
-      try {
-        const answer = await this.peer(address).unary(
-          methods.getMetadata,
-          { context: this.context, topics: [], allTopics: false },
-          { deadlineMs: share },
-        );
-        this.#bootstrap = address;
-        this.#apply(answer, []);
-        return;
-      } catch (thrown) {
-        failures.push(TributaryError.from(thrown).message);
-      }
-    }
+    const failures = new Map<string, string>();
+    const found = await askAround({
+      addresses: this.options.bootstrap,
+      ask: (address, deadlineMs, signal) => this.#askForPicture(address, [], deadlineMs, signal),
+      take: (answer: GetMetadataResponse, address) => {
+        this.#take(answer, []);
+        this.reached(address);
+        this.#addresses.enterBy(address);
+      },
+      failed: (address, { message }) => void failures.set(address, message),
+      deadlineMs: timeoutMs,
+      clock: this.ports.clock,
+      signal: this.#closing.signal,
+    });
+    if (found !== undefined) return;
+    const { bootstrap } = this.options;
+    const said = bootstrap.map(
+      (address) => failures.get(address) ?? `${address} did not answer within ${timeoutMs} ms.`,
+    );
     throw new TributaryError(
       'BROKER_NOT_AVAILABLE',
-      `No broker answers at ${this.options.bootstrap.join(', ')}: ${failures.join(' ')} Is one running there? \`tributary dev\` starts one on this machine.`,
+      `No broker answers at ${bootstrap.join(', ')}: ${said.join(' ')} Is one running there? \`tributary dev\` starts one on this machine.`,
     );
   }
 
@@ -145,7 +164,7 @@ export class Routing implements AsyncDisposable {
     if (partition.leaderId === undefined) return undefined;
     const broker = this.#view.broker(partition.leaderId);
     if (broker === undefined) return undefined;
-    return { address: this.#reachable(broker.address), topicId, leaderEpoch: partition.leaderEpoch };
+    return { address: this.wayTo(broker.address), topicId, leaderEpoch: partition.leaderEpoch };
   }
 
   /** An answer told who leads now. */
@@ -153,18 +172,44 @@ export class Routing implements AsyncDisposable {
     if (leaderEpoch > 0) this.#view.leaderMoved(topic, partition, leaderId, leaderEpoch);
   }
 
+  /** Of the partition's leader as far as this client knows; undefined: it knows of none. */
+  leaderEpoch(topic: string, partition: number): number | undefined {
+    const known = this.topic(topic);
+    const view = known.kind === 'known' ? known.partitions[partition] : undefined;
+    return view?.leaderEpoch;
+  }
+
+  /** There is a leader, and it is newer than the one of this epoch. */
+  hasNewerLeader(topic: string, partition: number, leaderEpoch: number): boolean {
+    const known = this.topic(topic);
+    const view = known.kind === 'known' ? known.partitions[partition] : undefined;
+    return view !== undefined && view.leaderEpoch > leaderEpoch && !this.#isLeaderless(view);
+  }
+
   /** Asks for a fresh picture, unless that is under way; listeners hear of it. */
   refresh(): void {
-    this.#refreshWanted = true;
-    if (this.#refreshing !== undefined || this.#closing.signal.aborted) return;
-    this.#refreshing = this.#refreshLoop().finally(() => {
-      this.#refreshing = undefined;
-    });
+    this.#refresh.refresh();
+  }
+
+  /** As `refresh`, of others than the broker at this address, which may not know that it no longer leads. */
+  refreshAvoiding(address: string): void {
+    this.#addresses.failed(address);
+    this.#refresh.refreshAvoiding(address);
+  }
+
+  /** The leader of this epoch is gone, or says that it is none: listeners hear of a newer one as soon as a broker knows of it. */
+  doubtLeader(topic: string, partition: number, leaderEpoch: number): void {
+    this.#refresh.doubt(topic, partition, leaderEpoch);
+  }
+
+  /** The leader has answered. */
+  trustLeader(topic: string, partition: number): void {
+    this.#refresh.trust(topic, partition);
   }
 
   /** Asks again where the picture has grown old. */
   refreshWhenOld(): void {
-    if (this.ports.clock.monotonicMs() - this.#refreshedAt > limits.metadataAgeMs) this.refresh();
+    if (this.ports.clock.monotonicMs() - this.#refresh.refreshedAt > limits.metadataAgeMs) this.refresh();
   }
 
   /** Later pictures reflect at least this revision (M4). */
@@ -206,20 +251,26 @@ export class Routing implements AsyncDisposable {
 
   /** The way to a broker, by the address that it advertises. */
   wayTo(advertised: string): string {
-    return this.#reachable(advertised);
+    return this.#addresses.reachable(advertised);
   }
 
-  /** A connection to this address failed; if none ever carried anything, the way by the bootstrap address is taken for a while. */
+  /** A connection to this address failed. */
   unreachable(address: string): void {
-    // A broker that was reached before is down, not out of reach: no other address leads to it either.
-    if (address === this.#bootstrap || this.#reached.has(address)) return;
-    this.#detours.set(address, this.ports.clock.monotonicMs() + limits.detourMs);
+    this.#addresses.unreachable(address);
   }
 
   /** A connection to this address carried an answer. */
   reached(address: string): void {
-    this.#reached.add(address);
-    this.#detours.delete(address);
+    this.#addresses.reached(address);
+  }
+
+  /** Lets go of a connection that has been silent: what begins now takes a new one, instead of waiting for what the network has lost. */
+  reconnect(address: string): void {
+    const peer = this.#peers.get(address);
+    if (peer === undefined) return;
+    this.#peers.delete(address);
+    const leaving = this.#close(peer).finally(() => this.#leaving.delete(leaving));
+    this.#leaving.add(leaving);
   }
 
   /** A call that any broker answers: retried on other brokers while it fails retriably. @throws TributaryError. */
@@ -242,16 +293,59 @@ export class Routing implements AsyncDisposable {
     deadlineMs: number,
     signal: AbortSignal | undefined,
   ): Promise<Response> {
-    const address = this.#candidate(attempt);
+    const address = this.#candidates(attempt, nobody)[0] ?? '';
+    return await this.ask(address, method, request, deadlineMs, signal);
+  }
+
+  /**
+   * A call to one broker. While it takes long the broker is asked whether it is there at all: one that is stopped breaks no connection.
+   * @throws TributaryError: its, or NETWORK_EXCEPTION.
+   */
+  async ask<Request, Response>(
+    address: string,
+    method: UnaryMethod<Request, Response>,
+    request: Request,
+    deadlineMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<Response> {
+    const peer = this.peer(address);
+    const over = new AbortController();
+    const stop = (): void => over.abort(signal?.reason);
+    signal?.addEventListener('abort', stop, { once: true });
+    if (signal?.aborted === true) stop();
+    let silent: TributaryError | undefined;
+    const isSilent = (error: TributaryError): void => {
+      silent = new TributaryError(
+        'NETWORK_EXCEPTION',
+        `${address} has been silent for more than ${limits.answerDoubtMs} ms, to other questions too: ${error.message}`,
+        { cause: error },
+      );
+      over.abort(noLongerNeeded);
+      this.reconnect(address);
+    };
+    void this.#watch(peer, over.signal, isSilent);
     try {
-      return await this.peer(address).unary(method, request, {
-        deadlineMs,
-        ...(signal === undefined ? {} : { signal }),
-      });
+      return await peer.unary(method, request, { deadlineMs, signal: over.signal });
     } catch (thrown) {
-      const error = TributaryError.from(thrown);
+      const error = silent ?? TributaryError.from(thrown);
       if (error.error === 'NETWORK_EXCEPTION') this.unreachable(address);
       throw error;
+    } finally {
+      signal?.removeEventListener('abort', stop);
+      over.abort(noLongerNeeded);
+    }
+  }
+
+  /** Asks a broker whether it is there, every second until aborted. Never rejects. */
+  async #watch(peer: Peer, signal: AbortSignal, isSilent: (error: TributaryError) => void): Promise<void> {
+    const request = { context: { ...this.context, minRevision: 0n }, topics: [], allTopics: false };
+    try {
+      for (;;) {
+        await this.ports.clock.sleep(limits.answerDoubtMs, signal);
+        await peer.unary(methods.getMetadata, request, { deadlineMs: limits.answerDoubtMs, signal });
+      }
+    } catch (thrown) {
+      if (!signal.aborted) isSilent(TributaryError.from(thrown));
     }
   }
 
@@ -259,6 +353,7 @@ export class Routing implements AsyncDisposable {
   async retry<T>(options: CallOptions, attempt: (attempt: number, deadlineMs: number) => Promise<T>): Promise<T> {
     const { clock, random } = this.ports;
     const until = clock.monotonicMs() + options.deadlineMs;
+    let failingSince: number | undefined;
     /** What an attempt was told that had the time to be answered. */
     let told = '';
     for (let failures = 0; ; ) {
@@ -275,7 +370,9 @@ export class Routing implements AsyncDisposable {
       options.signal?.throwIfAborted();
       if (!error.retriable) throw error;
       if (error.error !== 'REQUEST_TIMED_OUT') told = '';
-      const pause = backoffMs(failures, this.options.retryBackoffMs, this.options.retryBackoffMsMax, random);
+      failingSince ??= clock.monotonicMs();
+      const { retryBackoffMs, retryBackoffMsMax } = this.options;
+      const pause = pauseMs(clock.monotonicMs() - failingSince, retryBackoffMs, retryBackoffMsMax, random);
       if (clock.monotonicMs() + pause >= until) {
         throw new TributaryError(
           error.error,
@@ -290,49 +387,36 @@ export class Routing implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
-    await Promise.allSettled([...this.#peers.values()].map((peer) => peer[Symbol.asyncDispose]()));
-    await this.#refreshing;
+    await Promise.allSettled([
+      this.#refresh.close(),
+      ...[...this.#peers.values()].map((peer) => peer[Symbol.asyncDispose]()),
+      ...this.#leaving,
+    ]);
   }
 
-  async #refreshLoop(): Promise<void> {
-    const { clock, random } = this.ports;
-    while (this.#refreshWanted && !this.#closing.signal.aborted) {
-      this.#refreshWanted = false;
-      // A cluster in trouble must not be asked by all its clients in a loop.
-      const pause =
-        this.#unsettled === 0
-          ? 0
-          : backoffMs(this.#unsettled, this.options.retryBackoffMs, this.options.retryBackoffMsMax, random);
-      const wait = this.#refreshedAt + pause - clock.monotonicMs();
-      if (wait > 0) await clock.sleep(wait, this.#closing.signal).catch(() => undefined);
-      if (this.#closing.signal.aborted) return;
-      const topics = [...this.#interest.keys()];
-      const address = this.#candidate(this.#unsettled);
-      const request = { context: this.context, topics, allTopics: false };
-      const call = { deadlineMs: limits.attemptTimeoutMs, signal: this.#closing.signal };
-      try {
-        const answer = await this.peer(address).unary(methods.getMetadata, request, call);
-        this.reached(address);
-        this.#apply(answer, topics);
-        const incomplete = topics.some((name) => this.#incomplete(name));
-        this.#unsettled = incomplete ? this.#unsettled + 1 : 0;
-        if (incomplete) this.#refreshWanted = true;
-      } catch (thrown) {
-        this.#unsettled++;
-        this.#refreshWanted = true;
-        if (TributaryError.from(thrown).error === 'NETWORK_EXCEPTION') this.unreachable(address);
-      }
-      this.#refreshedAt = clock.monotonicMs();
-      this.#changed.ring();
-      for (const listener of this.#listeners) listener();
+  async #close(peer: Peer): Promise<void> {
+    try {
+      await peer[Symbol.asyncDispose]();
+    } catch {
+      // It is of no more use.
     }
   }
 
-  #apply(answer: GetMetadataResponse, topics: readonly string[]): void {
+  async #askForPicture(
+    address: string,
+    topics: readonly string[],
+    deadlineMs: number,
+    signal: AbortSignal,
+  ): Promise<GetMetadataResponse> {
+    const request = { context: this.context, topics: [...topics], allTopics: false };
+    return await this.peer(address).unary(methods.getMetadata, request, { deadlineMs, signal });
+  }
+
+  /** @throws TributaryError when it is older than what is known: of a broker that lags behind, or is cut off. */
+  #take(answer: GetMetadataResponse, topics: readonly string[]): void {
     const before = new Set(this.#view.brokers.map(({ address }) => address));
     this.#view.apply(answer, topics, this.ports.clock.monotonicMs());
-    // One that has come, or come back, may be reached by now.
-    for (const { address } of this.#view.brokers) if (!before.has(address)) this.#detours.delete(address);
+    for (const { address } of this.#view.brokers) if (!before.has(address)) this.#addresses.appeared(address);
   }
 
   /** Worth asking again soon: somebody waits for what is not there yet. */
@@ -348,30 +432,17 @@ export class Routing implements AsyncDisposable {
     return leaderId === undefined || this.#view.broker(leaderId) === undefined;
   }
 
-  /** Bootstrap addresses and brokers in turn. */
-  #candidate(attempt: number): string {
-    const addresses = [
-      ...new Set([
-        this.#bootstrap,
-        ...this.options.bootstrap,
-        ...this.#view.brokers.map(({ address }) => this.#reachable(address)),
-      ]),
-    ];
-    return addresses[attempt % addresses.length] ?? this.#bootstrap;
-  }
-
-  #reachable(address: string): string {
-    const until = this.#detours.get(address);
-    if (until === undefined) return address;
-    if (until > this.ports.clock.monotonicMs()) return this.#bootstrap;
-    this.#detours.delete(address);
-    return address;
+  #candidates(turn: number, avoided: ReadonlySet<string>): readonly string[] {
+    const advertised = this.#view.brokers.map(({ address }) => address);
+    return this.#addresses.candidates(advertised, turn, avoided);
   }
 
   #checkOpen(): void {
     if (this.#closing.signal.aborted) throw closedError();
   }
 }
+
+const nobody: ReadonlySet<string> = new Set();
 
 export const closedError = (): TributaryError =>
   new TributaryError('INVALID_REQUEST', 'This connection to the cluster is closed.');

@@ -6,12 +6,13 @@ import { limits, producerEpoch, producerId, TributaryError } from '@tributary/mo
 import type { Compression } from '@tributary/record';
 import { Acks, methods, type ProduceResult } from '@tributary/wire';
 import { Alarm } from './alarm.ts';
-import { backoffMs } from './backoff.ts';
+import { pauseMs } from './backoff.ts';
 import type { ProducerBatch, ProducerIdentity } from './batch.ts';
 import { refusedError } from './batch-verdict.ts';
 import type { BatchAnswer, EndedBatch, PartitionQueue } from './partition-queue.ts';
 import { ProduceStream, type ProduceStreamListener } from './produce-stream.ts';
 import { absentTopicError, type Route, type Routing } from './routing.ts';
+import { SendMetrics } from './send-metrics.ts';
 
 export interface SenderOptions {
   readonly acks: 0 | 1 | 'all';
@@ -47,6 +48,7 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
   #identityAsked = false;
   #identityRetryAt = 0;
   #identityError: TributaryError | undefined;
+  readonly metrics = new SendMetrics();
   #pumpScheduled = false;
   /** Batches go out though neither full nor old: somebody waits for them, or for their memory. */
   hurried = false;
@@ -101,13 +103,14 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
     }
     for (const stream of this.#streams.values()) {
       stream.flush();
-      this.#alarm.at(stream.oldestSentAt + this.#answerTimeoutMs);
+      this.#alarm.at(Math.min(this.#doubtAt(stream), stream.oldestSentAt + this.#answerTimeoutMs));
     }
     this.#listener.pumped();
   }
 
   /** Sends what the queue has and may send. */
   #drain(queue: PartitionQueue, now: number): void {
+    this.#followLeader(queue, now);
     while (this.#mayMove(queue, now)) {
       const route = this.#route(queue);
       if (route === undefined) return;
@@ -123,6 +126,29 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
       if (step.batch === queue.open) this.seal(queue);
       this.#send(queue, step.batch, stream, route, now);
     }
+  }
+
+  /** Whoever led when the queue's batches were sent does so no longer: what waits need not, and what it leaves unanswered goes to its successor (P1). */
+  #followLeader(queue: PartitionQueue, now: number): void {
+    if (queue.retryAt <= now && !queue.awaitsAnswers) return;
+    if (!this.#routing.hasNewerLeader(queue.topic, queue.partition, queue.leaderEpoch)) return;
+    queue.retryAt = now;
+    const stream = this.#streamOf.get(queue);
+    if (stream === undefined || !queue.awaitsAnswers) return;
+    if (stream.oldestOf(queue) + limits.answerDoubtMs > now) return;
+    const error = new TributaryError(
+      'NETWORK_EXCEPTION',
+      `${stream.address} did not answer for more than ${limits.answerDoubtMs} ms, and another leads now.`,
+    );
+    if (stream.heardAt + limits.answerDoubtMs > now) {
+      stream.release(queue);
+      for (const ended of queue.broken(error)) this.#end(ended);
+      return;
+    }
+    // Nothing at all has come from there: what else it owes is looked for as well, and on another connection.
+    this.#routing.reconnect(stream.address);
+    stream.abandon(error);
+    queue.retryAt = now;
   }
 
   /** Cheap, because most queues of a producer have nothing to do at most times. */
@@ -143,6 +169,8 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
 
   #send(queue: PartitionQueue, batch: ProducerBatch, stream: ProduceStream, route: Route, now: number): void {
     queue.sending(batch);
+    queue.leaderEpoch = route.leaderEpoch;
+    this.metrics.attempted(batch);
     this.#noLongerUnsent(batch);
     const answered = this.#options.acks !== 0;
     stream.add(queue, batch, batch.bytes(this.#options.compression), route, now, answered);
@@ -205,14 +233,16 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
 
   answered(queue: PartitionQueue, batch: ProducerBatch, answer: BatchAnswer, result: ProduceResult): void {
     const failures = queue.failures;
-    const stale = answer.kind === 'refused' && answer.error.refreshMetadata;
-    if (stale) {
+    if (answer.kind === 'acknowledged') {
+      queue.failingSince = undefined;
+      this.#routing.trustLeader(queue.topic, queue.partition);
+    } else if (answer.error.refreshMetadata) {
       this.#routing.leaderMoved(queue.topic, queue.partition, result.leaderId, result.leaderEpoch);
-      this.#routing.refresh();
+      this.#routing.doubtLeader(queue.topic, queue.partition, queue.leaderEpoch);
     }
     for (const ended of queue.answered(batch, answer)) this.#end(ended);
-    // Told who leads now, it need not wait, the first time.
-    if (queue.failures > failures) this.#backOff(queue, stale && result.leaderEpoch > 0 && queue.failures === 1);
+    // Told who leads now, it does not wait: see #followLeader.
+    if (queue.failures > failures) this.#backOff(queue);
     this.pumpSoon();
   }
 
@@ -221,10 +251,11 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
     if (this.#closing.signal.aborted) return;
     if (stream.heard) this.#routing.reached(stream.address);
     else if (error.error === 'NETWORK_EXCEPTION') this.#routing.unreachable(stream.address);
-    this.#routing.refresh();
+    this.#routing.refreshAvoiding(stream.address);
     for (const queue of queues) {
+      this.#routing.doubtLeader(queue.topic, queue.partition, queue.leaderEpoch);
       for (const ended of queue.broken(error)) this.#end(ended);
-      this.#backOff(queue, false);
+      this.#backOff(queue);
     }
     this.pumpSoon();
   }
@@ -233,12 +264,12 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
     this.pumpSoon();
   }
 
-  #backOff(queue: PartitionQueue, atOnce: boolean): void {
+  #backOff(queue: PartitionQueue): void {
     const { clock, random } = this.#routing.ports;
     const { retryBackoffMs, retryBackoffMsMax } = this.#routing.options;
-    queue.retryAt =
-      clock.monotonicMs() +
-      (atOnce ? 0 : backoffMs(Math.max(queue.failures, 1), retryBackoffMs, retryBackoffMsMax, random));
+    const now = clock.monotonicMs();
+    queue.failingSince ??= now;
+    queue.retryAt = now + pauseMs(now - queue.failingSince, retryBackoffMs, retryBackoffMsMax, random);
   }
 
   #fail(queue: PartitionQueue, error: TributaryError): void {
@@ -247,6 +278,7 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
 
   #end(ended: EndedBatch): void {
     this.#noLongerUnsent(ended.batch);
+    this.metrics.ended(ended);
     this.#listener.ended(ended);
   }
 
@@ -254,6 +286,10 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
   #expire(): void {
     const now = this.#routing.ports.clock.monotonicMs();
     for (const stream of [...this.#streams.values()]) {
+      if (this.#doubtAt(stream) <= now) {
+        stream.doubtedAt = now;
+        this.#routing.refreshAvoiding(stream.address);
+      }
       if (stream.oldestSentAt + this.#answerTimeoutMs <= now) {
         stream.abandon(
           new TributaryError(
@@ -267,6 +303,11 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
       if (queue.deadline <= now) for (const ended of queue.expire(now, this.#obstacle(queue))) this.#end(ended);
     }
     this.#pump();
+  }
+
+  /** On the monotonic clock, ms: when to ask others who leads what the stream owes answers about. */
+  #doubtAt(stream: ProduceStream): number {
+    return Math.max(stream.oldestSentAt + limits.answerDoubtMs, stream.doubtedAt + limits.doubtRefreshMs);
   }
 
   /** The broker itself waits for replicas up to the request timeout; half as much again allows for the way. */

@@ -150,7 +150,7 @@ test('closing the handle closes what was made from it, and nothing can be made a
 });
 
 test('a leader that is away, and still named as such, is asked after with backoff, and found when it is back', async () => {
-  await using w = await world();
+  await using w = await world({ retryBackoffMs: 50, retryBackoffMsMax: 1_000 });
   w.cluster.createTopic('t', 1);
   const address = w.cluster.brokers.get(1);
   assert.ok(address !== undefined);

@@ -43,6 +43,7 @@ export class FakePartition {
   readonly producers = new Map<bigint, ProducerMemory>();
   leader = 1;
   epoch = 1;
+  isr: number[] = [];
   start = 0n;
   end = 0n;
   maxBatchBytes = 1_048_588;
@@ -91,6 +92,20 @@ export class FakeCluster {
   readonly log: string[] = [];
   /** For calls that it does not know itself, by path. */
   readonly answers = new Map<string, (request: never, nodeId: number) => unknown>();
+  /** Of what metadata answers tell. */
+  revision = 1n;
+  /** Brokers that are cut off: they go on telling, and doing, what they last heard. */
+  readonly cutOff = new Map<
+    number,
+    { readonly revision: bigint; readonly leaders: ReadonlyMap<FakePartition, number> }
+  >();
+  readonly racks = new Map<number, string>();
+  /** Followers in the ISR answer readers of their own rack. */
+  followersServe = true;
+  /** Who served, whenever that changed. */
+  readonly readBy: string[] = [];
+  /** Refusals name the leader. */
+  hints = false;
   /** Decided for each batch as it arrives. */
   produceFault: (topic: string, batch: ProduceBatch, acks: Acks) => ProduceFault | undefined = () => undefined;
   nextProducerId = 1n;
@@ -131,6 +146,22 @@ export class FakeCluster {
     this.topics.set(name, { ...topic, partitions: [...topic.partitions, ...added] });
   }
 
+  /** The broker hears nothing more of the cluster. */
+  cut(nodeId: number): void {
+    const leaders = new Map<FakePartition, number>();
+    for (const { partitions } of this.topics.values())
+      for (const partition of partitions) leaders.set(partition, partition.leader);
+    this.cutOff.set(nodeId, { revision: this.revision, leaders });
+  }
+
+  /** Another broker leads from now on. */
+  elect(partition: FakePartition, leader: number): void {
+    partition.leader = leader;
+    partition.epoch++;
+    this.revision++;
+    this.wake();
+  }
+
   partition(name: string, index: number): FakePartition {
     const partition = this.topics.get(name)?.partitions[index];
     assert(partition !== undefined, 'the test names a partition that is there');
@@ -154,7 +185,7 @@ export class FakeCluster {
     this.log.push(path.slice(path.lastIndexOf('/') + 1));
     switch (path) {
       case methods.getMetadata.path:
-        return this.#metadata(request as GetMetadataRequest);
+        return this.#metadata(request as GetMetadataRequest, nodeId);
       case methods.initProducerId.path:
         return { throttleMs: 0, producerId: this.nextProducerId++, producerEpoch: 0 };
       case methods.listOffsets.path:
@@ -209,13 +240,19 @@ export class FakeCluster {
     }
   }
 
-  #metadata({ topics }: GetMetadataRequest): unknown {
+  #metadata({ topics }: GetMetadataRequest, asked: number): unknown {
+    const old = this.cutOff.get(asked);
     return {
       throttleMs: 0,
       clusterId: 'cluster_______________',
-      revision: 1n,
+      revision: old?.revision ?? this.revision,
       controllerId: 1,
-      brokers: [...this.brokers].map(([nodeId, address]) => ({ nodeId, address, host: '', rack: '' })),
+      brokers: [...this.brokers].map(([nodeId, address]) => ({
+        nodeId,
+        address,
+        host: '',
+        rack: this.racks.get(nodeId) ?? '',
+      })),
       topics: topics.map((name) => {
         const topic = this.topics.get(name);
         if (topic === undefined) return { name, topicId: '', errorCode: 3, errorMessage: '', partitions: [] };
@@ -224,7 +261,10 @@ export class FakeCluster {
           topicId: topic.id,
           errorCode: 0,
           errorMessage: '',
-          partitions: topic.partitions.map(({ leader, epoch }, partition) => {
+          partitions: topic.partitions.map((each, partition) => {
+            const before = old?.leaders.get(each);
+            const leader = before ?? each.leader;
+            const epoch = before === undefined || before === each.leader ? each.epoch : each.epoch - 1;
             return {
               partition,
               errorCode: 0,
@@ -232,7 +272,7 @@ export class FakeCluster {
               leaderId: leader,
               leaderEpoch: epoch,
               replicas: [],
-              isr: [],
+              isr: each.isr,
               eligibleLeaderReplicas: [],
             };
           }),
@@ -250,6 +290,9 @@ export class FakeCluster {
     for (const [name, topic] of this.topics) {
       const partition = topic.partitions[index];
       if (topic.id !== topicId || partition === undefined) continue;
+      const cutOff = this.cutOff.get(nodeId);
+      if (cutOff?.leaders.get(partition) === nodeId && partition.leader !== nodeId)
+        return { name, partition: this.#deposed(partition) };
       if (partition.leader !== nodeId) throw new TributaryError('NOT_LEADER_OR_FOLLOWER', `${partition.leader} leads`);
       if (leaderEpoch < partition.epoch) throw new TributaryError('FENCED_LEADER_EPOCH', `epoch ${partition.epoch}`);
       if (leaderEpoch > partition.epoch) throw new TributaryError('UNKNOWN_LEADER_EPOCH', `epoch ${partition.epoch}`);
@@ -257,6 +300,19 @@ export class FakeCluster {
     }
     throw new TributaryError('UNKNOWN_TOPIC_ID', 'no such topic');
   }
+
+  /** What a leader that has not heard of its successor has: a copy that takes records nobody else will ever have. */
+  #deposed(partition: FakePartition): FakePartition {
+    let copy = this.#copies.get(partition);
+    if (copy === undefined) {
+      copy = new FakePartition();
+      copy.end = partition.end;
+      this.#copies.set(partition, copy);
+    }
+    return copy;
+  }
+
+  readonly #copies = new Map<FakePartition, FakePartition>();
 
   #listOffsets({ partitions }: ListOffsetsRequest, nodeId: number): unknown {
     const listed = partitions.map(({ topicId, partition: index, leaderEpoch, spec, timestampMs }) => {
@@ -324,9 +380,11 @@ export class FakeCluster {
   }
 
   #take(batch: ProduceBatch, nodeId: number, acks: Acks): ProduceResult | 'swallowed' | 'broken' {
+    const leader = this.hints ? this.#leaderOf(batch.topicId, batch.partition) : undefined;
     const failed = (error: TributaryError): ProduceResult => ({
       ...{ correlationId: batch.correlationId, errorCode: error.code as ErrorCode, errorMessage: error.message },
-      ...{ baseOffset: -1n, logAppendTimeMs: -1n, logStartOffset: -1n, leaderId: 0, leaderEpoch: 0 },
+      ...{ baseOffset: -1n, logAppendTimeMs: -1n, logStartOffset: -1n },
+      ...{ leaderId: leader?.leader ?? 0, leaderEpoch: leader?.epoch ?? 0 },
     });
     try {
       const { name, partition } = this.#find(batch.topicId, batch.partition, nodeId, batch.leaderEpoch);
@@ -358,6 +416,11 @@ export class FakeCluster {
     } catch (thrown) {
       return failed(TributaryError.from(thrown));
     }
+  }
+
+  #leaderOf(topicId: string, index: number): FakePartition | undefined {
+    for (const topic of this.topics.values()) if (topic.id === topicId) return topic.partitions[index];
+    return undefined;
   }
 
   /** As P1 and P2 ask. */
@@ -394,11 +457,16 @@ export class FakeCluster {
       string,
       Reader & { readonly topicId: string; readonly index: number; readonly leaderEpoch: number }
     >();
+    let fromFollower = false;
     const pump = (): void => {
       for (const [key, reader] of readers) {
         try {
-          for (let frame = this.#frame(reader, nodeId); frame !== undefined; frame = this.#frame(reader, nodeId))
+          const server = this.#servedBy(reader, nodeId, fromFollower);
+          for (let frame = this.#frame(reader, server); frame !== undefined; frame = this.#frame(reader, server)) {
+            const who = `${server === nodeId ? 'leader' : 'follower'} ${nodeId}`;
+            if (this.readBy.at(-1) !== who) this.readBy.push(who);
             send({ throttleMs: 0, partitions: [frame] });
+          }
         } catch (thrown) {
           const error = TributaryError.from(thrown);
           readers.delete(key);
@@ -414,6 +482,7 @@ export class FakeCluster {
       over: () => this.#wakers.delete(pump),
       message: (message) => {
         const request = message as FetchRequest;
+        fromFollower ||= request.fromFollower;
         for (const { topicId, partition } of request.close) readers.delete(`${topicId}/${partition}`);
         for (const { topicId, partition, generation, offset: from, leaderEpoch, creditLimit } of request.open) {
           readers.set(`${topicId}/${partition}`, {
@@ -433,6 +502,12 @@ export class FakeCluster {
         pump();
       },
     };
+  }
+
+  #servedBy({ topicId, index }: { topicId: string; index: number }, nodeId: number, fromFollower: boolean): number {
+    const partition = this.#leaderOf(topicId, index);
+    const serves = fromFollower && this.followersServe && partition?.isr.includes(nodeId) === true;
+    return serves ? partition.leader : nodeId;
   }
 
   #frame(

@@ -30,6 +30,8 @@ export class FakeNetwork implements Transport {
   /** Decides for each message on its way when its stream breaks whether the server still gets it, and how much later, ms. */
   late: () => number | undefined = () => undefined;
   connects = 0;
+  /** Addresses where processes are stopped: they take what comes, and say nothing until they go on. */
+  readonly stopped = new Map<string, PromiseWithResolvers<void>>();
 
   constructor(clock: VirtualClock, latencyMs = 1) {
     this.clock = clock;
@@ -40,7 +42,7 @@ export class FakeNetwork implements Transport {
     this.connects++;
     return {
       address,
-      unary: async (method, request, options) => await this.#unary(address, method, request, options.signal),
+      unary: async (method, request, options) => await this.#within(address, method, request, options),
       stream: (method, signal) => this.#stream(address, method, signal),
       [Symbol.asyncDispose]: async () => undefined,
     };
@@ -61,6 +63,37 @@ export class FakeNetwork implements Transport {
     for (const stream of this.#streams) stream.vanished = true;
   }
 
+  stop(address: string): void {
+    this.stopped.set(address, Promise.withResolvers());
+  }
+
+  resume(address: string): void {
+    this.stopped.get(address)?.resolve();
+    this.stopped.delete(address);
+  }
+
+  async #within<Request, Response>(
+    address: string,
+    method: UnaryMethod<Request, Response>,
+    request: Request,
+    { deadlineMs, signal }: { readonly deadlineMs: number; readonly signal?: AbortSignal },
+  ): Promise<Response> {
+    const over = new AbortController();
+    const cancelled = (): void => over.abort(lost(address));
+    signal?.addEventListener('abort', cancelled, { once: true });
+    const timedOut = this.clock.after(deadlineMs, () => {
+      over.abort(new TributaryError('REQUEST_TIMED_OUT', `${address} did not answer within ${deadlineMs} ms`));
+    });
+    const ended = Promise.withResolvers<never>();
+    over.signal.addEventListener('abort', () => ended.reject(over.signal.reason), { once: true });
+    try {
+      return await Promise.race([this.#unary(address, method, request, over.signal), ended.promise]);
+    } finally {
+      timedOut();
+      signal?.removeEventListener('abort', cancelled);
+    }
+  }
+
   async #unary<Request, Response>(
     address: string,
     method: UnaryMethod<Request, Response>,
@@ -70,6 +103,7 @@ export class FakeNetwork implements Transport {
     const server = this.servers.get(address);
     const bytes = carried(method.request, request);
     await this.#travel(signal);
+    await this.stopped.get(address)?.promise;
     if (server === undefined || this.servers.get(address) !== server) throw lost(address);
     const answer = carried(method.response, server.unary(method.path, method.request.decode(bytes)) as Response);
     await this.#travel(signal);
@@ -127,7 +161,11 @@ class FakeStream<Out, In> implements Stream<Out, In> {
     const early = this.#network.encodesLate ? undefined : carried(this.#method.request, message);
     this.#network.clock.after(this.#network.latencyMs, () => {
       const bytes = early ?? carried(this.#method.request, message);
-      const deliver = (): void => this.#server?.message(this.#method.request.decode(bytes));
+      const deliver = (): void => {
+        const stopped = this.#network.stopped.get(this.address);
+        if (stopped === undefined) this.#server?.message(this.#method.request.decode(bytes));
+        else void stopped.promise.then(deliver);
+      };
       if (this.#state === 'open') {
         deliver();
         return;
@@ -170,6 +208,7 @@ class FakeStream<Out, In> implements Stream<Out, In> {
     const bytes = carried(this.#method.response, message);
     this.#network.clock.after(this.#network.latencyMs, () => {
       if (this.#state !== 'open' || this.vanished) return;
+      if (this.#network.stopped.has(this.address)) return;
       this.#inbox.push(this.#method.response.decode(bytes));
       this.#wake?.();
     });
