@@ -60,6 +60,12 @@ export function distinctNames(text: string, before: readonly string[] = []): rea
   return before.includes(text) ? before : names(text, before);
 }
 
+/** Collects numbers of partitions, each once. */
+export function partitionNumbers(text: string, before: readonly number[] = []): readonly number[] {
+  const partition = wholeNumber(0, int32Most)(text);
+  return before.includes(partition) ? before : [...before, partition];
+}
+
 /** Collects `key=value`, given once for each key. */
 export function keyValue(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
   const at = text.indexOf('=');

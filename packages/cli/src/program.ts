@@ -9,6 +9,7 @@ import { coloured } from './terminal.ts';
 import { UsageError } from './failure.ts';
 import { addBench } from './program/bench.ts';
 import { addBroker } from './program/broker.ts';
+import { addCluster } from './program/cluster.ts';
 import { addCompletion } from './program/completion.ts';
 import { addDev } from './program/dev.ts';
 import { addDoctor } from './program/doctor.ts';
@@ -41,6 +42,7 @@ export function createProgram(): Command {
     );
   addDev(program);
   addLocal(program);
+  addCluster(program);
   addTopic(program);
   addPartition(program);
   addBroker(program);

@@ -3,6 +3,13 @@ import { methods } from '@tributary/wire';
 import { type BrokerDescription, describeBroker, describeLogDirs, type LogDirDescription } from './admin-brokers.ts';
 import { type AdminOptions, adminCall, type ChangeOptions, finalIfUnknown, leavesDoubt } from './admin-call.ts';
 import {
+  type ClusterReport,
+  clusterReport,
+  type ElectionOutcome,
+  type ElectionRequest,
+  electLeaders,
+} from './admin-cluster.ts';
+import {
   type AlteredConfigs,
   alterConfigs,
   type ConfigChange,
@@ -295,7 +302,20 @@ export class Admin {
     return found;
   }
 
-  /** The brokers as they are now. */
+  /** What the active controller knows of the cluster: brokers that are absent too, and what is wrong with which partitions. @throws TributaryError. */
+  async clusterReport(options: AdminOptions = {}): Promise<ClusterReport> {
+    return await clusterReport(this.#routing, options);
+  }
+
+  /**
+   * Elects leaders. Each partition's failure is in its own outcome.
+   * @throws TributaryError UNKNOWN_TOPIC_OR_PARTITION, INVALID_REQUEST; what lasted when the deadline came.
+   */
+  async electLeaders(request: ElectionRequest, options: ChangeOptions = {}): Promise<readonly ElectionOutcome[]> {
+    return await electLeaders(this.#routing, request, options);
+  }
+
+  /** The brokers as the one that is asked sees them now: needs no controller. */
   async describeCluster(options: AdminOptions = {}): Promise<ClusterDescription> {
     const request = () => ({ context: this.#routing.context, topics: [], allTopics: false });
     const { clusterId, brokers, controllerId } = await this.#routing.call(

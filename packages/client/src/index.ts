@@ -36,6 +36,13 @@ export type {
 } from './admin.ts';
 export type { BrokerDescription, LogDescription, LogDirDescription, ResourceUse } from './admin-brokers.ts';
 export type { AdminOptions, ChangeOptions } from './admin-call.ts';
+export type {
+  BrokerReport,
+  ClusterReport,
+  ElectionOutcome,
+  ElectionRequest,
+  PartitionTrouble,
+} from './admin-cluster.ts';
 export type { AlteredConfigs, ConfigChange, ConfigResource, ConfigValue } from './admin-configs.ts';
 export type { DeletedRecords, RecordsToDelete } from './admin-records.ts';
 export { type AvroOptions, type AvroSerde, avro, avroFrom } from './avro.ts';

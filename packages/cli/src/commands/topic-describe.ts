@@ -37,16 +37,20 @@ function json(topic: TopicDescription, logs: ReadonlyMap<number, LogDescription>
   return JSON.stringify({ name, id, partitions, replicationFactor, internal, configs, partitionDescriptions });
 }
 
+/** Epochs: the leader’s, which rises with each election, and the partition’s, which rises with each change. */
+const head = ['partition', 'leader', 'epochs', 'replicas', 'in sync', 'eligible', 'flush', 'first', 'end', 'size'];
+
 function text(topic: TopicDescription, logs: ReadonlyMap<number, LogDescription>): string {
   const partitions = topic.partitionDescriptions.map((each) => {
-    const { partition, leader, leaderEpoch, replicas, isr, reason, effectiveMinIsr, flushed } = each;
+    const { partition, leader, replicas, isr, effectiveMinIsr, flushed } = each;
     const log = logs.get(partition);
     return [
       partition,
-      leader === undefined ? `none: ${reason}` : leader,
-      leaderEpoch,
+      leader ?? 'none',
+      `${each.leaderEpoch}.${each.partitionEpoch}`,
       replicas.join(','),
       `${isr.join(',')} (min ${effectiveMinIsr})`,
+      each.eligibleLeaderReplicas.join(','),
       flushed ? 'commit' : 'async',
       log === undefined ? '?' : String(log.logStartOffset),
       log === undefined ? '?' : String(log.highWatermark),
@@ -62,7 +66,10 @@ function text(topic: TopicDescription, logs: ReadonlyMap<number, LogDescription>
   return [
     `Topic ${topic.name} (id ${topic.id}): ${counted(topic.partitions, 'partition')}, replication factor ${topic.replicationFactor}, `,
     `${count(records)} offsets, ${byteSize(bytes)}\n\n`,
-    table(['partition', 'leader', 'leader epoch', 'replicas', 'in sync', 'flush', 'first', 'end', 'size'], partitions),
+    table(head, partitions),
+    ...topic.partitionDescriptions.flatMap(({ partition, reason }) =>
+      reason === '' ? [] : [`Partition ${partition}: ${reason}\n`],
+    ),
     '\n',
     table(['config', 'value', 'set by', 'default', 'meaning'], configs),
   ].join('');

@@ -1,12 +1,12 @@
 /** `tributary partition …`. */
 import { type Command, Option } from 'commander';
-import { offsetOrEnd, timestamp, wholeNumber } from '../option-values.ts';
+import { offsetOrEnd, partitionNumbers, timestamp, wholeNumber } from '../option-values.ts';
 import { examples, withConnection } from './options.ts';
 
 export function addPartition(program: Command): void {
   const partition = program
     .command('partition')
-    .description('Offsets of partitions, and deletion of records')
+    .description('Offsets of partitions, deletion of records, and elections of leaders')
     .addHelpText('after', examples('partition offsets events'));
   const offsets = partition
     .command('offsets <topic>')
@@ -46,5 +46,29 @@ export function addPartition(program: Command): void {
     );
   withConnection(remove).action(async (topic, options) =>
     (await import('../commands/partition-delete-records.ts')).partitionDeleteRecords(topic, options),
+  );
+  const elect = partition
+    .command('elect')
+    .argument('[topic]', 'of this topic')
+    .argument('[partitions...]', 'these partitions (default: all of the topic)', partitionNumbers)
+    .description(
+      'Make the preferred replica of partitions their leader again: the first of their replicas, when it is in sync',
+    )
+    .option('--all', 'every partition of every topic that another replica leads')
+    .option(
+      '--unclean',
+      'for partitions that nobody can lead: elect somebody who may lack acknowledged records, which are then lost',
+    )
+    .option('--dry-run', 'say who would lead, and change nothing')
+    .addHelpText(
+      'after',
+      examples(
+        'partition elect events',
+        'partition elect --all --dry-run',
+        'partition elect events 3 --unclean --dry-run',
+      ),
+    );
+  withConnection(elect).action(async (topic, partitions, options) =>
+    (await import('../commands/partition-elect.ts')).partitionElect(topic, partitions ?? [], options),
   );
 }

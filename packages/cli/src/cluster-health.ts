@@ -1,0 +1,68 @@
+/** Whether a cluster is healthy; if not, what is wrong and who can mend it. */
+import type { BrokerReport, ClusterReport, PartitionTrouble } from '@tributary/client';
+
+export interface Problem {
+  readonly kind: 'no_cluster' | 'no_controller' | 'broker' | 'offline' | 'under_min_isr' | 'under_replicated';
+  /** One sentence or two: what, where, and what to do. */
+  readonly sentence: string;
+}
+
+/** The worst first. */
+export function problemsOf(report: ClusterReport): readonly Problem[] {
+  const { brokers, offline, underMinIsr, underReplicated } = report;
+  const partitions = (count: number): string => (count === 1 ? '1 partition is' : `${count} partitions are`);
+  const problems: Problem[] = [];
+  if (offline > 0)
+    problems.push({
+      kind: 'offline',
+      sentence: `${partitions(offline)} without a leader, and can be neither written nor read${examples(report, 'offline')}`,
+    });
+  if (underMinIsr > 0)
+    problems.push({
+      kind: 'under_min_isr',
+      sentence: `${partitions(underMinIsr)} in sync with fewer replicas than min.insync.replicas, so that acks=all is refused${examples(report, 'under_min_isr')}`,
+    });
+  problems.push(...brokers.flatMap((broker) => brokerProblem(broker)));
+  if (underReplicated > 0)
+    problems.push({
+      kind: 'under_replicated',
+      sentence: `${partitions(underReplicated)} in sync with fewer replicas than there are to be${examples(report, 'under_replicated')}`,
+    });
+  if (!brokers.some(({ standing }) => standing === 'active'))
+    problems.push({ kind: 'broker', sentence: 'No broker is active: nothing can be written or read. Start one.' });
+  return problems;
+}
+
+function examples({ troubles }: ClusterReport, kind: Problem['kind']): string {
+  const found = troubles.filter(({ trouble }) => trouble === kind);
+  return found.length === 0 ? '.' : `: ${found.map(example).join('; ')}.`;
+}
+
+function example({ topic, partition, reason }: PartitionTrouble): string {
+  const because = reason.replace(/\.$/, '');
+  return because === '' ? `${topic}/${partition}` : `${topic}/${partition} (${because})`;
+}
+
+function brokerProblem({ id, address, host, standing, replicas }: BrokerReport): readonly Problem[] {
+  const who = `Broker ${id}${address === '' ? '' : ` at ${address}`}${host === '' ? '' : ` (host ${host})`}`;
+  switch (standing) {
+    case 'active':
+      return [];
+    case 'fenced':
+      return [{ kind: 'broker', sentence: `${who} runs, but is not let in: its log and its /readyz say why.` }];
+    case 'leaving':
+      return [{ kind: 'broker', sentence: `${who} is shutting down. It is whole again once it has been started.` }];
+    case 'absent':
+      // One that holds nothing may have gone for good.
+      return replicas === 0
+        ? []
+        : [
+            {
+              kind: 'broker',
+              sentence: `${who} is not there, and ${replicas} ${replicas === 1 ? 'replica is' : 'replicas are'} on its disk: start it, with that disk.`,
+            },
+          ];
+    case 'unknown':
+      return [{ kind: 'broker', sentence: `${who} is in a state that this command does not know: use a newer one.` }];
+  }
+}

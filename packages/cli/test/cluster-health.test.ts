@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { BrokerReport, ClusterReport } from '@tributary/client';
+import { problemsOf } from '../src/cluster-health.ts';
+
+function broker(id: number, standing: BrokerReport['standing'], replicas = 2): BrokerReport {
+  const place = { address: `127.0.0.1:${9000 + id}`, host: `h${id}`, rack: '' };
+  return { id, ...place, standing, brokerEpoch: 1n, directoryId: '', replicas, inSync: replicas, leading: 1 };
+}
+
+function report(changes: Partial<ClusterReport>): ClusterReport {
+  return {
+    clusterId: 'c',
+    controller: 101,
+    controllerAddress: '127.0.0.1:9096',
+    version: 1,
+    brokers: [broker(1, 'active'), broker(2, 'active')],
+    partitions: 4,
+    offline: 0,
+    underReplicated: 0,
+    underMinIsr: 0,
+    troubles: [],
+    ...changes,
+  };
+}
+
+const sentences = (changes: Partial<ClusterReport>): string =>
+  problemsOf(report(changes))
+    .map(({ kind, sentence }) => `${kind}: ${sentence}`)
+    .join('\n');
+
+test('a cluster whose brokers all work and whose partitions are whole is healthy', () => {
+  assert.deepEqual(problemsOf(report({})), []);
+});
+
+test('partitions in trouble are counted by kind, the worst first, with the reason that the controller gives', () => {
+  const reason = 'It waits for broker 2. Start it.';
+  const troubles = [
+    { topic: 'a', partition: 1, trouble: 'under_replicated', reason: '' },
+    { topic: 'a', partition: 0, trouble: 'offline', reason },
+  ];
+  assert.equal(
+    sentences({ offline: 1, underMinIsr: 3, underReplicated: 1, troubles }),
+    [
+      'offline: 1 partition is without a leader, and can be neither written nor read: a/0 (It waits for broker 2. Start it).',
+      'under_min_isr: 3 partitions are in sync with fewer replicas than min.insync.replicas, so that acks=all is refused.',
+      'under_replicated: 1 partition is in sync with fewer replicas than there are to be: a/1.',
+    ].join('\n'),
+  );
+});
+
+test('a broker that is fenced, leaving or absent is a problem that says what to do; one that is absent and holds nothing is none', () => {
+  const one = broker(1, 'active');
+  const said = sentences({ brokers: [one, broker(2, 'fenced'), broker(3, 'leaving'), broker(4, 'absent', 1)] });
+  assert.match(said, /^broker: Broker 2 at 127\.0\.0\.1:9002 \(host h2\) runs, but is not let in: /m);
+  assert.match(said, /^broker: Broker 3 .* is shutting down\. /m);
+  assert.match(said, /^broker: Broker 4 .* is not there, and 1 replica is on its disk: start it/m);
+  assert.equal(sentences({ brokers: [one, broker(2, 'absent', 0)] }), '');
+});
+
+test('a cluster without an active broker is not healthy, whatever else is well', () => {
+  assert.match(sentences({ brokers: [broker(1, 'absent', 0)], partitions: 0 }), /No broker is active/);
+  assert.match(sentences({ brokers: [], partitions: 0 }), /No broker is active/);
+});
