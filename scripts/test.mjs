@@ -12,7 +12,7 @@ import { become, environment, main, ready, root } from './setup.mjs';
 const FOLDERS = [
   ...below('packages', 'test'),
   ...below('services', 'test'),
-  ...['contract', 'simulator', 'end-to-end', 'conformance', 'fuzz', 'tooling', 'integration'].map((name) =>
+  ...['contract', 'simulator', 'end-to-end', 'conformance', 'fuzz', 'tooling', 'integration', 'chaos'].map((name) =>
     path.join('tests', name),
   ),
 ];

@@ -6,11 +6,14 @@
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
 import path from 'node:path';
+import { mayMakeNetworks } from './chaos/network.ts';
 
 /** Tools whose presence is not a matter of a command on the path alone. */
 const PROBES: Readonly<Record<string, () => boolean>> = {
   // A package of its own in Debian, without which python3 makes no virtual environment.
   'python3-venv': () => spawnSync('python3', ['-c', 'import ensurepip, venv'], { stdio: 'ignore' }).status === 0,
+  // Root's right, and iproute2.
+  'network namespaces': () => onPath('ip') && mayMakeNetworks(),
   docker: () => onPath('docker') && spawnSync('docker', ['info'], { stdio: 'ignore' }).status === 0,
 };
 

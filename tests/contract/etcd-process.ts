@@ -12,6 +12,8 @@ export interface EtcdSetup {
   /** Beside what the tests always set. */
   readonly args?: readonly string[];
   readonly tls?: boolean;
+  /** Where it runs: its address, and the command that starts it there. Default: on loopback. */
+  readonly place?: { readonly host: string; readonly within: readonly string[] };
 }
 
 /** etcd 3.4 runs here only when it is told that we know of its not being supported. */
@@ -34,8 +36,9 @@ export class EtcdProcess implements AsyncDisposable {
     this.name = name;
     this.#directory = directory;
     this.#setup = setup;
-    this.endpoint = `${setup.tls === true ? 'https' : 'http'}://127.0.0.1:${ports[0]}`;
-    this.peer = `http://127.0.0.1:${ports[1]}`;
+    const host = setup.place?.host ?? '127.0.0.1';
+    this.endpoint = `${setup.tls === true ? 'https' : 'http'}://${host}:${ports[0]}`;
+    this.peer = `http://${host}:${ports[1]}`;
   }
 
   /** A cluster of one, that answers. */
@@ -124,9 +127,11 @@ export class EtcdProcess implements AsyncDisposable {
       logger: 'zap',
       'log-level': 'error',
     };
+    const [command, ...within] = [...(this.#setup.place?.within ?? []), 'etcd'];
     const child = spawn(
-      'etcd',
+      command,
       [
+        ...within,
         ...Object.entries(fixed).flatMap(([flag, value]) => [`--${flag}`, value]),
         '--unsafe-no-fsync',
         ...(this.#setup.tls === true ? ['--auto-tls'] : []),

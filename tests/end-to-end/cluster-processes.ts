@@ -22,6 +22,16 @@ interface LogEvent {
   readonly why?: string;
 }
 
+/** Where a process runs: by default beside us, on loopback. */
+export interface Place {
+  /** The address at which it listens. */
+  readonly host: string;
+  /** The command that starts it there, in front of its own. */
+  readonly within: readonly string[];
+}
+
+const here: Place = { host: '127.0.0.1', within: [] };
+
 /** The settings of a part, by their names. */
 export type Settings = Readonly<Record<string, string | number>>;
 
@@ -30,23 +40,30 @@ export class PartProcess implements AsyncDisposable {
   readonly id: number;
   readonly port: number;
   readonly #settings: Settings;
+  readonly #place: Place;
   #child: ChildProcess | undefined;
   #stderr = '';
   #listeners: (() => void)[] = [];
 
-  constructor(kind: Kind, id: number, port: number, settings: Settings) {
+  constructor(kind: Kind, id: number, port: number, settings: Settings, place = here) {
     this.kind = kind;
     this.id = id;
     this.port = port;
     this.#settings = settings;
+    this.#place = place;
+  }
+
+  /** As places and folders are called. */
+  get name(): string {
+    return `${this.kind}-${this.id}`;
   }
 
   get address(): string {
-    return `127.0.0.1:${this.port}`;
+    return `${this.#place.host}:${this.port}`;
   }
 
   get http(): string {
-    return `http://127.0.0.1:${this.port + 100}`;
+    return `http://${this.#place.host}:${this.port + 100}`;
   }
 
   /** All that it has said, over all its starts. */
@@ -72,7 +89,8 @@ export class PartProcess implements AsyncDisposable {
     const given = { 'node.id': this.id, listen: this.address, 'log.format': 'json', ...this.#settings };
     const args = Object.entries(given).flatMap(([name, value]) => [`--${name}`, String(value)]);
     const kept = Object.entries(process.env).filter(([name]) => !/^(npm_|NODE_|TRIBUTARY_|INIT_CWD)/.test(name));
-    const child = spawn(process.execPath, [main, ...args], {
+    const [command = process.execPath, ...rest] = [...this.#place.within, process.execPath, main, ...args];
+    const child = spawn(command, rest, {
       env: { ...Object.fromEntries(kept), NODE_COMPILE_CACHE: compileCache },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
@@ -88,12 +106,16 @@ export class PartProcess implements AsyncDisposable {
     child.once('exit', () => process.removeListener('exit', orphaned));
   }
 
+  /** It has been started, and has not ended since. */
+  get runs(): boolean {
+    return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
   /** Waits until something that its log tells of. */
   async until(condition: () => boolean, what: string): Promise<void> {
     const deadline = Date.now() + startMsMax;
     while (!condition()) {
-      const child = this.#child;
-      const over = child === undefined || child.exitCode !== null || child.signalCode !== null;
+      const over = !this.runs;
       if (over || Date.now() > deadline) {
         throw new Error(
           `${this.kind} ${this.id} ${over ? 'ended' : 'ran for too long'} before it ${what}:\n${this.#stderr.slice(-4_000)}`,
@@ -155,6 +177,10 @@ export interface ClusterShape {
   readonly brokers: number;
   /** Of every part. */
   readonly settings?: Settings;
+  /** Where each part and `etcd` are, by their names. Default: on loopback. */
+  readonly placeOf?: (name: string) => Place;
+  /** The caller's own, for all data; by default one that is removed afterwards. */
+  readonly folder?: string;
 }
 
 export class ClusterProcesses implements AsyncDisposable {
@@ -163,17 +189,22 @@ export class ClusterProcesses implements AsyncDisposable {
   readonly controllers: PartProcess[] = [];
   readonly brokers: PartProcess[] = [];
   readonly #settings: Settings;
+  readonly #placeOf: (name: string) => Place;
   readonly #parts: PartProcess[] = [];
+  readonly #isOwnFolder: boolean;
 
-  private constructor(etcd: EtcdProcess, settings: Settings) {
-    this.folder = mkdtempSync(path.join(os.tmpdir(), 'tributary-cluster-'));
+  private constructor(etcd: EtcdProcess, { settings = {}, placeOf = () => here, folder }: ClusterShape) {
+    this.folder = folder ?? mkdtempSync(path.join(os.tmpdir(), 'tributary-cluster-'));
+    this.#isOwnFolder = folder === undefined;
     this.etcd = etcd;
     this.#settings = settings;
+    this.#placeOf = placeOf;
   }
 
   /** Everything at once, as an orchestrator does it. */
-  static async begin({ controllers, brokers, settings = {} }: ClusterShape): Promise<ClusterProcesses> {
-    const cluster = new ClusterProcesses(await EtcdProcess.start(), settings);
+  static async begin(shape: ClusterShape): Promise<ClusterProcesses> {
+    const { controllers, brokers, placeOf = () => here } = shape;
+    const cluster = new ClusterProcesses(await EtcdProcess.start({ place: placeOf('etcd') }), shape);
     try {
       for (let i = 1; i <= controllers; i++) cluster.controllers.push(await cluster.part('controller', 100 + i));
       for (let i = 1; i <= brokers; i++) cluster.brokers.push(await cluster.part('broker', i));
@@ -190,7 +221,7 @@ export class ClusterProcesses implements AsyncDisposable {
     const own: Settings = kind === 'broker' ? { 'data.dir': this.dataOf(id) } : {};
     const port = await freePort();
     const all = { 'etcd.endpoints': this.etcd.endpoint, ...own, ...this.#settings, ...settings };
-    const part = new PartProcess(kind, id, port, all);
+    const part = new PartProcess(kind, id, port, all, this.#placeOf(`${kind}-${id}`));
     this.#parts.push(part);
     return part;
   }
@@ -215,7 +246,7 @@ export class ClusterProcesses implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#parts.map((part) => part[Symbol.asyncDispose]()));
     await this.etcd[Symbol.asyncDispose]();
-    rmSync(this.folder, { recursive: true, force: true });
+    if (this.#isOwnFolder) rmSync(this.folder, { recursive: true, force: true });
   }
 }
 

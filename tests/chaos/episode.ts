@@ -1,0 +1,106 @@
+// One fault under load: it waits for a request to hit, strikes, sees what goes on, heals, and sees everything whole again.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ChaosCluster } from './cluster.ts';
+import { aim, type Fault, nameOf } from './faults.ts';
+import type { Load, Measured } from './load.ts';
+
+/** What is not answered by then has been held up by the fault, ms. */
+const heldUpMs = 100;
+/** How long a healed cluster may take until every replica is in sync and everything goes on. */
+const recoveryMs = 60_000;
+
+export interface Episode extends Measured {
+  readonly fault: string;
+  /** Who was hit. */
+  readonly what: string;
+  /** Requests that were on their way when it struck, and how many of those were not answered soon after by whom they were sent to. */
+  readonly inFlight: number;
+  readonly heldUp: number;
+  /** From the strike until records and decisions went on, ms, where they did so before it was healed. */
+  readonly wentOnMs: number | undefined;
+  /** From the healing until every replica was in sync and everything went on, ms. */
+  readonly recoveredMs: number;
+  readonly retries: number;
+  readonly errors: readonly string[];
+}
+
+export interface EpisodeOptions {
+  /** How long the fault lasts at least, ms. */
+  readonly lastsMs: number;
+  /** Where things are to go on while it lasts, they have so long; then the episode fails. ms. */
+  readonly goesOnWithinMs: number;
+}
+
+/** @throws when something does not go on, or come back, in time. */
+export async function episode(
+  cluster: ChaosCluster,
+  load: Load,
+  topic: string,
+  fault: Fault,
+  options: EpisodeOptions,
+): Promise<Episode> {
+  const aimed = await aim(cluster, topic, fault);
+  const { hits } = aimed;
+  const { traffic } = load;
+  const hit = (): number => (hits.kind === 'change' ? traffic.callsInFlight : traffic.inFlight(hits.address).length);
+  const errorsBefore = load.errors.length;
+  const retriesBefore = traffic.retries;
+  await traffic.until(() => hit() > 0, 10_000);
+  const inFlight = hit();
+  const flights = hits.kind === 'change' ? [] : traffic.inFlight(hits.address);
+  const struckAt = performance.now();
+  const struck = aimed.strike();
+  await sleep(heldUpMs);
+  await struck;
+  const heldUp = flights.filter((flight) => flight.answeredAt === undefined).length;
+  const wentOnMs = await goesOn(load, aimed.goesOn, struckAt, options.goesOnWithinMs);
+  await sleep(Math.max(0, struckAt + options.lastsMs - performance.now()));
+  const healedAt = performance.now();
+  await aimed.heal();
+  await cluster.whole(topic, recoveryMs);
+  await load.until(() => load.hasRecoveredSince(healedAt, 'everything'), recoveryMs, 'everything goes on once healed');
+  checkAllRun(cluster);
+  return {
+    fault: nameOf(fault),
+    what: aimed.what,
+    inFlight,
+    heldUp,
+    wentOnMs,
+    recoveredMs: Math.round(performance.now() - healedAt),
+    ...load.measure(struckAt),
+    retries: traffic.retries - retriesBefore,
+    errors: load.errors.slice(errorsBefore),
+  };
+}
+
+/** Waits for what is to go on while the fault lasts. @returns after how many ms it did. */
+async function goesOn(
+  load: Load,
+  expected: { readonly records: boolean; readonly decisions: boolean },
+  since: number,
+  withinMs: number,
+): Promise<number | undefined> {
+  if (!expected.records && !expected.decisions) return undefined;
+  const what = expected.records ? (expected.decisions ? 'everything' : 'records') : 'decisions';
+  // What was answered just after the strike says nothing.
+  const from = since + heldUpMs;
+  await load.until(() => load.hasRecoveredSince(from, what), withinMs, `${what} to go on while the fault lasts`);
+  return Math.round(performance.now() - since);
+}
+
+/** Nobody has ended by itself. */
+function checkAllRun({ processes: { brokers, controllers } }: ChaosCluster): void {
+  const ended = [...brokers, ...controllers].find((part) => !part.runs);
+  if (ended !== undefined) throw new Error(`${ended.name} has ended by itself:\n${ended.said.slice(-2_000)}`);
+}
+
+/** For people, one line. */
+export function told(episode: Episode): string {
+  const { what, inFlight, heldUp, acknowledgementGapMs, deliveryGapMs, decisionGapMs, wentOnMs, recoveredMs } = episode;
+  const onward = wentOnMs === undefined ? '' : `, went on after ${wentOnMs}`;
+  return (
+    `${what}: largest gap between acknowledgements ${acknowledgementGapMs} ms, deliveries ${deliveryGapMs}, decisions ${decisionGapMs}${onward}, ` +
+    `whole again ${recoveredMs} after healing; ${inFlight} requests in flight, ${heldUp} held up; ${episode.retries} retries, ${episode.errors.length} errors`
+  );
+}
