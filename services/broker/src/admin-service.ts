@@ -38,5 +38,11 @@ export function adminService(parts: Parts): Service {
     handlers.unary(methods.describeConfigs, (request, { signal }) =>
       controller.forward(methods.describeConfigs, request, signal),
     );
+    handlers.unary(methods.describeCluster, (request, { signal }) =>
+      controller.forward(methods.describeCluster, request, signal),
+    );
+    handlers.unary(methods.electLeaders, (request, { signal }) =>
+      controller.forward(methods.electLeaders, request, signal),
+    );
   };
 }
