@@ -124,9 +124,21 @@ export class SimulatedMetadataStore {
     if (isAway === this.#isAway) return;
     this.#isAway = isAway;
     if (isAway) this.#coverage.count('metadata: away');
-    // As etcd's new leader does: every lease begins anew.
-    else for (const lease of this.#leases.values()) this.#renewed(lease);
+    else this.#leasesGoOn();
     if (!isAway) for (const watcher of this.#watchers) this.#plan(watcher);
+  }
+
+  /** As etcd's new leader does: every lease begins anew, or has only left what was last written down of it. */
+  #leasesGoOn(): void {
+    const isWrittenDown = this.#random.chance(0.5);
+    if (isWrittenDown) this.#coverage.count('metadata: leases short after it was away');
+    for (const lease of [...this.#leases.values()]) {
+      this.#renewed(lease);
+      if (!isWrittenDown) continue;
+      const leftMicros = this.#random.between(1, lease.ttlMicros);
+      lease.serverExpiryMicros = this.#scheduler.nowMicros + leftMicros;
+      this.#watchServerExpiry(lease);
+    }
   }
 
   /** One machine cannot reach the store. */

@@ -58,6 +58,8 @@ export class SimulatedNetwork {
   onDelivered: ((from: string, to: string, path: string, kind: Frame['kind'], bytes: number) => void) | undefined;
   /** A message of a stream has reached its server. */
   onAsked: ((call: Call, bytes: Uint8Array) => void) | undefined;
+  /** A message of a stream leaves its client: the same, of the client's machine. */
+  onSent: ((call: Call, message: Shipment) => void) | undefined;
   /** A message of a stream leaves its server: what it says can be checked against what the server's machine really holds. */
   onAnswered: ((call: Call, message: Shipment) => void) | undefined;
   /** A handler of the code under test broke an invariant. */
@@ -349,6 +351,7 @@ export class SimulatedNetwork {
     const network = this;
     return {
       connect: (client, address) => this.#connect(client, address),
+      sent: (call, message) => this.onSent?.(call, message),
       after: (delayMicros, action) => this.#scheduler.after(delayMicros, action),
       get nowMicros() {
         return network.#scheduler.nowMicros;

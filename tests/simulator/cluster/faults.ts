@@ -5,7 +5,8 @@ import { methods } from '@tributary/wire';
 import type { DiskCopy, DiskOperation } from '../disk.ts';
 import type { SeededRandom } from '../seeded-random.ts';
 import type { Member } from './member.ts';
-import { SESSION_TIMEOUT_MS, type Stage } from './stage.ts';
+import { SESSION_TIMEOUT_MS } from './plan.ts';
+import type { Stage } from './stage.ts';
 
 interface Fault {
   readonly name: string;
@@ -47,10 +48,15 @@ async function powerCycle(stage: Stage, members: readonly Member[], offMs: numbe
   for (const member of members) member.machine.powerOn();
 }
 
-/** @returns when they hear each other again. */
-async function cut(stage: Stage, pairs: readonly (readonly [string, string])[], forMs: number): Promise<void> {
+/** @param whose the ones that cannot be blamed for what others make of it. @returns when they hear each other again. */
+async function cut(
+  stage: Stage,
+  pairs: readonly (readonly [string, string])[],
+  forMs: number,
+  whose: readonly string[] = pairs.flat(),
+): Promise<void> {
   const { network } = stage.world;
-  const touched = stage.members.filter(({ name }) => pairs.some((pair) => pair.includes(name)));
+  const touched = stage.members.filter(({ name }) => whose.includes(name));
   for (const [from, to] of pairs) network.silence(from, to);
   for (const member of touched) member.troubled();
   await ms(stage, forMs);
@@ -137,7 +143,7 @@ const troubles: readonly Fault[] = [
         ...(isOut ? [[one, other] as const] : []),
         ...(isIn ? [[other, one] as const] : []),
       ]);
-      await cut(stage, pairs, whileMs(random));
+      await cut(stage, pairs, whileMs(random), [one]);
       stage.world.metadata.cutOff(one, false);
     },
   },
@@ -155,10 +161,12 @@ const troubles: readonly Fault[] = [
     name: 'slow network',
     weight: 1,
     strike: async (stage, random) => {
-      const [a, b] = [someMember(stage, random).name, someMember(stage, random).name];
-      stage.world.network.slow(a, b, random.between(20, 3_000));
+      const [a, b] = [someMember(stage, random), someMember(stage, random)];
+      stage.world.network.slow(a.name, b.name, random.between(20, 400));
+      for (const member of [a, b]) member.troubled();
       await ms(stage, whileMs(random));
-      stage.world.network.slow(a, b, 1);
+      stage.world.network.slow(a.name, b.name, 1);
+      for (const member of [a, b]) member.troubled();
     },
   },
   {

@@ -3,6 +3,12 @@ import type { RawConsumerPlan } from '../clients/raw-consumer.ts';
 import type { RawProducerPlan } from '../clients/raw-producer.ts';
 import type { SeededRandom } from '../seeded-random.ts';
 
+/** The shortest that the product allows. */
+export const SESSION_TIMEOUT_MS = 3_000;
+export const ELECTION_TIMEOUT_MS = 2_000;
+/** Shorter than in production, so that a run sees the ISR shrink. */
+export const REPLICA_LAG_MS = 1_500;
+
 export interface TopicPlan {
   readonly name: string;
   readonly partitions: number;

@@ -6,16 +6,13 @@ import type { ProcessEnd } from '../process.ts';
 import type { SeededRandom } from '../seeded-random.ts';
 import type { Machine, World } from '../world.ts';
 import { Member, type MemberObserver } from './member.ts';
-import { isCompacted, topicNamed } from './plan.ts';
+import { ELECTION_TIMEOUT_MS, isCompacted, REPLICA_LAG_MS, SESSION_TIMEOUT_MS, topicNamed } from './plan.ts';
 import { DurabilityRules } from './rules/durability.ts';
+import { DeathRules } from './rules/deaths.ts';
 import { MetadataRules } from './rules/metadata.ts';
+import { ReplicationRules } from './rules/replication.ts';
 import { Truth } from './truth.ts';
 
-/** The shortest that the product allows. */
-export const SESSION_TIMEOUT_MS = 3_000;
-const ELECTION_TIMEOUT_MS = 2_000;
-/** Shorter than in production, so that a run sees the ISR shrink. */
-const REPLICA_LAG_MS = 1_500;
 const DISK_BYTES = 2_000_000;
 /** Node ids of controllers begin here. */
 const CONTROLLERS_FROM = 101;
@@ -60,9 +57,8 @@ export class Stage {
     const [first = 'b1:9095', ...rest] = this.brokers.map(({ name }) => brokerAddress(name));
     this.bootstrap = [first, ...rest];
     this.durability = new DurabilityRules(this);
-    // It listens by itself.
-    const rules = new MetadataRules(this);
-    rules.begin();
+    // They listen by themselves.
+    for (const rules of [new MetadataRules(this), new DeathRules(this), new ReplicationRules(this)]) rules.begin();
   }
 
   get members(): readonly Member[] {

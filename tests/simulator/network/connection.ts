@@ -126,6 +126,11 @@ export class Call {
     this.down.onTaken = () => this.#intoServer(() => this.#serverStream?.taken());
   }
 
+  /** The machine that called. */
+  get client(): string {
+    return this.#connection.client.machine;
+  }
+
   /** The machine that serves it. */
   get server(): string {
     return this.#connection.address.split(':')[0] ?? '';

@@ -12,6 +12,8 @@ export interface Dialling {
   connect(client: Endpoint, address: string): Connection;
   after(delayMicros: number, action: () => void): { cancel(): void };
   readonly nowMicros: number;
+  /** A message of a stream leaves its client. */
+  sent(call: Call, message: Shipment): void;
 }
 
 /** The client's end: one connection to one address, made again when it is needed and broken. */
@@ -83,7 +85,11 @@ export class SimulatedPeer implements Peer {
       taken: () => end.taken(),
     });
     const end = new StreamEnd<Request, Response>(method.request, method.response, {
-      send: (frame) => this.#client.alive && call.up.send(frame),
+      send: (frame) => {
+        if (!this.#client.alive) return;
+        if (frame.kind === 'message') this.#network.sent(call, frame.message);
+        call.up.send(frame);
+      },
       get queuedBytes() {
         return call.up.queuedBytes;
       },

@@ -28,8 +28,10 @@ export class DurabilityRules {
   readonly #shown = new Map<string, bigint>();
   /** Epochs in which partitions were when a broker's process started, by broker and folder. */
   readonly #epochsAtStart = new Map<Member, ReadonlyMap<string, number>>();
-  /** Revision of the store when a broker's process last started. */
   readonly #startedAt = new Map<Member, bigint>();
+
+  /** What a leader says to a follower. */
+  onReplicate: ((call: Call, bytes: Uint8Array) => void) | undefined;
 
   constructor(stage: Stage) {
     this.#stage = stage;
@@ -50,12 +52,27 @@ export class DurabilityRules {
 
   /** The controller has let in a registration of this broker: whatever its disk lacks, the ISRs no longer count on it. */
   letIn(member: Member, registeredAt: bigint): void {
-    if (registeredAt > (this.#startedAt.get(member) ?? 0n)) member.lacks = 'nothing';
+    if (registeredAt > this.startedAt(member)) member.lacks = 'nothing';
+  }
+
+  /** Revision of the store when the broker's process last started. */
+  startedAt(member: Member): bigint {
+    return this.#startedAt.get(member) ?? 0n;
   }
 
   /** An `async` partition goes on from what is left. */
   begunAnew(folder: string): void {
     this.#shown.delete(folder);
+  }
+
+  /** In which epoch the partition was when the broker's process started. */
+  epochAtStart(member: Member, folder: string): number {
+    return this.#epochsAtStart.get(member)?.get(folder) ?? -1;
+  }
+
+  /** Where a replica's log must end if it says so. */
+  durableEnd(member: Member, folder: string): bigint {
+    return endOn(member.machine.disk, folder, this.#depth(folder)) ?? 0n;
   }
 
   /** Somebody joined or left, or the leader changed. */
@@ -113,7 +130,7 @@ export class DurabilityRules {
     } else if (call.path === methods.fetch.path) {
       for (const answer of methods.fetch.response.decode(bytes).partitions)
         if (answer.errorCode === 0) this.#fetched(call, answer);
-    }
+    } else if (call.path === methods.replicate.path) this.onReplicate?.(call, bytes);
   }
 
   #acknowledged(call: Call, result: ProduceResult): void {
@@ -170,7 +187,7 @@ export class DurabilityRules {
     const decision = truth.decision(folder, leaderEpoch);
     if (decision?.leader === undefined) return world.broken('R6', `${what}, in which nobody was elected`);
     world.coverage.count('checked: epoch of a batch');
-    const before = this.#epochsAtStart.get(server)?.get(folder) ?? -1;
+    const before = this.epochAtStart(server, folder);
     // A duplicate's original may be of an earlier life, or of another leader.
     if (decision.leader !== server.nodeId || leaderEpoch > before) return;
     if (!this.#wasThere.has(`${server.name} ${folder} ${baseOffset}`))

@@ -1,0 +1,55 @@
+/** R10, M5: who is taken for dead. A wrong guess costs no data; one that nothing had given rise to is a bug. */
+import type { ClusterImage, ImageChange } from '@tributary/metadata';
+import type { Member } from '../member.ts';
+import { SESSION_TIMEOUT_MS } from '../plan.ts';
+import type { Stage } from '../stage.ts';
+
+/** So long after it was last troubled a member may still be suffering from it. */
+const AFTERMATH_MS = 3 * SESSION_TIMEOUT_MS;
+
+export class DeathRules {
+  readonly #stage: Stage;
+  /** Brokers that ran, untroubled, when the active controller saw them out, in this term. */
+  readonly #seenOut = new Set<number>();
+
+  /** Revision of each broker's newest registration. */
+  readonly #registered = new Map<number, bigint>();
+
+  constructor(stage: Stage) {
+    this.#stage = stage;
+  }
+
+  begin(): void {
+    this.#stage.truth.onChange((change, before) => this.#changed(change, before));
+  }
+
+  #changed({ image, delta }: ImageChange, before: ClusterImage): void {
+    if (delta.controller) this.#seenOut.clear();
+    for (const [node, change] of delta.brokers) {
+      const { registration } = change.after ?? {};
+      if (registration !== undefined) this.#registered.set(node, registration.createRevision);
+      const isNow = change.after?.status?.fenced === true;
+      if (isNow && change.before?.status?.fenced === false) this.#fenced(node, image, before);
+    }
+  }
+
+  #fenced(node: number, image: ClusterImage, before: ClusterImage): void {
+    const { world, active } = this.#stage;
+    world.coverage.count('broker: taken for dead');
+    const member = this.#stage.broker(node);
+    if (member === undefined || active === undefined || !this.#isWell(member)) return;
+    // It may not have reached the store since it started.
+    if ((this.#registered.get(node) ?? 0n) <= this.#stage.durability.startedAt(member)) return;
+    const what = `broker ${node} was taken for dead by ${active.name} and has been well for ${AFTERMATH_MS} ms`;
+    if (this.#isWell(active)) return world.broken('R10', what);
+    this.#seenOut.add(node);
+    const registered = [...before.brokers()].filter(({ registration }) => registration !== undefined).length;
+    const leases = Math.max(registered, [...image.brokers()].length);
+    if (2 * this.#seenOut.size > leases)
+      world.broken('R10', `${what}, as have more than half of ${leases}: ${[...this.#seenOut].join(', ')}`);
+  }
+
+  #isWell(member: Member): boolean {
+    return member.runs && this.#stage.world.scheduler.nowMicros - member.troubledMicros > AFTERMATH_MS * 1_000;
+  }
+}
