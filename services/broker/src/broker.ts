@@ -11,13 +11,17 @@ import {
 import type { Clock, FileSystem, Host, Logger, MetadataStore, Random, Service, Transport } from '@tributary/ports';
 import { methods, type ResourceUse } from '@tributary/wire';
 import { adminService } from './admin-service.ts';
+import { Attendance } from './attendance/attendance.ts';
+import { handOver } from './attendance/handing-over.ts';
 import { reportFlushed } from './flush-reports.ts';
 import { keepClean } from './cleaner.ts';
 import { DataDirectory } from './log/data-directory.ts';
 import { type BrokerObserver, silentObserver } from './observer.ts';
+import { refuseOlderEpochs, settleOlderCopy } from './older-copy.ts';
 import type { Partition } from './partition/partition.ts';
 import { ProducerIds } from './producer-ids.ts';
-import { checkVersion, Registration } from './registration.ts';
+import { caughtUp, type Readiness } from './readiness.ts';
+import { checkVersion, type RegisteredAs, Registration } from './registration.ts';
 import { type NewlyFlushing, Replicas } from './replicas.ts';
 import { ControllerClient, noContext } from './rpc/controller-client.ts';
 import type { Identity } from './rpc/describe-broker.ts';
@@ -43,6 +47,7 @@ export {
 } from './log/inspect.ts';
 export { BrokerMetrics } from './metrics.ts';
 export type { BrokerObserver } from './observer.ts';
+export type { Readiness } from './readiness.ts';
 
 export interface BrokerConfig {
   readonly nodeId: number;
@@ -70,9 +75,6 @@ export interface BrokerPorts {
   readonly observer?: BrokerObserver;
 }
 
-/** What /readyz says. */
-export type Readiness = { readonly ready: true } | { readonly ready: false; readonly reason: string };
-
 /** Opens the data directory and recovers every log. @throws TributaryError naming what is wrong with the directory. */
 export async function createBroker(config: BrokerConfig, ports: BrokerPorts, signal: AbortSignal): Promise<Broker> {
   const stack = new AsyncDisposableStack();
@@ -85,13 +87,18 @@ export async function createBroker(config: BrokerConfig, ports: BrokerPorts, sig
     const image = await ports.images.until((each) => each.cluster !== undefined, signal);
     checkVersion(image);
     const me = nodeId(config.nodeId);
-    await directory.bind(clusterOf(image), me);
+    const cluster = clusterOf(image);
+    await directory.identity.bind(cluster.clusterId, me);
     // Before a folder is put aside because this metadata does not know it: older metadata knows less (M6).
-    directory.noteRevision(image.revision);
+    directory.identity.noteRevision(image.revision, cluster.restoreGeneration);
+    await settleOlderCopy(image, me, directory, ports);
     const settings = new LiveSettings(me, config.configs, image);
     const resources = new Resources(settings.current, directory.openFiles, ports.host.openFilesMax);
     const replicas = new Replicas(me, directory, ports, image);
     const suspects = await replicas.recover();
+    refuseOlderEpochs(image, replicas);
+    const { sessionTimeoutMs } = config;
+    const attendance = new Attendance({ nodeId: me, clusterId: cluster.clusterId, sessionTimeoutMs }, ports);
     return new Broker({
       config,
       ports,
@@ -100,6 +107,7 @@ export async function createBroker(config: BrokerConfig, ports: BrokerPorts, sig
       directory,
       replicas,
       suspects,
+      attendance,
       observer,
       stack: stack.move(),
     });
@@ -110,10 +118,10 @@ export async function createBroker(config: BrokerConfig, ports: BrokerPorts, sig
 }
 
 function clusterOf(image: ClusterImage) {
-  const id = image.cluster?.clusterId;
-  if (id === undefined)
+  const { cluster } = image;
+  if (cluster === undefined)
     throw new TributaryError('BROKER_NOT_AVAILABLE', 'The cluster has no id yet: is a controller running?');
-  return id;
+  return cluster;
 }
 
 interface BrokerParts {
@@ -124,6 +132,7 @@ interface BrokerParts {
   readonly directory: DataDirectory;
   readonly replicas: Replicas;
   readonly suspects: readonly PartitionName[];
+  readonly attendance: Attendance;
   readonly observer: BrokerObserver;
   /** What to close last. */
   readonly stack: AsyncDisposableStack;
@@ -197,8 +206,12 @@ export class Broker implements AsyncDisposable {
     const registration = new Registration(where, directory, ports);
     this.#registration = registration;
     const { signal } = this.#stopping;
-    const registered = (): void => void this.#guard(this.#follow([]));
+    const registered = (incarnation: RegisteredAs): void => {
+      this.#parts.attendance.registered(incarnation);
+      void this.#guard(this.#follow([]));
+    };
     this.#running = [
+      this.#guard(this.#parts.attendance.run(signal)),
       this.#guard(registration.keep(suspects, registered, signal)),
       this.#guard(this.#followAll(signal)),
       this.#guard(reportFlushed(replicas, (flushed) => this.#reportFlushed(flushed), ports, signal)),
@@ -231,12 +244,12 @@ export class Broker implements AsyncDisposable {
   async #follow(names: readonly PartitionName[]): Promise<void> {
     const { directory, ports, replicas } = this.#parts;
     const image = ports.images.current;
-    directory.noteRevision(image.revision);
+    directory.identity.noteRevision(image.revision, image.cluster?.restoreGeneration ?? 0);
     this.settings.follow(image);
     const admitted = this.#registration?.admitted(image) ?? false;
     await replicas.follow(image, admitted, names);
     if (!admitted) return;
-    this.#registration?.heard();
+    await this.#registration?.heard();
     this.#serving = true;
     this.#admitted.resolve();
     await this.#confirmRemovals(image);
@@ -297,10 +310,17 @@ export class Broker implements AsyncDisposable {
   }
 
   readiness(): Readiness {
-    const image = this.#parts.ports.images.current;
+    const { config, directory, ports } = this.#parts;
+    const image = ports.images.current;
     if (this.#registration?.admitted(image) !== true)
       return { ready: false, reason: 'the controller has not yet admitted this broker' };
-    return { ready: true };
+    return caughtUp(image, nodeId(config.nodeId), directory.directoryId);
+  }
+
+  /** Has its leaderships moved to others, and serves meanwhile; bounded. To be followed by disposal. */
+  async handOver(): Promise<void> {
+    const { config, ports, attendance } = this.#parts;
+    await handOver(attendance, nodeId(config.nodeId), ports, this.#stopping.signal);
   }
 
   /** Stops taking records, writes and flushes what it took, leaves the cluster, marks a clean stop. */

@@ -59,5 +59,7 @@ if (import.meta.main) {
     const service = withStandardServices(broker.service, () => broker.readiness().ready);
     const server = stack.use(await ports.transport.serve(settings.listen, service, broker.resources));
     await unlessAborted(broker.start(advertisedAddress(settings, server.address)), stop);
+    // While the server still serves.
+    stack.defer(() => broker.handOver());
   });
 }

@@ -2,11 +2,21 @@
  * A broker's place in the cluster (R6): registered under a lease, then admitted by the controller. When the lease is lost it registers anew;
  * existing leaderships go on until the image says otherwise (no metadata store, no election: leaders keep serving).
  */
-import { type BrokerEpoch, incarnationId, type NodeId, randomId, TributaryError } from '@tributary/model';
+import {
+  type BrokerEpoch,
+  type DirectoryId,
+  type IncarnationId,
+  incarnationId,
+  type NodeId,
+  randomId,
+  TributaryError,
+} from '@tributary/model';
 import {
   type ClusterImage,
+  type ImageSource,
   isAdmitted,
   keepRegistration,
+  LinkedAbort,
   type MetadataKeys,
   type PartitionName,
   registerBroker,
@@ -21,6 +31,7 @@ interface RegistrationPorts {
   readonly random: Random;
   readonly store: MetadataStore;
   readonly keys: MetadataKeys;
+  readonly images: ImageSource;
   readonly logger: Logger;
 }
 
@@ -39,6 +50,12 @@ interface Held {
   readonly epoch: BrokerEpoch;
   readonly lost: AbortSignal;
   readonly revoke: () => Promise<void>;
+}
+
+/** What others know a registration by. */
+export interface RegisteredAs {
+  readonly epoch: BrokerEpoch;
+  readonly incarnationId: IncarnationId;
 }
 
 /** Cluster versions that this code speaks (M7). */
@@ -69,26 +86,56 @@ export class Registration {
   }
 
   /** The controller has let this incarnation in, and with it taken note of what it told. */
-  heard(): void {
+  async heard(): Promise<void> {
+    if (this.#isHeard) return;
     this.#isHeard = true;
+    await this.#directory.identity.recordHeard();
   }
 
   /**
-   * Registers. When the lease is lost the registration is put under another if it is still there, which no one notices: the store was away. Else
-   * the broker registers anew. Ends with the signal. @throws TributaryError DUPLICATE_BROKER_REGISTRATION.
+   * Registers. When the lease is lost the registration is put under another if it is still there, which no one notices: the store was away. Else,
+   * and when the image shows that it is gone, because the controller took the broker for dead (R10), or is another, the broker registers anew.
+   * Ends with the signal. @throws TributaryError DUPLICATE_BROKER_REGISTRATION; MetadataStoreError `refused`.
    */
-  async keep(suspects: readonly PartitionName[], onRegistered: () => void, signal: AbortSignal): Promise<void> {
+  async keep(
+    suspects: readonly PartitionName[],
+    onRegistered: (incarnation: RegisteredAs) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { logger } = this.#ports;
     while (!signal.aborted) {
       let held: Held | undefined = await this.#register(this.#isHeard ? [] : suspects, signal);
-      onRegistered();
+      onRegistered({ epoch: held.epoch, incarnationId: held.registration.incarnationId });
       while (held !== undefined) {
-        await until(held.lost, signal);
+        const what = await this.#over(held, signal);
         if (signal.aborted) return;
-        logger.warn('registration-lost', { why: held.lost.reason instanceof Error ? held.lost.reason.message : '' });
-        held = await this.#renew(held, signal);
+        if (what === 'lease lost') {
+          logger.warn('registration-lost', { why: held.lost.reason instanceof Error ? held.lost.reason.message : '' });
+          held = await this.#renew(held, signal);
+        } else {
+          const why = 'the controller took this broker for dead, or it was registered elsewhere: it registers anew';
+          logger.warn('registration-gone', { brokerEpoch: held.epoch.toString(), why });
+          await held.revoke().catch(() => undefined);
+          held = undefined;
+        }
       }
     }
+  }
+
+  /** Waits for the end of a registration. */
+  async #over(held: Held, signal: AbortSignal): Promise<'lease lost' | 'gone'> {
+    using waiting = new LinkedAbort(signal);
+    const gone = this.#ports.images.until(
+      (image) => image.revision >= held.epoch && !isStored(image, held),
+      waiting.signal,
+    );
+    // When following the store is over, others end the broker.
+    const what = await Promise.race([
+      until(held.lost, signal).then(() => 'lease lost' as const),
+      gone.then(() => 'gone' as const).catch(() => until(held.lost, signal).then(() => 'lease lost' as const)),
+    ]);
+    waiting.abort(new Error('The registration is over.'));
+    return what;
   }
 
   async #renew(before: Held, signal: AbortSignal): Promise<Held | undefined> {
@@ -112,13 +159,15 @@ export class Registration {
 
   async #register(suspects: readonly PartitionName[], signal: AbortSignal): Promise<Held> {
     const { nodeId, address, host, rack, configs } = this.#where;
+    const { identity } = this.#directory;
     const incarnation = incarnationId(randomId(() => this.#ports.random.nextU32()));
+    const known = incarnationsIn(this.#ports.images.current, nodeId, identity.directoryId);
     // Synced before registering: a directory restored from a backup knows neither of the two ids that etcd holds (R6).
-    await this.#directory.recordPendingIncarnation(incarnation);
+    await identity.recordPending(incarnation, known);
     const registration = {
       nodeId,
       incarnationId: incarnation,
-      directoryId: this.#directory.directoryId,
+      directoryId: identity.directoryId,
       address,
       host,
       rack,
@@ -132,7 +181,7 @@ export class Registration {
     const { brokerEpoch, lost, revoke } = await registerBroker(store, keys, registration, clock, this.#options(signal));
     const held = { registration, epoch: brokerEpoch, lost, revoke };
     this.#held = held;
-    await this.#directory.recordRegistered(incarnation);
+    await identity.recordRegistered(incarnation, known);
     this.#ports.logger.info('registered', { nodeId, brokerEpoch: brokerEpoch.toString(), address });
     return held;
   }
@@ -142,6 +191,17 @@ export class Registration {
     await this.#held?.revoke();
     this.#held = undefined;
   }
+}
+
+const isStored = (image: ClusterImage, { registration, epoch }: Held): boolean =>
+  image.broker(registration.nodeId)?.registration?.createRevision === epoch;
+
+/** By which metadata knows a data directory of this broker. */
+export function incarnationsIn(image: ClusterImage, node: NodeId, directory: DirectoryId): readonly IncarnationId[] {
+  const broker = image.broker(node);
+  return [broker?.registration, broker?.status].flatMap((each) =>
+    each?.directoryId === directory ? [each.incarnationId] : [],
+  );
 }
 
 function until(...signals: readonly AbortSignal[]): Promise<void> {

@@ -20,6 +20,7 @@ import {
   methods,
 } from '@tributary/wire';
 import { noContext } from '../rpc/controller-client.ts';
+import { heardWithin } from './heard-within.ts';
 import {
   type IsrProposer,
   type NumberedProposal,
@@ -201,7 +202,8 @@ export class Attendance implements IsrProposer {
     for (;;) {
       const isMore = this.#proposals.unsentCount > 0;
       const everyMs = Math.ceil(this.#sessionTimeoutMs / limits.heartbeatsPerSession);
-      if (!isMore) await this.#bellOr(this.#leaving === undefined ? everyMs : limits.leaveRepeatMs, signal);
+      if (!isMore)
+        await heardWithin(this.#bell, this.#leaving === undefined ? everyMs : limits.leaveRepeatMs, clock, signal);
       signal.throwIfAborted();
       // What queues up where nothing is taken is bounded by this, too.
       const silentMs = clock.monotonicMs() - heard.atMs;
@@ -213,17 +215,6 @@ export class Attendance implements IsrProposer {
   /** Those of one tick in one message. */
   #nextProposals(): IsrProposal[] {
     return this.#proposals.take(limits.proposalsPerMessage).map(toWire);
-  }
-
-  async #bellOr(ms: number, signal: AbortSignal): Promise<void> {
-    using waiting = new LinkedAbort(signal);
-    const either = [this.#bell.heard(waiting.signal), this.#ports.clock.sleep(ms, waiting.signal)];
-    for (const each of either) each.catch(() => undefined);
-    try {
-      await Promise.race(either);
-    } finally {
-      waiting.abort(new Error('Waited long enough.'));
-    }
   }
 
   #begun(session: Session, { sessionTimeoutMs }: AttendResponse): void {

@@ -3,12 +3,9 @@
  * process at a time.
  */
 import {
-  type ClusterId,
   type DirectoryId,
   directoryId,
-  type IncarnationId,
   limits,
-  type NodeId,
   type PartitionIndex,
   randomId,
   type TopicId,
@@ -20,11 +17,11 @@ import { emptyCheckpoint, encodeLine } from './checkpoint-file.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { Disk, type DiskOptions } from './disk.ts';
 import type { DiskRule, DiskSpace } from './disk-mark.ts';
+import { Identity, metaName } from './identity.ts';
 import { IndexCache } from './index-cache.ts';
 import type { LogHome } from './log-home.ts';
 import type { OpenLogOptions } from './log-types.ts';
 import { decodeMeta, encodeMeta, type Meta } from './meta.ts';
-import { Mutex } from './mutex.ts';
 import { deletedSuffix, folderName, isLeftover, parseFolderName } from './names.ts';
 import type { OpenFiles } from './open-files.ts';
 import { PartitionLog } from './partition-log.ts';
@@ -43,7 +40,6 @@ export interface PartitionFolder {
   readonly partition: PartitionIndex;
 }
 
-const metaName = 'meta.json';
 /** Its mere name says what `failedSync` in meta.json says, for a disk that does not even take that. */
 const failedSyncName = 'failed-sync';
 /** What earlier builds set aside. */
@@ -53,6 +49,7 @@ const quarantineName = 'quarantine';
 export class DataDirectory implements AsyncDisposable {
   readonly root: string;
   readonly lastStop: LastStop;
+  readonly identity: Identity;
   readonly #disk: Disk;
   readonly #host: Host;
   readonly #lock: AsyncDisposable;
@@ -67,9 +64,6 @@ export class DataDirectory implements AsyncDisposable {
   readonly #areCheckpointsWhole: boolean;
   /** The machine went down while the directory was in use. */
   readonly #isCacheLost: boolean;
-  readonly #metaWrites = new Mutex();
-  #meta: Meta;
-  #writtenRevision: bigint;
   #closed = false;
 
   private constructor(disk: Disk, host: Host, lock: AsyncDisposable, opened: Opened) {
@@ -78,8 +72,7 @@ export class DataDirectory implements AsyncDisposable {
     this.#host = host;
     this.#lock = lock;
     this.lastStop = opened.lastStop;
-    this.#meta = opened.meta;
-    this.#writtenRevision = opened.meta.highestRevision;
+    this.identity = new Identity(disk, opened.meta);
     this.#checkpoints = opened.checkpoints;
     this.#unopened = new Set(opened.folders);
     this.#areLogsClosed = opened.areLogsClosed;
@@ -108,7 +101,7 @@ export class DataDirectory implements AsyncDisposable {
 
   /** What the last stop means is written at the partitions before meta.json forgets it: this start may be cut short too. */
   async #begin(): Promise<void> {
-    const { failedSync } = this.#meta;
+    const { failedSync } = this.identity.meta;
     const lossy = this.#isCacheLost;
     if (failedSync !== undefined)
       this.#disk.logger.warn('a sync had failed: unflushed data is rewritten', { ...failedSync });
@@ -116,11 +109,10 @@ export class DataDirectory implements AsyncDisposable {
     if (this.lastStop !== 'clean') await this.#syncAncestors();
     if (!this.#areLogsClosed || failedSync !== undefined) this.#distrustLogs(failedSync !== undefined, lossy);
     if (this.lastStop === 'first' || lossy || failedSync !== undefined) await this.#checkpoints.persist();
-    await this.#writeMeta({
-      ...this.#meta,
+    await this.identity.update({
       bootId: this.#host.bootId,
       cleanShutdown: false,
-      lossy: lossy || this.#meta.lossy,
+      lossy: lossy || this.identity.meta.lossy,
       failedSync: undefined,
     });
     await this.#disk.files.remove(`${this.root}/${failedSyncName}`);
@@ -160,7 +152,7 @@ export class DataDirectory implements AsyncDisposable {
   }
 
   get directoryId(): DirectoryId {
-    return this.#meta.directoryId;
+    return this.identity.directoryId;
   }
 
   /** Folders found at opening that no log is open for, in the order of names. */
@@ -252,7 +244,7 @@ export class DataDirectory implements AsyncDisposable {
     try {
       for (const log of [...this.#logs.values()]) await log.prepareCheckpoint();
       await this.#checkpoints.persist();
-      if (this.#meta.highestRevision !== this.#writtenRevision) await this.#updateMeta({});
+      await this.identity.persist();
     } catch (thrown) {
       if (!(thrown instanceof FileError)) throw thrown;
       this.#disk.logger.warn('checkpoint not written', { why: thrown.message });
@@ -281,7 +273,7 @@ export class DataDirectory implements AsyncDisposable {
     try {
       await this.#closeLogs();
       await this.#checkpoints.persist();
-      await this.#updateMeta({ cleanShutdown: true });
+      await this.identity.update({ cleanShutdown: true });
     } catch (thrown) {
       throw await explained(this.#disk, thrown);
     } finally {
@@ -302,16 +294,6 @@ export class DataDirectory implements AsyncDisposable {
     await this.close();
   }
 
-  async #updateMeta(changes: Partial<Meta>): Promise<void> {
-    await this.#metaWrites.run(() => this.#writeMeta({ ...this.#meta, ...changes }));
-  }
-
-  async #writeMeta(meta: Meta): Promise<void> {
-    this.#meta = meta;
-    await this.#disk.replace(this.root, metaName, encodeMeta(meta));
-    this.#writtenRevision = meta.highestRevision;
-  }
-
   /**
    * Best effort on a disk that fails. The mark needs no sync to outlive the process, and if the power goes the page cache goes too, which is all
    * that it warns of; so a bare name first, then the story.
@@ -323,7 +305,7 @@ export class DataDirectory implements AsyncDisposable {
       const temporary = `${this.root}/${metaName}.failed`;
       await files.remove(temporary);
       const file = await files.open(temporary, 'append');
-      await file.append([encodeMeta({ ...this.#meta, cleanShutdown: false, failedSync: { path, why } })]);
+      await file.append([encodeMeta({ ...this.identity.meta, cleanShutdown: false, failedSync: { path, why } })]);
       await file.sync();
       await file.close();
       await files.rename(temporary, `${this.root}/${metaName}`);

@@ -11,6 +11,7 @@ import {
   TributaryError,
 } from '@tributary/model';
 import { FileError, type FileSystem } from '@tributary/ports';
+import type { Identity } from '../../src/log/identity.ts';
 import { counting } from './counting-files.ts';
 import {
   bases,
@@ -99,21 +100,21 @@ describe('a data directory', () => {
   test('belongs to one broker of one cluster', async () => {
     await onSimulatedDisk('bind', async ({ disk }) => {
       const first = await openDirectory(disk.mount());
-      assert.equal(first.clusterId, undefined);
-      await first.bind(clusterId('one'), nodeId(1));
+      assert.equal(first.identity.meta.clusterId, undefined);
+      await first.identity.bind(clusterId('one'), nodeId(1));
       disk.crash('power');
       const again = await openDirectory(disk.mount());
-      assert.deepEqual([again.clusterId, again.brokerId], ['one', 1]);
-      await again.bind(clusterId('one'), nodeId(1));
-      const other = await refusal(again.bind(clusterId('two'), nodeId(1)));
+      assert.deepEqual([again.identity.meta.clusterId, again.identity.meta.brokerId], ['one', 1]);
+      await again.identity.bind(clusterId('one'), nodeId(1));
+      const other = await refusal(again.identity.bind(clusterId('two'), nodeId(1)));
       assert.equal(other.error, 'INCONSISTENT_CLUSTER_ID');
       assert.match(other.message, /belongs to cluster one, this broker to cluster two/);
-      const { message } = await refusal(again.bind(clusterId('one'), nodeId(2)));
+      const { message } = await refusal(again.identity.bind(clusterId('one'), nodeId(2)));
       assert.match(message, /belongs to broker 1, this is broker 2/);
     });
   });
 
-  test('knows whether its last stop was clean, unclean or lossy (L1), and that a lossy one is news until it is registered (R6)', async () => {
+  test('knows whether its last stop was clean, unclean or lossy (L1), and that a lossy one is news until a registration that told of it is admitted (R6)', async () => {
     await onSimulatedDisk('stops', async ({ disk }) => {
       const stops: string[] = [];
       const open = async (bootId: string) => {
@@ -131,42 +132,60 @@ describe('a data directory', () => {
       await open('b');
       disk.crash('process');
       const registered = await open('b');
-      await registered.recordRegistered(incarnationId('x'));
+      await registered.identity.recordRegistered(incarnationId('x'), []);
+      disk.crash('process');
+      await (await open('b')).identity.recordHeard();
       disk.crash('process');
       await (await open('b')).close();
       await (await open('c')).close();
-      assert.deepEqual(stops, ['first', 'clean', 'unclean', 'lossy', 'lossy', 'lossy', 'unclean', 'clean']);
+      assert.deepEqual(stops, ['first', 'clean', 'unclean', 'lossy', 'lossy', 'lossy', 'lossy', 'unclean', 'clean']);
     });
   });
 
-  test('keeps incarnations through a loss of power as soon as they are recorded (R6)', async () => {
+  test('keeps through a loss of power all incarnations by which metadata may know it, as soon as they are recorded, and no others (R6)', async () => {
     await onSimulatedDisk('incarnations', async ({ disk }) => {
-      const ids = async (): Promise<unknown[]> => {
+      const start = async (work: (identity: Identity) => Promise<void>): Promise<readonly string[]> => {
+        const { identity } = await openDirectory(disk.mount());
+        await work(identity);
         disk.crash('power');
-        const directory = await openDirectory(disk.mount());
-        const found = [directory.lastRegisteredIncarnation, directory.pendingIncarnation];
+        const found = (await openDirectory(disk.mount())).identity.incarnations;
         disk.crash('process');
         return found;
       };
-      await (await openDirectory(disk.mount())).recordPendingIncarnation(incarnationId('one'));
-      assert.deepEqual(await ids(), [undefined, 'one']);
-      await (await openDirectory(disk.mount())).recordRegistered(incarnationId('one'));
-      assert.deepEqual(await ids(), ['one', undefined]);
-      await (await openDirectory(disk.mount())).recordPendingIncarnation(incarnationId('two'));
-      assert.deepEqual(await ids(), ['one', 'two']);
+      const one = incarnationId('one');
+      const two = incarnationId('two');
+      const three = incarnationId('three');
+      const four = incarnationId('four');
+      assert.deepEqual(await start((identity) => identity.recordPending(one, [])), ['one']);
+      assert.deepEqual(await start((identity) => identity.recordRegistered(one, [])), ['one']);
+      // The first was admitted; the others are registered while no controller runs, so metadata keeps the first.
+      assert.deepEqual(await start((identity) => identity.recordPending(two, [one])), ['one', 'two']);
+      assert.deepEqual(await start((identity) => identity.recordRegistered(two, [one])), ['one', 'two']);
+      assert.deepEqual(await start((identity) => identity.recordPending(three, [one])), ['one', 'two', 'three']);
+      // Whether the third was registered nobody knows.
+      assert.deepEqual(await start((identity) => identity.recordPending(four, [one])), ['one', 'three', 'two', 'four']);
+      assert.deepEqual(await start((identity) => identity.recordRegistered(four, [three])), ['three', 'two', 'four']);
     });
   });
 
-  test('keeps the metadata revision from the last checkpoint, and refuses an older one (M6)', async () => {
+  test('keeps the metadata revision from the last checkpoint, and refuses an older one unless an operator restored it (M6)', async () => {
     await onSimulatedDisk('revision', async ({ disk }) => {
       const first = await openDirectory(disk.mount());
-      first.noteRevision(41n);
+      first.identity.noteRevision(41n, 0);
       await first.checkpoint();
-      first.noteRevision(45n);
+      first.identity.noteRevision(45n, 0);
       disk.crash('power');
       const again = await openDirectory(disk.mount());
-      assert.equal(again.highestRevision, 41n);
-      assert.throws(() => again.noteRevision(40n), /at revision 40.*has seen 41.*restored from a backup/);
+      assert.equal(again.identity.meta.highestRevision, 41n);
+      const restored = /at revision 40.*has seen 41.*restored from a backup/;
+      assert.throws(() => again.identity.noteRevision(40n, 0), restored);
+      again.identity.noteRevision(20n, 1);
+      await again.checkpoint();
+      disk.crash('power');
+      const { identity } = await openDirectory(disk.mount());
+      assert.throws(() => identity.noteRevision(50n, 0), /restore generation 0.*has seen 1.*restored from a backup/);
+      assert.throws(() => identity.noteRevision(19n, 1), /at revision 19.*has seen 20/);
+      identity.noteRevision(21n, 1);
     });
   });
 

@@ -15,10 +15,10 @@ describe('the data directory of format version 1', () => {
         await cp(path.join(fixture, state), root, { recursive: true });
         const directory = await openDirectory(nodeFileSystem, { root, host: testHost('boot of the fixture') });
         assert.equal(directory.lastStop, state === 'closed' ? 'clean' : 'unclean');
-        assert.equal(directory.clusterId, 'ClusterOfTheFixture000');
-        assert.equal(directory.brokerId, 3);
-        assert.equal(directory.lastRegisteredIncarnation, 'IncarnationOfFixture00');
-        assert.equal(directory.highestRevision, 4_711n);
+        assert.equal(directory.identity.meta.clusterId, 'ClusterOfTheFixture000');
+        assert.equal(directory.identity.meta.brokerId, 3);
+        assert.equal(directory.identity.meta.lastRegisteredIncarnation, 'IncarnationOfFixture00');
+        assert.equal(directory.identity.meta.highestRevision, 4_711n);
         assert.equal(directory.unopened.length, 2);
         const replay = new RecordingReplay();
         const log = await directory.openLog(topic, partitionIndex(0), { config: fixtureConfig, role: 'sole', replay });

@@ -37,10 +37,10 @@ export async function makeState(root: string, state: (typeof states)[number]): P
     clock: testClock(1_700_000_000_000),
     random: testRandom(),
   });
-  await directory.bind(clusterId('ClusterOfTheFixture000'), nodeId(3));
-  await directory.recordPendingIncarnation(incarnationId('IncarnationOfFixture00'));
-  await directory.recordRegistered(incarnationId('IncarnationOfFixture00'));
-  directory.noteRevision(4_711n);
+  await directory.identity.bind(clusterId('ClusterOfTheFixture000'), nodeId(3));
+  await directory.identity.recordPending(incarnationId('IncarnationOfFixture00'), []);
+  await directory.identity.recordRegistered(incarnationId('IncarnationOfFixture00'), []);
+  directory.identity.noteRevision(4_711n, 0);
   await directory.openLog(topic, partitionIndex(1), {
     config: fixtureConfig,
     role: 'sole',
