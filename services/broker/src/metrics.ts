@@ -89,6 +89,7 @@ export class BrokerMetrics {
   #recordsIn = 0;
   #bytesOut = 0;
   readonly #errors: Readonly<Record<RequestKind, Map<ErrorName, number>>> = { produce: new Map(), fetch: new Map() };
+  readonly #isr = { expanding: 0, shrinking: 0, refused: 0 };
   readonly #cleaner: CleanerTotals = {
     rounds: 0,
     bytesRead: 0,
@@ -126,6 +127,14 @@ export class BrokerMetrics {
         },
         stopped: () => {
           this.#cleaner.stopped++;
+        },
+      },
+      isr: {
+        isrChanged: (kind) => {
+          this.#isr[kind]++;
+        },
+        isrRefused: () => {
+          this.#isr.refused++;
         },
       },
       synced: (ms) => this.#syncSeconds?.observe(ms / 1000),

@@ -21,6 +21,7 @@ import { type Clock, FileError, type Logger } from '@tributary/ports';
 import type { DataDirectory } from './log/data-directory.ts';
 import type { LogBeginning } from './log/log-types.ts';
 import { Partition } from './partition/partition.ts';
+import type { FollowTerm } from './partition/partition-state.ts';
 import { ProducerState } from './partition/producer-state.ts';
 
 export interface LeaderHint {
@@ -119,6 +120,11 @@ export class Replicas {
       'NOT_LEADER_OR_FOLLOWER',
       `Broker ${this.#me} holds no open replica of ${known.name}-${index}: ${whom}.`,
     );
+  }
+
+  /** As of now: what it takes to answer as the leader. */
+  leads(topic: string, index: number): boolean {
+    return this.#replicas.get(topicId(topic))?.get(index)?.partition?.state.role.kind === 'leading';
   }
 
   leaderOf(topic: string, index: number): LeaderHint | undefined {
@@ -294,26 +300,35 @@ export class Replicas {
 
   /**
    * Empties a follower's log, which begins anew where its leader's does (L4, L5, P3); the role is then given again.
-   * @param partition that is meant: nothing happens where another one is open by now.
+   * @param partition that is meant, and the term under which it was told to: nothing happens where either is another by now.
    */
-  restart(name: PartitionName, partition: Partition, beginsAt: LogBeginning): Promise<void> {
+  restart(name: PartitionName, partition: Partition, term: FollowTerm, beginsAt: LogBeginning): Promise<void> {
     const replica = this.#replica(name);
-    const next = replica.turn.then(async () => {
-      const info = this.#image.partition(name.topicId, name.partition);
-      const about = this.#image.topic(name.topicId);
-      if (this.#stopping || replica.partition !== partition || info === undefined || about === undefined) return;
+    replica.turn = replica.turn.then(async () => {
+      const { role } = partition.state;
+      const isMeant = replica.partition === partition && role.kind === 'following' && role.term === term;
+      if (!isMeant || this.#stopping) return;
       replica.partition = undefined;
       this.#roles.forget(name);
-      await partition.close();
-      const { config, name: label } = partition.state;
-      const producers = new ProducerState();
-      const options = { config, role: 'member', replay: producers, beginsAt } as const;
-      const log = await this.#directory.restartLog(name.topicId, name.partition, options);
-      this.#ports.logger.info('replica-restarted', { partition: label, at: beginsAt.start.toString() });
-      replica.partition = new Partition(this.#me, label, config, log, producers, this.#ports.clock);
+      try {
+        await this.#restart(replica, partition, beginsAt);
+      } catch (thrown) {
+        if (!(thrown instanceof TributaryError)) throw thrown;
+        this.#ports.logger.warn('replica-not-restarted', { ...name, why: thrown.message });
+      }
+      await this.#settleOrPutOff(replica);
     });
-    replica.turn = next.then(() => this.#settleOrPutOff(replica));
     return replica.turn;
+  }
+
+  async #restart({ name }: Replica, partition: Partition, beginsAt: LogBeginning): Promise<void> {
+    await partition.close();
+    const { config, name: label } = partition.state;
+    const producers = new ProducerState();
+    const options = { config, role: 'member', replay: producers, beginsAt } as const;
+    const log = await this.#directory.restartLog(name.topicId, name.partition, options);
+    this.#ports.logger.info('replica-restarted', { partition: label, at: beginsAt.start.toString() });
+    this.#replica(name).partition = new Partition(this.#me, label, config, log, producers, this.#ports.clock);
   }
 
   /** Those whose word metadata waits for. */

@@ -60,6 +60,7 @@ export class Partition {
   #flushing = false;
   /** A failed write is being undone: nothing is staged meanwhile. */
   #undoing = false;
+  #cutting = false;
   /** As the leader said last. */
   #leadersHighWatermark = offset(0n);
   /** Stops accepting; what is staged is still written. */
@@ -132,7 +133,7 @@ export class Partition {
       // Or batches of the old epoch would follow the beginning of the new one while that is written down (R2).
       this.wait(`leader epoch ${term.epoch} begins`);
       // Those that are being written belong to older epochs, and begin these.
-      await this.#quiet();
+      await this.quiet();
       await this.log.beginEpoch(term.epoch, this.state.staged);
     }
     this.state.lead(term, millis(this.#clock.monotonicMs()));
@@ -146,7 +147,7 @@ export class Partition {
     const { role } = this.state;
     if (role.kind === 'following' && role.epoch === term.epoch) return;
     this.wait(`broker ${term.leader} leads it in epoch ${term.epoch}`);
-    await this.#quiet();
+    await this.quiet();
     this.#leadersHighWatermark = offset(0n);
     this.state.follow(term);
     this.#wakeReaders();
@@ -158,7 +159,7 @@ export class Partition {
    * @throws TributaryError CORRUPT_MESSAGE.
    */
   replicate(records: Uint8Array, leadersHighWatermark: Offset): boolean {
-    if (this.state.role.kind !== 'following' || this.#undoing || this.#closed) return false;
+    if (this.state.role.kind !== 'following' || this.#undoing || this.#cutting || this.#closed) return false;
     for (let at = 0; at < records.length; ) {
       const size = checkBatch(records, at, records.length, 'log');
       const header = readBatchHeader(records, at);
@@ -181,14 +182,26 @@ export class Partition {
     this.#commit();
   }
 
-  /** R2: cuts the log of a follower, whose leader has another history from `end` on. @returns false: that would take what is known to be committed. */
-  async cut(end: Offset): Promise<boolean> {
-    await this.#quiet();
-    if (!this.state.mayCut(end)) return false;
+  /**
+   * R2: cuts the log of a follower, whose leader has another history from `end` on.
+   * @param term under which it was told to. @returns `contradicts`: that would take what is known to be committed; `over`: it has another role by now.
+   */
+  async cut(term: FollowTerm, end: Offset): Promise<'cut' | 'contradicts' | 'over'> {
+    await this.quiet();
+    const { role } = this.state;
+    if (role.kind !== 'following' || role.term !== term || this.#closed) return 'over';
+    if (!this.state.mayCut(end)) return 'contradicts';
+    // Whoever gives it another role waits.
+    this.#cutting = true;
     this.#leadersHighWatermark = offset(0n);
-    await this.log.truncateTo(end);
-    this.state.applyCut(this.log.endOffset);
-    return true;
+    try {
+      await this.log.truncateTo(end);
+      this.state.applyCut(this.log.endOffset);
+    } finally {
+      this.#cutting = false;
+      this.#settle();
+    }
+    return 'cut';
   }
 
   /** Whoever waits for an acknowledgement is told to look for the leader. */
@@ -468,9 +481,9 @@ export class Partition {
     return this.log.read(from, target, limits.batchBytesMax, this.state.written);
   }
 
-  /** All that was staged is written, or has been undone. */
-  async #quiet(): Promise<void> {
-    await this.#until(() => !this.#writing);
+  /** All that was staged is written, or has been undone, and nothing is being cut. */
+  async quiet(): Promise<void> {
+    await this.#until(() => !this.#writing && !this.#cutting);
   }
 
   async #until(condition: () => boolean): Promise<void> {
@@ -488,7 +501,7 @@ export class Partition {
   /** Writes and flushes what it has accepted, then closes the log. */
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#until(() => !this.#writing && !this.#flushing);
+    await this.#until(() => !this.#writing && !this.#flushing && !this.#cutting);
     this.wait('the broker is stopping');
     await this.log.close();
   }
