@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { requires } from '../requirements.ts';
 
 const root = path.resolve(import.meta.dirname, '..', '..');
 const tool = (name: string) => path.join(root, 'node_modules', '.bin', name);
@@ -101,6 +102,26 @@ describe('the packed client and command serve a stranger', { timeout: 180_000 },
     } finally {
       dev.kill('SIGTERM');
       await ended;
+    }
+  });
+
+  test('the packed `tributary local` starts a cluster of processes, and ends it', {
+    skip: requires('etcd'),
+  }, async (t) => {
+    if (offline !== undefined) return t.skip(offline);
+    const command = path.join(folder, 'node_modules', '@tributary', 'cli', 'tributary.js');
+    const where = ['--data-dir', path.join(folder, 'cluster'), '--output', 'json'];
+    const local = (...args: string[]) =>
+      JSON.parse(run(process.execPath, [command, 'local', ...args, ...where], folder));
+    try {
+      const small = ['--brokers', '1', '--controllers', '1', '--port', String(await freePort())];
+      const { parts } = local('up', ...small, '--set', 'broker.session.timeout.ms=5000');
+      assert.deepEqual(
+        parts.map(({ name, state }: { name: string; state: string }) => `${name} ${state}`),
+        ['etcd running', 'controller-1 running', 'broker-1 running'],
+      );
+    } finally {
+      assert.deepEqual(local('down', '--remove-data').removed, true);
     }
   });
 });
