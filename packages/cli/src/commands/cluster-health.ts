@@ -1,4 +1,4 @@
-import { TributaryError } from '@tributary/client';
+import { type Tributary, TributaryError } from '@tributary/client';
 import { open } from '../cluster.ts';
 import { type Problem, problemsOf } from '../cluster-health.ts';
 import { counted } from '../figures.ts';
@@ -31,19 +31,21 @@ export async function clusterHealth(options: HealthOptions): Promise<void> {
 }
 
 async function healthOf(options: HealthOptions): Promise<Health> {
-  const timeoutMs = options.timeout * 1000;
+  let cluster: Tributary;
   try {
-    await using cluster = await open(options);
-    try {
-      const report = await cluster.admin.clusterReport({ timeoutMs });
-      const active = report.brokers.filter(({ standing }) => standing === 'active').length;
-      const summary = `${counted(active, 'broker')}, controller ${report.controller}, ${counted(report.partitions, 'partition')}.`;
-      return { problems: problemsOf(report), summary };
-    } catch (thrown) {
-      return { problems: [noController(thrown, options.timeout)], summary: '' };
-    }
+    cluster = await open(options);
   } catch (thrown) {
     return { problems: [{ kind: 'no_cluster', sentence: TributaryError.from(thrown).message }], summary: '' };
+  }
+  await using _ = cluster;
+  try {
+    const report = await cluster.admin.clusterReport({ timeoutMs: options.timeout * 1000 });
+    const active = report.brokers.filter(({ standing }) => standing === 'active').length;
+    const summary = `${counted(active, 'broker')}, controller ${report.controller}, ${counted(report.partitions, 'partition')}.`;
+    return { problems: problemsOf(report), summary };
+  } catch (thrown) {
+    if (!TributaryError.from(thrown).retriable) throw thrown;
+    return { problems: [noController(thrown, options.timeout)], summary: '' };
   }
 }
 

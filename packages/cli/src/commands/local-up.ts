@@ -3,12 +3,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { InterruptedError } from '../failure.ts';
 import { duration } from '../figures.ts';
 import { Interruption } from '../interruption.ts';
+import type { Problem } from '../cluster-health.ts';
 import { ClusterFolder } from '../local/cluster-folder.ts';
+import { untilHealthy } from '../local/health.ts';
 import { launchMissing } from '../local/lifecycle.ts';
 import { listed } from '../local/listing.ts';
 import { bootstrapOf, isAlive, statusPage, withRole } from '../local/parts.ts';
 import { inWords, planned, type Wishes } from '../local/plan.ts';
-import { untilReady } from '../local/readiness.ts';
+import { untilReady, type Waiting } from '../local/readiness.ts';
 import type { LocalOptions, StartOptions } from '../program/local.ts';
 import { print } from '../standard-output.ts';
 import { takeDown } from './local-stop.ts';
@@ -21,6 +23,13 @@ interface UpOptions extends LocalOptions, StartOptions {
   readonly set?: Readonly<Record<string, string>>;
   readonly delete?: readonly string[];
   readonly foreground?: boolean;
+}
+
+interface Outcome {
+  readonly started: readonly string[];
+  /** What is wrong with it although all of it runs. */
+  readonly problems: readonly Problem[];
+  readonly tookMs: number;
 }
 
 /** In the foreground: how often it looks whether another command has taken the cluster down, ms. */
@@ -45,9 +54,9 @@ export async function localUp(options: UpOptions): Promise<void> {
     const started = await launchAll(folder, wishes);
     using progress = new StartProgress();
     const waiting = { withinMs: options.timeout * 1000, signal, progress: progress.show };
-    if (options.wait) await untilReady(folder.expect().parts, folder, waiting);
+    const problems = options.wait ? await untilWell(folder, waiting) : [];
     progress[Symbol.dispose]();
-    await announce(folder, options, started, performance.now() - begun);
+    await announce(folder, options, { started, problems, tookMs: performance.now() - begun });
   } catch (thrown) {
     if (!signal.aborted) throw thrown;
     if (options.foreground !== true)
@@ -71,6 +80,13 @@ async function launchAll(folder: ClusterFolder, wishes: Wishes): Promise<readonl
   }
 }
 
+async function untilWell(folder: ClusterFolder, waiting: Waiting): Promise<readonly Problem[]> {
+  const begun = performance.now();
+  await untilReady(folder.expect().parts, folder, waiting);
+  const leftMs = waiting.withinMs - (performance.now() - begun);
+  return await untilHealthy(bootstrapOf(folder.expect()), leftMs, waiting.signal);
+}
+
 async function untilOver(folder: ClusterFolder, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     await sleep(lookMs, undefined, { signal }).catch(() => undefined);
@@ -85,16 +101,18 @@ async function untilOver(folder: ClusterFolder, signal: AbortSignal): Promise<vo
 async function announce(
   folder: ClusterFolder,
   { output, foreground, wait }: UpOptions,
-  started: readonly string[],
-  tookMs: number,
+  { started, problems, tookMs }: Outcome,
 ): Promise<void> {
+  if (problems.length > 0) process.exitCode = 1;
   const cluster = folder.expect();
   const bootstrap = bootstrapOf(cluster);
   const parts = listed(cluster, folder);
   if (output === 'json') {
     const etcd = withRole(cluster, 'etcd')[0]?.ports['client'];
     const about = { bootstrap, etcd: `http://127.0.0.1:${etcd}`, dataDirectory: folder.directory };
-    await print(JSON.stringify({ ...about, started, tookMs: Math.round(tookMs), parts })).catch(() => undefined);
+    await print(JSON.stringify({ ...about, started, tookMs: Math.round(tookMs), problems, parts })).catch(
+      () => undefined,
+    );
     return;
   }
   const pages = withRole(cluster, 'broker').map((part) => statusPage(part).replace(/\/readyz$/, '/metrics'));
@@ -102,6 +120,7 @@ async function announce(
   const some = started.length === 0 || started.length === parts.length ? '' : ` (started: ${started.join(', ')})`;
   const lines = [
     `The cluster ${how}${some}: ${inWords(cluster)}.`,
+    ...problems.map(({ sentence }) => `Not healthy: ${sentence}`),
     `Bootstrap: ${bootstrap}`,
     `Metrics:   ${pages.join(' ')}`,
     `Data:      ${folder.directory}, with a log of each part in logs/`,

@@ -41,7 +41,7 @@ export class GrpcPeer implements Peer {
       call.break(
         new TributaryError(
           'REQUEST_TIMED_OUT',
-          `${this.address} did not answer ${method.path} within ${options.deadlineMs} ms.`,
+          `${this.address} did not answer ${method.path} within ${Math.round(options.deadlineMs)} ms.`,
         ),
       );
     }, options.deadlineMs);
