@@ -274,7 +274,7 @@ export class SimulatedNetwork {
       }
       this.#coverage.count('network: connection refused');
       this.#connections.delete(connection);
-      connection.refused('connection refused: nothing listens there');
+      connection.refused('connection refused: nothing listens there', 'refused');
     };
     this.#scheduler.after(this.#delay() * 2, knock);
     return connection;

@@ -114,14 +114,20 @@ export function errorName(code: number): ErrorName {
   return byCode.get(code) ?? 'UNKNOWN_SERVER_ERROR';
 }
 
+/** What is known of why nobody could be reached. `refused`: the machine answered, and nothing listens there. */
+export type Unreachable = 'refused';
+
 /** Every failure that a user or a peer may see: what, which, why, what to do. */
 export class TributaryError extends Error {
   override readonly name = 'TributaryError';
   readonly error: ErrorName;
+  /** Of NETWORK_EXCEPTION, where it is known. It does not travel. */
+  readonly unreachable: Unreachable | undefined;
 
-  constructor(error: ErrorName, message: string, options?: { cause?: unknown }) {
+  constructor(error: ErrorName, message: string, options?: { cause?: unknown; unreachable?: Unreachable }) {
     super(message, options);
     this.error = error;
+    this.unreachable = options?.unreachable;
   }
 
   /** Kafka's number. */

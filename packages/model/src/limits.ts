@@ -136,6 +136,12 @@ export const limits = {
   isrCheckMs: 500,
   /** Deadline of calls between the parts, ms. */
   internalCallMs: 5_000,
+  /** A connection to another broker that nobody has used for so long, ms, is closed: forwarding comes and goes with clients (F1). */
+  neighbourIdleMs: 60_000,
+  /** How long an answer that stands at a forwarding broker may wait for its client to take the one before, ms, once its stream has ended. */
+  forwardEndMs: 5_000,
+  /** How long a subscription waits for a partition to have a leader that can be reached, ms: longer than a session timeout and an election. */
+  subscribeLeaderMs: 30_000,
   /** Replicas whose word that all is flushed goes into one request (R6). */
   flushReports: 1_000,
   /** How often that word is given again, ms: a controller that has taken over knows of none. */
@@ -178,6 +184,12 @@ export const limits = {
   attendRetryMsMax: 1_000,
   /** ISR proposals in one message: 100 KiB; all partitions of a broker that shrink at once take a few. */
   proposalsPerMessage: 1_000,
+  /** Proposals of one broker that wait for the controller: all partitions that it may lead, several times; beyond, its stream is ended. */
+  isrProposals: 50_000,
+  /** Of them, those that are judged together: 2,000 partitions that shrink at once are some twenty transactions. */
+  isrProposalsPerOrder: 2_000,
+  /** How often, in a session timeout, a registered broker that does not attend is asked at its address: it may have just been killed. */
+  probesPerSession: 6,
   /** How often a leaving broker asks whether it may go, ms: each partition that moves is a few milliseconds of the controller's time. */
   leaveRepeatMs: 100,
   /** How long a leaving broker waits for its leaderships to move, ms: orchestrators kill after 30 s, and its logs are still to be closed. */

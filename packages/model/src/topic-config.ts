@@ -18,6 +18,8 @@ export interface TopicConfig {
   /** How far ahead of the broker's clock a timestamp may be (P3). */
   readonly timestampAfterMaxMs: number;
   readonly minInsyncReplicas: number;
+  /** A replica that may lack acknowledged records may lead where nobody else is left (R5). */
+  readonly uncleanLeaderElection: boolean;
   readonly fileDeleteDelayMs: number;
   /** `delete`: retention removes old segments; `compact`: the newest value of each key stays (L5). Both may hold. */
   readonly cleanup: { readonly delete: boolean; readonly compact: boolean };
@@ -146,6 +148,12 @@ export const topicConfigKeys = {
     doc: 'acks=all needs so many in-sync replicas.',
     ...integer(1),
   },
+  'unclean.leader.election.enable': {
+    brokerKey: 'unclean.leader.election.enable',
+    default: 'false',
+    doc: 'true: where every replica with all acknowledged records is gone, another leads, and what only those had is lost.',
+    ...oneOf('true', 'false'),
+  },
   'file.delete.delay.ms': {
     brokerKey: 'log.segment.delete.delay.ms',
     default: '60000',
@@ -233,6 +241,7 @@ export function topicConfig(configs: Readonly<Record<string, string>>): TopicCon
     timestampType: text('message.timestamp.type') === 'LogAppendTime' ? 'LogAppendTime' : 'CreateTime',
     timestampAfterMaxMs: number('message.timestamp.after.max.ms'),
     minInsyncReplicas: number('min.insync.replicas'),
+    uncleanLeaderElection: text('unclean.leader.election.enable') === 'true',
     fileDeleteDelayMs: number('file.delete.delay.ms'),
     cleanup: cleanupOf(text('cleanup.policy')),
     minCleanableDirtyRatio: number('min.cleanable.dirty.ratio'),

@@ -1,6 +1,6 @@
 // pure
-/** What the controller makes of brokers that come and go (R6). Each sequence ends with the broker's status; a takeover begins it again. */
-import { type BrokerEpoch, type NodeId, brokerEpoch } from '@tributary/model';
+/** What the controller makes of brokers that come, leave and go (R6, R10). Each sequence ends with the broker's status; a takeover begins it again. */
+import { type BrokerEpoch, type NodeId, TributaryError, brokerEpoch } from '@tributary/model';
 import type {
   BrokerImage,
   ClusterImage,
@@ -10,38 +10,63 @@ import type {
   Replica,
   Stored,
 } from '@tributary/metadata';
-import { type Candidates, type Verdict, admit, fence } from './leader-election.ts';
-import { type Step, chunks } from './step.ts';
+import { type Candidates, type Verdict, admit, depart, fence } from './leader-election.ts';
+import { type PartitionChange, changesOf, partitionSteps } from './partition-changes.ts';
+import type { PartitionReason, Step } from './step.ts';
+import { type TopicDefaults, mayLose } from './topic-defaults.ts';
 
-/** Lets one new registration in, or sees one broker out; [] when all brokers have the status that they should have. */
-export function settleBrokers(image: ClusterImage, gone: ReadonlySet<NodeId>): readonly Step[] {
-  for (const broker of image.brokers()) {
-    const { registration, status } = broker;
+/** What the controller knows of brokers beside the image. */
+export interface Losses {
+  /** Brokers whose absence is a death (M5). */
+  readonly gone: ReadonlySet<NodeId>;
+  /** Registrations, by their epoch, that are there although their broker is dead (R10). */
+  readonly dead: ReadonlyMap<NodeId, BrokerEpoch>;
+}
+
+export const noLosses: Losses = { gone: new Set(), dead: new Map() };
+
+/** Sees one broker out, or one new registration in, or hands over what one leaves; [] when all brokers have the status that they should have. */
+export function settleBrokers(image: ClusterImage, losses: Losses, defaults: TopicDefaults): readonly Step[] {
+  const candidates = candidatesIn(image, losses, defaults);
+  const brokers = [...image.brokers()];
+  // Somebody waits for the leaders that a death calls for.
+  for (const broker of brokers) {
+    const { nodeId, registration, status } = broker;
     if (registration === undefined) {
-      if (status !== undefined && !status.fenced && gone.has(broker.nodeId)) return seeOut(image, broker);
-    } else if (status?.brokerEpoch !== epochIn(registration)) {
-      return letIn(image, broker, registration);
+      if (status !== undefined && !status.fenced && losses.gone.has(nodeId)) return seeOut(image, broker, candidates);
+    } else if (losses.dead.get(nodeId) === epochIn(registration)) {
+      return seeOut(image, broker, candidates);
     }
+  }
+  for (const broker of brokers) {
+    const { registration, status } = broker;
+    if (registration !== undefined && status?.brokerEpoch !== epochIn(registration))
+      return letIn(image, broker, registration, candidates);
+  }
+  for (const broker of brokers) {
+    const steps = handOver(image, broker, candidates);
+    if (steps.length > 0) return steps;
   }
   return [];
 }
 
-function letIn(image: ClusterImage, broker: BrokerImage, registration: Stored<RegistrationInfo>): readonly Step[] {
+function letIn(
+  image: ClusterImage,
+  broker: BrokerImage,
+  registration: Stored<RegistrationInfo>,
+  candidates: Candidates,
+): readonly Step[] {
   const { nodeId, directoryId, incarnationId } = registration;
   // Decisions about this registration must not outlive it.
-  const expectSame: Expectation = {
-    place: { kind: 'registration', nodeId },
-    is: 'created-at',
-    revision: registration.createRevision,
-  };
+  const expectSame = registrationStays(registration);
   const speaks = image.cluster === undefined || within(registration, image.cluster.version);
   const suspects = new Set(registration.suspects.map((each) => `${each.topicId}/${each.partition}`));
   const replica: Replica = { nodeId, directoryId };
-  const candidates = candidatesIn(image);
   const after = (partition: PartitionInfo): PartitionInfo => {
     return admit(partition, replica, verdictOn(partition, registration, suspects), candidates);
   };
-  const partitions = speaks ? changePartitions(image, after, `registration of broker ${nodeId}`, [expectSame]) : [];
+  const why = `registration of broker ${nodeId}`;
+  const partitions = speaks ? changePartitions(image, after, why, 'broker-registered', [expectSame]) : [];
   const status = {
     nodeId,
     directoryId,
@@ -62,26 +87,72 @@ function letIn(image: ClusterImage, broker: BrokerImage, registration: Stored<Re
   return [...partitions, last];
 }
 
-function seeOut(image: ClusterImage, broker: BrokerImage): readonly Step[] {
-  const { nodeId, status } = broker;
-  if (status === undefined) return [];
-  const expectGone: Expectation = { place: { kind: 'registration', nodeId }, is: 'absent' };
-  const candidates = candidatesIn(image);
-  const partitions = changePartitions(
-    image,
-    (partition) => fence(partition, nodeId, candidates),
-    `loss of broker ${nodeId}`,
-    [expectGone],
-  );
+/** A registration that is still there goes with the last step: a broker that was alive after all finds out, and registers anew. */
+function seeOut(image: ClusterImage, broker: BrokerImage, candidates: Candidates): readonly Step[] {
+  const { nodeId, registration, status } = broker;
+  const place = { kind: 'registration', nodeId } as const;
+  const expectSame: Expectation =
+    registration === undefined ? { place, is: 'absent' } : registrationStays(registration);
+  const after = (partition: PartitionInfo): PartitionInfo => fence(partition, nodeId, candidates);
+  const partitions = changePartitions(image, after, `loss of broker ${nodeId}`, 'broker-lost', [expectSame]);
   const last: Step = {
     why: `broker ${nodeId} fenced`,
     transaction: {
-      expect: [expectGone, statusUnchanged(broker)],
-      put: [{ kind: 'broker-status', value: { ...status, fenced: true } }],
-      delete: [],
+      expect: [expectSame, statusUnchanged(broker)],
+      put: status === undefined ? [] : [{ kind: 'broker-status', value: { ...status, fenced: true } }],
+      delete: registration === undefined ? [] : [place],
     },
   };
   return [...partitions, last];
+}
+
+/** What a leaving broker leads goes to others, and it out of the ISRs that are large enough without it. */
+function handOver(image: ClusterImage, { nodeId, registration, status }: BrokerImage, candidates: Candidates): Step[] {
+  if (registration === undefined || status?.leaving !== true || status.fenced) return [];
+  const after = (partition: PartitionInfo): PartitionInfo => depart(partition, nodeId, candidates);
+  const why = `leaving of broker ${nodeId}`;
+  return changePartitions(image, after, why, 'broker-leaving', [registrationStays(registration)]);
+}
+
+/**
+ * A broker says that it is about to stop. [] when that is known. It holds for the registration: another one is another life.
+ * @throws TributaryError, see {@link registrationOf}.
+ */
+export function leave(image: ClusterImage, node: NodeId, epoch: BrokerEpoch): readonly Step[] {
+  const registration = registrationOf(image, node, epoch);
+  const broker = image.broker(node);
+  // Not let in yet: it leads nothing.
+  if (broker?.status?.brokerEpoch !== epoch || broker.status.leaving) return [];
+  const { createRevision: _created, modRevision: _modified, ...status } = broker.status;
+  return [
+    {
+      why: `broker ${node} leaving`,
+      transaction: {
+        expect: [registrationStays(registration), statusUnchanged(broker)],
+        put: [{ kind: 'broker-status', value: { ...status, leaving: true } }],
+        delete: [],
+      },
+    },
+  ];
+}
+
+/** What a leaving broker still leads. */
+export interface LeavingShare {
+  /** And somebody else could. */
+  readonly toMove: number;
+  /** And nobody else can. */
+  readonly withoutSuccessor: number;
+}
+
+export function leavingShare(image: ClusterImage, node: NodeId, losses: Losses, defaults: TopicDefaults): LeavingShare {
+  const candidates = candidatesIn(image, losses, defaults);
+  let [toMove, withoutSuccessor] = [0, 0];
+  for (const partition of image.partitions()) {
+    if (partition.leader !== node || image.topic(partition.topicId)?.phase === 'deleting') continue;
+    if (depart(partition, node, candidates).leader === node) withoutSuccessor++;
+    else toMove++;
+  }
+  return { toMove, withoutSuccessor };
 }
 
 function verdictOn(partition: PartitionInfo, registration: RegistrationInfo, suspects: ReadonlySet<string>): Verdict {
@@ -95,49 +166,76 @@ function changePartitions(
   image: ClusterImage,
   after: (partition: PartitionInfo) => PartitionInfo,
   why: string,
+  reason: PartitionReason,
   expect: readonly Expectation[],
 ): Step[] {
-  const changes: { readonly before: Stored<PartitionInfo>; readonly after: PartitionInfo }[] = [];
-  for (const before of image.partitions()) {
-    // Its keys are about to go.
-    if (image.topic(before.topicId)?.phase === 'deleting') continue;
-    const next = after(before);
-    if (next !== before) changes.push({ before, after: next });
-  }
-  return chunks(changes).map((part) => ({
-    why: `${part.length} partitions change at the ${why}`,
-    transaction: {
-      expect: [...expect, ...part.map(({ before }) => unchanged(before))],
-      put: part.map((change) => ({ kind: 'partition', value: change.after })),
-      delete: [],
-    },
-  }));
+  const changes = changesOf(livePartitions(image), after);
+  const steps = (count: number): string => `${count} partitions change at the ${why}`;
+  return partitionSteps(changes, steps, reason, [...expect, ...leadersStay(image, changes, expect)]);
 }
 
-export function candidatesIn(image: ClusterImage): Candidates {
+/** Whoever is elected must still be who it was when it was chosen (R6). */
+export function leadersStay(
+  image: ClusterImage,
+  changes: readonly PartitionChange[],
+  besides: readonly Expectation[] = [],
+): Expectation[] {
+  const elected = new Set<NodeId>();
+  for (const { before, after } of changes)
+    if (after.leader !== undefined && after.leaderEpoch > before.leaderEpoch) elected.add(after.leader);
+  for (const { place } of besides) if (place.kind === 'registration') elected.delete(place.nodeId);
+  return [...elected].flatMap((node) => {
+    const registration = image.broker(node)?.registration;
+    return registration === undefined ? [] : [registrationStays(registration)];
+  });
+}
+
+/** Without those whose keys are about to go. */
+export function* livePartitions(image: ClusterImage): Generator<Stored<PartitionInfo>> {
+  for (const partition of image.partitions()) if (image.topic(partition.topicId)?.phase !== 'deleting') yield partition;
+}
+
+export function candidatesIn(image: ClusterImage, losses: Losses, defaults: TopicDefaults): Candidates {
   return {
-    canLead: ({ nodeId, directoryId }) => {
-      const broker = image.broker(nodeId);
-      const epoch = broker?.registration === undefined ? undefined : epochIn(broker.registration);
-      return (
-        broker?.status?.fenced === false &&
-        broker.status.brokerEpoch === epoch &&
-        broker.registration?.directoryId === directoryId
-      );
-    },
+    canLead: (replica) => canLead(image, losses, replica),
     isFenced: (nodeId) => image.broker(nodeId)?.status?.fenced ?? true,
     directoryOf: (nodeId) => image.broker(nodeId)?.registration?.directoryId,
+    mayLose: (topicId) => {
+      const topic = image.topic(topicId);
+      return topic !== undefined && mayLose(image, topic, defaults);
+    },
   };
 }
+
+/** Registered with that directory, let in, not leaving, and not known to be dead. */
+export function canLead(image: ClusterImage, losses: Losses, { nodeId, directoryId }: Replica): boolean {
+  const { registration, status } = image.broker(nodeId) ?? {};
+  if (registration === undefined || registration.directoryId !== directoryId) return false;
+  const epoch = epochIn(registration);
+  const isIn = status?.fenced === false && status.brokerEpoch === epoch && !status.leaving;
+  return isIn && losses.dead.get(nodeId) !== epoch;
+}
+
+/** @throws TributaryError BROKER_ID_NOT_REGISTERED; STALE_BROKER_EPOCH where it is registered in another epoch. */
+export function registrationOf(image: ClusterImage, node: NodeId, epoch: bigint): Stored<RegistrationInfo> {
+  const registration = image.broker(node)?.registration;
+  if (registration === undefined)
+    throw new TributaryError('BROKER_ID_NOT_REGISTERED', `Broker ${node} is not registered.`);
+  if (registration.createRevision === epoch) return registration;
+  throw new TributaryError(
+    'STALE_BROKER_EPOCH',
+    `Broker ${node} speaks of epoch ${epoch}; its registration has epoch ${registration.createRevision}.`,
+  );
+}
+
+const registrationStays = ({ nodeId, createRevision }: Stored<RegistrationInfo>): Expectation => {
+  return { place: { kind: 'registration', nodeId }, is: 'created-at', revision: createRevision };
+};
 
 const epochIn = (registration: Stored<RegistrationInfo>): BrokerEpoch => brokerEpoch(registration.createRevision);
 
 const within = (registration: RegistrationInfo, version: number): boolean => {
   return registration.versionMin <= version && version <= registration.versionMax;
-};
-
-const unchanged = ({ topicId, partition, modRevision }: Stored<PartitionInfo>): Expectation => {
-  return { place: { kind: 'partition', topicId, partition }, is: 'modified-at', revision: modRevision };
 };
 
 function statusUnchanged({ nodeId, status }: BrokerImage): Expectation {

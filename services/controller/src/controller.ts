@@ -1,7 +1,7 @@
 /** The controller: elected, one at a time, the only one to decide on topics, leaders and brokers. */
 import type { ImageSource, MetadataKeys } from '@tributary/metadata';
 import { type NodeId, limits } from '@tributary/model';
-import type { Clock, Host, Logger, MetadataStore, Random, Service } from '@tributary/ports';
+import type { Clock, Host, Logger, MetadataStore, Random, Service, Transport } from '@tributary/ports';
 import { type Term, standForElection } from './election.ts';
 import { Office } from './office.ts';
 import { controllerService } from './service.ts';
@@ -17,7 +17,7 @@ export interface ControllerConfig {
   readonly address: string;
   /** What a topic gets when its creator does not say. */
   readonly defaults: TopicDefaults;
-  /** The grace of absent brokers after a takeover (M5), ms. Default: limits.sessionTimeoutMs. */
+  /** Silence of a broker that is a death (R10), and the grace of absent ones after a takeover (M5), ms. Default: limits.sessionTimeoutMs. */
   readonly sessionTimeoutMs?: number;
   /** Of the election's lease, ms: not above any broker's session timeout. Default: sessionTimeoutMs. */
   readonly electionTimeoutMs?: number;
@@ -31,6 +31,8 @@ export interface ControllerPorts {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** To brokers that fell silent. */
+  readonly transport: Pick<Transport, 'connect'>;
   /** Ended when an invariant breaks or the metadata store shows an older state (M6). */
   readonly host: Pick<Host, 'crash'>;
 }
@@ -58,10 +60,10 @@ class ElectedController implements Controller {
   constructor(config: ControllerConfig, ports: ControllerPorts) {
     this.#config = config;
     this.#ports = ports;
-    this.#office = new Office(ports, config.defaults, config.sessionTimeoutMs ?? limits.sessionTimeoutMs);
+    const { defaults, sessionTimeoutMs = limits.sessionTimeoutMs } = config;
+    this.#office = new Office(ports, defaults, sessionTimeoutMs);
     const { images, clock, random } = ports;
-    const { defaults } = config;
-    this.service = controllerService({ office: this.#office, images, clock, random, defaults });
+    this.service = controllerService({ office: this.#office, images, clock, random, defaults, sessionTimeoutMs });
   }
 
   get isActive(): boolean {

@@ -1,10 +1,12 @@
 // pure
 /** All decisions of the controller: what the cluster is and what happened → the transactions to commit, in order. */
-import { type BrokerEpoch, type ClusterId, type NodeId, type TopicId, TributaryError, limits } from '@tributary/model';
+import { type BrokerEpoch, type ClusterId, type NodeId, type TopicId, limits } from '@tributary/model';
 import type { ClusterImage, Expectation, PartitionName } from '@tributary/metadata';
 import { type ConfigChange, type ConfigResource, alterConfigs } from './alter-configs.ts';
-import { settleBrokers } from './brokers.ts';
+import { type Losses, leave, registrationOf, settleBrokers } from './brokers.ts';
 import { type FlushReports, type Reconfigured, settleEffective, settleFlushed } from './effective-settings.ts';
+import { type LongestLog, electLeaders, electLongest, settleLeaderless } from './elections.ts';
+import type { JudgedProposals } from './isr-proposals.ts';
 import type { Step } from './step.ts';
 import type { TopicDefaults } from './topic-defaults.ts';
 import { type NewTopic, createPartitions, createTopic, deleteTopic, settleTopics } from './topics.ts';
@@ -15,8 +17,7 @@ export type ControllerEvent =
       readonly kind: 'reconcile';
       /** Taken where the store names no cluster yet. */
       readonly freshClusterId: ClusterId;
-      /** Brokers whose absence is a death (M5). */
-      readonly gone: ReadonlySet<NodeId>;
+      readonly losses: Losses;
       /** Topics whose settings may have changed since this last came to rest. */
       readonly reconfigured: Reconfigured;
       readonly defaults: TopicDefaults;
@@ -42,6 +43,24 @@ export type ControllerEvent =
       readonly reports: FlushReports;
       readonly defaults: TopicDefaults;
     }
+  /** One broker's proposals (M4), judged against this image. */
+  | { readonly kind: 'change-isr'; readonly judged: JudgedProposals }
+  /** A broker is about to stop. */
+  | { readonly kind: 'leave'; readonly nodeId: NodeId; readonly brokerEpoch: BrokerEpoch }
+  | {
+      readonly kind: 'elect-leaders';
+      readonly election: 'preferred' | 'unclean';
+      readonly names: readonly PartitionName[];
+      readonly losses: Losses;
+      readonly defaults: TopicDefaults;
+    }
+  /** The last members of these partitions have said how far their logs reach (R7). */
+  | {
+      readonly kind: 'elect-longest';
+      readonly winners: readonly LongestLog[];
+      readonly losses: Losses;
+      readonly defaults: TopicDefaults;
+    }
   | { readonly kind: 'allocate-producer-ids'; readonly nodeId: NodeId; readonly brokerEpoch: BrokerEpoch };
 
 /** Finalised version of a new cluster (M7). */
@@ -65,6 +84,14 @@ export function decide(image: ClusterImage, event: ControllerEvent): readonly St
       return alterConfigs(image, event.resource, event.changes, event.defaults);
     case 'flushed':
       return settleFlushed(image, event.names, event.reports, event.defaults);
+    case 'change-isr':
+      return event.judged.steps;
+    case 'leave':
+      return leave(image, event.nodeId, event.brokerEpoch);
+    case 'elect-leaders':
+      return electLeaders(image, event.election, event.names, event.losses, event.defaults);
+    case 'elect-longest':
+      return electLongest(image, event.winners, event.losses, event.defaults);
     case 'allocate-producer-ids':
       return [allocateProducerIds(image, event.nodeId, event.brokerEpoch)];
   }
@@ -73,10 +100,12 @@ export function decide(image: ClusterImage, event: ControllerEvent): readonly St
 function reconcile(image: ClusterImage, event: ControllerEvent & { readonly kind: 'reconcile' }): readonly Step[] {
   if (image.cluster === undefined) return [nameCluster(event.freshClusterId)];
   // Leaders come before topics: somebody waits for them.
-  const brokers = settleBrokers(image, event.gone);
+  const brokers = settleBrokers(image, event.losses, event.defaults);
   if (brokers.length > 0) return brokers;
   const effective = settleEffective(image, event.reconfigured, event.defaults);
-  return effective.length > 0 ? effective : settleTopics(image, event.defaults);
+  if (effective.length > 0) return effective;
+  const elections = settleLeaderless(image, event.reconfigured, event.losses, event.defaults);
+  return elections.length > 0 ? elections : settleTopics(image, event.defaults);
 }
 
 function nameCluster(clusterId: ClusterId): Step {
@@ -92,15 +121,7 @@ function nameCluster(clusterId: ClusterId): Step {
 
 /** The block is the one below the `nextId` that it puts. */
 function allocateProducerIds(image: ClusterImage, nodeId: NodeId, epoch: BrokerEpoch): Step {
-  const registration = image.broker(nodeId)?.registration;
-  if (registration === undefined)
-    throw new TributaryError('BROKER_ID_NOT_REGISTERED', `Broker ${nodeId} is not registered.`);
-  if (registration.createRevision !== epoch) {
-    throw new TributaryError(
-      'STALE_BROKER_EPOCH',
-      `Broker ${nodeId} asked for producer ids in epoch ${epoch}; its registration has epoch ${registration.createRevision}.`,
-    );
-  }
+  const registration = registrationOf(image, nodeId, epoch);
   const before = image.producerIds;
   const place = { kind: 'producer-ids' } as const;
   const expect: Expectation =

@@ -4,8 +4,9 @@
  * from the store alone (M3).
  */
 import { type BrokerEpoch, type LeaderEpoch, type NodeId, type TopicId, partitionEpoch } from '@tributary/model';
-import type { ClusterImage, Expectation, PartitionInfo, PartitionName, Stored, TopicInfo } from '@tributary/metadata';
-import { type Step, chunks } from './step.ts';
+import type { ClusterImage, PartitionInfo, PartitionName, Stored, TopicInfo } from '@tributary/metadata';
+import { type PartitionChange, partitionSteps } from './partition-changes.ts';
+import type { Step } from './step.ts';
 import { type Effective, type TopicDefaults, effectiveOf } from './topic-defaults.ts';
 
 /** Topics whose settings may have changed. */
@@ -59,7 +60,7 @@ function change(
   after: (partition: Stored<PartitionInfo>, wanted: Effective) => PartitionInfo,
   defaults: TopicDefaults,
 ): readonly Step[] {
-  const changes: { readonly before: Stored<PartitionInfo>; readonly after: PartitionInfo }[] = [];
+  const changes: PartitionChange[] = [];
   for (const topic of topicsIn(image, which)) {
     if (topic.phase === 'deleting') continue;
     const wanted = effectiveOf(image, topic, defaults);
@@ -68,25 +69,7 @@ function change(
       if (before !== undefined && next !== undefined && next !== before) changes.push({ before, after: next });
     }
   }
-  return chunks(changes).map((part) => ({
-    why: `${part.length} partitions take over changed settings`,
-    transaction: {
-      expect: part.map(
-        ({ before: { topicId, partition, modRevision } }): Expectation => ({
-          place: { kind: 'partition', topicId, partition },
-          is: 'modified-at',
-          revision: modRevision,
-        }),
-      ),
-      put: part.map((each) => ({ kind: 'partition', value: withoutRevisions(each.after) })),
-      delete: [],
-    },
-  }));
-}
-
-function withoutRevisions(partition: PartitionInfo & Partial<Stored<unknown>>): PartitionInfo {
-  const { createRevision: _created, modRevision: _modified, ...info } = partition;
-  return info;
+  return partitionSteps(changes, (count) => `${count} partitions take over changed settings`, 'settings');
 }
 
 function* topicsIn(image: ClusterImage, which: Reconfigured): Generator<Stored<TopicInfo>> {

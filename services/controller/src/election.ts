@@ -15,8 +15,8 @@ export interface Term {
   readonly fence: Expectation;
   /** Aborted once the election's lease may have run out, or the controller stops. */
   readonly signal: AbortSignal;
-  /** Ends the term, which then throws. */
-  resign(why: Error): void;
+  /** Ends the term, which then throws. @param sitOutMs how long this controller does not stand again. */
+  resign(why: Error, sitOutMs?: number): void;
 }
 
 export interface Candidate {
@@ -51,9 +51,9 @@ export async function standForElection(
   for (;;) {
     await ports.images.until((image) => image.controller === undefined, signal);
     using candidacy = new LinkedAbort(signal);
-    let won = false;
+    let term: 'lost' | { readonly sitOutMs: number } = 'lost';
     try {
-      won = await stand(self, ports, inOffice, candidacy);
+      term = await stand(self, ports, inOffice, candidacy);
     } catch (thrown) {
       signal.throwIfAborted();
       if (!(thrown instanceof CandidacyFailed)) throw thrown;
@@ -62,8 +62,8 @@ export async function standForElection(
       // A lease of which the answer was lost is not kept alive either.
       candidacy.abort(new Error('The candidacy is over.'));
     }
-    if (won) retryMs = limits.storeRetryMsMin;
-    await ports.clock.sleep(retryMs, signal);
+    if (term !== 'lost') retryMs = limits.storeRetryMsMin;
+    await ports.clock.sleep(Math.max(retryMs, term === 'lost' ? 0 : term.sitOutMs), signal);
     retryMs = Math.min(retryMs * 2, limits.storeRetryMsMax);
   }
 }
@@ -73,13 +73,14 @@ class CandidacyFailed extends Error {
   override readonly name = 'CandidacyFailed';
 }
 
-/** One candidacy. @returns whether it was won, after it is over. */
+/** One candidacy. @returns after it is over; where it was won, how long to wait before the next. */
 async function stand(
   self: Candidate,
   ports: ElectionPorts,
   inOffice: (term: Term) => Promise<never>,
   candidacy: LinkedAbort,
-): Promise<boolean> {
+): Promise<'lost' | { readonly sitOutMs: number }> {
+  let sitOutMs = 0;
   const { store, keys, images, logger } = ports;
   const incarnation = incarnationId(randomId(() => ports.random.nextU32()));
   const lease = await asking(store.lease(self.leaseMs, candidacy.signal));
@@ -89,17 +90,21 @@ async function stand(
     const { succeeded, revision } = await asking(
       store.commit(encodeTransaction(keys, candidature(self, incarnation), lease)),
     );
-    if (!succeeded) return false;
+    if (!succeeded) return 'lost';
     // Everything that an earlier controller wrote is in the image from here on, and it cannot write any more.
     await images.reached(revision, candidacy.signal);
     logger.info('controller-elected', { nodeId: self.nodeId, revision: String(revision) });
     const fence = { place, is: 'created-at', revision } as const;
-    await inOffice({ fence, signal: candidacy.signal, resign: (why) => candidacy.abort(why) });
-    return true;
+    const resign = (why: Error, forMs = 0): void => {
+      sitOutMs = forMs;
+      candidacy.abort(why);
+    };
+    await inOffice({ fence, signal: candidacy.signal, resign });
+    return { sitOutMs };
   } catch (thrown) {
     if (!candidacy.signal.aborted) throw thrown;
     logger.warn('controller-resigned', { nodeId: self.nodeId, why: reasonOf(candidacy.signal) });
-    return true;
+    return { sitOutMs };
   } finally {
     lease.lost.removeEventListener('abort', lost);
     await lease.revoke().catch(() => undefined);

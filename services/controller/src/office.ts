@@ -10,6 +10,7 @@ import {
   encodeTransaction,
 } from '@tributary/metadata';
 import {
+  type BrokerEpoch,
   type NodeId,
   type TopicId,
   AssertionFailure,
@@ -18,16 +19,19 @@ import {
   limits,
   randomId,
 } from '@tributary/model';
-import type { Clock, CommitResult, Logger, MetadataStore, Random } from '@tributary/ports';
+import type { Clock, CommitResult, Logger, MetadataStore, Random, Transport } from '@tributary/ports';
+import { type Losses, noLosses } from './brokers.ts';
 import { type ControllerEvent, decide } from './decide.ts';
 import type { Term } from './election.ts';
+import { type Judgement, LifeSigns } from './life-signs.ts';
+import { Probe } from './probe.ts';
 import type { Step } from './step.ts';
 import type { TopicDefaults } from './topic-defaults.ts';
 
 /** What somebody asked the controller to do. */
 export interface Order {
   /** From the image of the moment; asked again when a race was lost or an outcome is unknown. @throws TributaryError: refused. */
-  event(image: ClusterImage): ControllerEvent;
+  event(image: ClusterImage, losses: Losses): ControllerEvent;
   /** Who asked has gone. */
   readonly signal: AbortSignal;
 }
@@ -45,6 +49,7 @@ export interface OfficePorts {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  readonly transport: Pick<Transport, 'connect'>;
 }
 
 type Outcome =
@@ -58,29 +63,61 @@ export class Office {
   readonly #sessionTimeoutMs: number;
   readonly #bell = new Bell();
   #orders: { readonly order: Order; readonly settle: PromiseWithResolvers<Done> }[] = [];
-  #open = false;
-  /** Brokers whose registration came and went while this controller was watching. */
-  readonly #vanished = new Set<NodeId>();
+  readonly #signs: LifeSigns;
+  readonly #probe: Probe;
+  #term: { readonly revision: bigint; readonly over: AbortSignal } | undefined;
+  #losses: Losses = noLosses;
   /** Topics whose settings may have changed since reconciling last came to rest. */
   #reconfigured: Set<TopicId> | 'all' = 'all';
   /** Counts changes of registrations: a plan made before one is not carried on. */
   #registrationChanges = 0;
-  /** Until then an absence found at the takeover is no death (M5). */
-  #graceEndsMs = 0;
 
   constructor(ports: OfficePorts, defaults: TopicDefaults, sessionTimeoutMs: number) {
     this.#ports = ports;
     this.#defaults = defaults;
     this.#sessionTimeoutMs = sessionTimeoutMs;
+    this.#signs = new LifeSigns(sessionTimeoutMs);
+    this.#probe = new Probe(ports, this.#signs, sessionTimeoutMs, () => this.#bell.ring());
   }
 
   get isOpen(): boolean {
-    return this.#open;
+    return this.#term !== undefined;
+  }
+
+  /** The term in which this controller decides; undefined: it does not. */
+  get term(): { readonly revision: bigint; readonly over: AbortSignal } | undefined {
+    return this.#term;
+  }
+
+  /** As of the last look. */
+  get losses(): Losses {
+    return this.#losses;
+  }
+
+  /** Registered brokers of which nothing is heard. */
+  get silent(): readonly NodeId[] {
+    return this.isOpen ? this.#judge().silent : [];
+  }
+
+  /** A stream of a registered broker has begun. */
+  brokerOpened(node: NodeId, epoch: BrokerEpoch): void {
+    this.#signs.opened(node, epoch, this.#ports.clock.monotonicMs());
+  }
+
+  brokerHeard(node: NodeId, epoch: BrokerEpoch): void {
+    this.#signs.heard(node, epoch, this.#ports.clock.monotonicMs());
+  }
+
+  /** Its process may be gone (R10). */
+  brokerClosed(node: NodeId, epoch: BrokerEpoch): void {
+    this.#signs.closed(node, epoch);
+    const over = this.#term?.over;
+    if (over !== undefined) void this.#probe.ask(node, epoch, over);
   }
 
   /** Carried out in order of arrival, behind what the cluster itself calls for. @throws TributaryError. */
   async place(order: Order): Promise<Done> {
-    if (!this.#open) throw new TributaryError('NOT_CONTROLLER', 'This controller is not active.');
+    if (!this.isOpen) throw new TributaryError('NOT_CONTROLLER', 'This controller is not active.');
     if (this.#orders.length >= limits.controllerRequests) {
       throw new TributaryError(
         'THROTTLING_QUOTA_EXCEEDED',
@@ -96,14 +133,13 @@ export class Office {
   /** Works until the term is over, then throws its signal's reason. Whatever else it throws is a bug or a store that cannot be used. */
   async work(term: Term): Promise<never> {
     const { clock, images, random } = this.#ports;
-    this.#vanished.clear();
+    this.#signs.begin(clock.monotonicMs(), images.current.revision);
     this.#reconfigured = 'all';
-    this.#graceEndsMs = clock.monotonicMs() + this.#sessionTimeoutMs;
     const freshClusterId = clusterId(randomId(() => random.nextU32()));
     using working = new LinkedAbort(term.signal);
-    const watching = this.#watchBrokers(images.current.revision, working.signal);
-    const grace = this.#ringAfterGrace(working.signal);
-    this.#open = true;
+    const watching = this.#watchBrokers(working.signal);
+    const probing = this.#probe.keepAsking(working.signal);
+    this.#term = { revision: term.fence.is === 'absent' ? 0n : term.fence.revision, over: working.signal };
     // At once, although a call to the store may still be under way.
     const close = (): void => this.#close();
     term.signal.addEventListener('abort', close, { once: true });
@@ -113,29 +149,31 @@ export class Office {
         images.over.throwIfAborted();
         const rang = this.#bell.heard(term.signal);
         rang.catch(() => undefined);
-        const gone = this.#gone(images.current);
+        const judgement = this.#judge();
+        this.#resignIfCutOff(judgement, term);
+        this.#losses = judgement;
         const steps = decide(images.current, {
           kind: 'reconcile',
           freshClusterId,
-          gone,
+          losses: judgement,
           reconfigured: this.#reconfigured,
           defaults: this.#defaults,
         });
         if (steps.length === 0) this.#reconfigured = new Set();
         if (steps.length > 0) await this.#commitAll(steps, term);
         else if (this.#orders.length > 0) await this.#carryOut(term);
-        else await rang;
+        else await this.#rest(rang, judgement.againAtMs, term.signal);
       }
     } finally {
       term.signal.removeEventListener('abort', close);
       this.#close();
       working.abort(new Error('The term is over.'));
-      await Promise.all([watching, grace]);
+      await Promise.all([watching, probing]);
     }
   }
 
   #close(): void {
-    this.#open = false;
+    this.#term = undefined;
     const orders = this.#orders;
     this.#orders = [];
     for (const { settle } of orders)
@@ -150,7 +188,7 @@ export class Office {
       for (;;) {
         order.signal.throwIfAborted();
         const { images } = this.#ports;
-        const steps = decide(images.current, order.event(images.current));
+        const steps = decide(images.current, order.event(images.current, this.#losses));
         const outcome = await this.#commitAll(steps, term);
         if (outcome.kind === 'overtaken') continue;
         settle.resolve({ steps, revision: outcome.revision });
@@ -239,30 +277,40 @@ export class Office {
     term.signal.throwIfAborted();
   }
 
-  /** Brokers that count as dead: they went before our eyes, or have stayed away for a session timeout since the takeover. */
-  #gone(image: ClusterImage): ReadonlySet<NodeId> {
-    const graceIsOver = this.#ports.clock.monotonicMs() >= this.#graceEndsMs;
-    const gone = new Set<NodeId>();
-    for (const { nodeId, registration, status } of image.brokers()) {
-      if (registration !== undefined || status === undefined || status.fenced) continue;
-      if (graceIsOver || this.#vanished.has(nodeId)) gone.add(nodeId);
-    }
-    return gone;
+  #judge(): Judgement {
+    return this.#signs.judge(this.#ports.images.current, this.#ports.clock.monotonicMs());
   }
 
-  /**
-   * Leases from before the takeover may run out because the store was away, as its last controller's did: only the grace tells who is dead (M5).
-   * @param tookOverAt revision of the image with which the term began.
-   */
-  async #watchBrokers(tookOverAt: bigint, signal: AbortSignal): Promise<void> {
+  #resignIfCutOff({ isCutOff, silent }: Judgement, term: Term): void {
+    if (!isCutOff) return;
+    const why = `Nothing is heard of brokers ${silent.join(', ')}, which are most: this controller takes itself to be cut off.`;
+    term.resign(new Error(why), this.#sessionTimeoutMs);
+    term.signal.throwIfAborted();
+  }
+
+  /** Until something happens, or silence alone may change what is to be done. */
+  async #rest(rang: Promise<void>, untilMs: number | undefined, signal: AbortSignal): Promise<void> {
+    if (untilMs === undefined) return rang;
+    using resting = new LinkedAbort(signal);
+    // A timer may be early by a little.
+    const leftMs = Math.max(1, Math.ceil(untilMs - this.#ports.clock.monotonicMs()));
+    const timer = this.#ports.clock.sleep(leftMs, resting.signal);
+    timer.catch(() => undefined);
+    try {
+      await Promise.race([rang, timer]);
+    } finally {
+      resting.abort(new Error('Something happened.'));
+    }
+  }
+
+  async #watchBrokers(signal: AbortSignal): Promise<void> {
     try {
       for await (const { delta } of this.#ports.images.changes(signal)) {
         this.#noteSettings(delta);
         for (const [nodeId, { before, after }] of delta.brokers) {
           if (before?.registration?.createRevision === after?.registration?.createRevision) continue;
           this.#registrationChanges++;
-          if (after?.registration !== undefined) this.#vanished.delete(nodeId);
-          else if ((before?.registration?.modRevision ?? 0n) > tookOverAt) this.#vanished.add(nodeId);
+          this.#signs.registrationChanged(nodeId, before?.registration, after?.registration !== undefined);
         }
         this.#bell.ring();
       }
@@ -276,20 +324,6 @@ export class Office {
     if (delta.brokerConfigs.has(allBrokers)) this.#reconfigured = 'all';
     if (this.#reconfigured === 'all') return;
     for (const topicId of delta.topics.keys()) this.#reconfigured.add(topicId);
-  }
-
-  async #ringAfterGrace(signal: AbortSignal): Promise<void> {
-    try {
-      // A timer may be early by a little; what rings has to find the grace over.
-      for (;;) {
-        const leftMs = this.#graceEndsMs - this.#ports.clock.monotonicMs();
-        if (leftMs <= 0) break;
-        await this.#ports.clock.sleep(Math.ceil(leftMs), signal);
-      }
-      this.#bell.ring();
-    } catch {
-      // The term is over.
-    }
   }
 }
 

@@ -10,6 +10,7 @@
  * - CreatePartitions: answers once all of them can be used. UNKNOWN_TOPIC_OR_PARTITION, INVALID_PARTITIONS, INVALID_REPLICATION_FACTOR.
  * - AlterConfigs, DescribeConfigs: see config-desk.ts.
  * - ReportFlushed: BROKER_ID_NOT_REGISTERED, STALE_BROKER_EPOCH; what the replicas' words do not suffice for yet is no error.
+ * - Attend: see attendance.ts.
  * - AllocateProducerIds: BROKER_ID_NOT_REGISTERED, STALE_BROKER_EPOCH.
  */
 import type { ImageSource } from '@tributary/metadata';
@@ -42,6 +43,8 @@ import {
   type ReportFlushedResponse,
   methods,
 } from '@tributary/wire';
+import { Attendance } from './attendance.ts';
+import { registrationOf } from './brokers.ts';
 import { ConfigDesk } from './config-desk.ts';
 import { describePartitions, describeTopicConfigs, listTopics, summary } from './describe.ts';
 import { FlushReports } from './effective-settings.ts';
@@ -56,12 +59,14 @@ interface Parts {
   readonly clock: Clock;
   readonly random: Random;
   readonly defaults: TopicDefaults;
+  readonly sessionTimeoutMs: number;
 }
 
 export function controllerService(parts: Parts): Service {
   const reception = new Reception(parts);
   const desk = new Desk(parts, reception);
   const configs = new ConfigDesk(parts, reception);
+  const attendance = new Attendance(parts, reception);
   return (handlers: Handlers) => {
     handlers.unary(methods.createTopic, (request, context) => desk.createTopic(request, context));
     handlers.unary(methods.deleteTopic, (request, context) => desk.deleteTopic(request, context));
@@ -71,6 +76,7 @@ export function controllerService(parts: Parts): Service {
     handlers.unary(methods.alterConfigs, (request, context) => configs.alter(request, context));
     handlers.unary(methods.describeConfigs, (request, context) => configs.describe(request, context));
     handlers.unary(methods.reportFlushed, (request, context) => desk.reportFlushed(request, context));
+    handlers.stream(methods.attend, (stream, context) => attendance.attend(stream, context));
     handlers.unary(methods.allocateProducerIds, (request, context) => desk.allocateProducerIds(request, context));
   };
 }
@@ -151,15 +157,7 @@ class Desk {
     const image = await this.#reception.imageFor(request.context, signal, request.brokerEpoch);
     const { defaults, images } = this.#parts;
     const node = nodeId(request.brokerId);
-    const registered = image.broker(node)?.registration?.createRevision;
-    if (registered === undefined)
-      throw new TributaryError('BROKER_ID_NOT_REGISTERED', `Broker ${node} is not registered.`);
-    if (registered !== request.brokerEpoch) {
-      throw new TributaryError(
-        'STALE_BROKER_EPOCH',
-        `Broker ${node} reported in epoch ${request.brokerEpoch}; its registration has epoch ${registered}.`,
-      );
-    }
+    const registered = registrationOf(image, node, request.brokerEpoch).createRevision;
     const names = request.replicas
       .map((each) => ({ topicId: topicId(each.topicId), partition: partitionIndex(each.partition), report: each }))
       // What is not there, or flushes already, needs no memory.

@@ -2,10 +2,34 @@
 import { limits } from '@tributary/model';
 import type { StateTransaction } from '@tributary/metadata';
 
+/** Why partitions change. */
+export type PartitionReason =
+  | 'broker-lost'
+  | 'broker-registered'
+  | 'broker-leaving'
+  | 'proposal'
+  | 'settings'
+  | 'preferred'
+  | 'unclean'
+  | 'longest-log';
+
+/** What a transaction makes of partitions, in counts of them. */
+export interface PartitionFacts {
+  readonly reason: PartitionReason;
+  /** They got a leader, in a new leader epoch. */
+  readonly elections: number;
+  /** Of those, with a leader that may lack acknowledged records. */
+  readonly uncleanElections: number;
+  readonly isrShrinks: number;
+  readonly isrExpands: number;
+}
+
 /** One transaction of the controller, without the fence that the shell adds (M3). Steps of one decision are committed in order. */
 export interface Step {
   /** For the log. */
   readonly why: string;
+  /** For the metrics, once it is committed. */
+  readonly facts?: PartitionFacts;
   readonly transaction: StateTransaction;
 }
 

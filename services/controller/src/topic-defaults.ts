@@ -76,6 +76,11 @@ export function effectiveOf(image: ClusterImage, topic: TopicInfo, started: Topi
   return { minIsr: Math.min(minInsyncReplicas, topic.replicationFactor), flushPolicy };
 }
 
+/** `unclean.leader.election.enable`: where no replica that has all acknowledged records can lead, another may. */
+export function mayLose(image: ClusterImage, topic: Pick<TopicInfo, 'configs'>, started: TopicDefaults): boolean {
+  return configInForce(image, topic, started).uncleanLeaderElection;
+}
+
 /** The value that a topic's setting has without its own, and whether somebody set that. */
 export function beneath(
   image: ClusterImage,

@@ -20,7 +20,7 @@ import type {
   TopicInfo,
   Value,
 } from '@tributary/metadata';
-import { candidatesIn } from './brokers.ts';
+import { canLead, noLosses } from './brokers.ts';
 import { type Load, type Site, place } from './placement.ts';
 import { type Step, changesPerStep, chunks } from './step.ts';
 import { type TopicDefaults, checkOwnConfigs, defaultsNow, effectiveOf } from './topic-defaults.ts';
@@ -307,10 +307,9 @@ function dropStrayRemovals(image: ClusterImage): readonly Step[] {
 
 /** Brokers that may get replicas. */
 function sitesIn(image: ClusterImage): Site[] {
-  const candidates = candidatesIn(image);
   const sites: Site[] = [];
   for (const { nodeId, registration } of image.brokers()) {
-    if (registration === undefined || !candidates.canLead(registration)) continue;
+    if (registration === undefined || !canLead(image, noLosses, registration)) continue;
     sites.push({ nodeId, host: registration.host, rack: registration.rack });
   }
   return sites.sort((a, b) => a.nodeId - b.nodeId);

@@ -233,7 +233,7 @@ describe('two controllers', () => {
       const second = cluster.controller(11);
       void second.start();
       await cluster.sleep(sessionMs / 2);
-      broker.kill();
+      broker.powerOff();
       while (!second.isActive) await cluster.sleep(10);
       const tookOverMs = cluster.clock.monotonicMs();
       assert.notEqual((await cluster.stored()).broker(nodeId(1))?.registration, undefined);

@@ -53,6 +53,7 @@ class Model implements Candidates {
   readonly policy: 'commit' | 'async';
   partition: PartitionInfo;
   acknowledged = 0;
+  readonly mayLose = (): boolean => false;
   #disks = 0;
   readonly #up = new Map<NodeId, boolean>(nodes.map((node) => [node, true]));
   readonly #directory = new Map<NodeId, string>(nodes.map((node) => [node, `first-${node}`]));

@@ -9,11 +9,14 @@ import {
   type Stored,
   type TopicInfo,
   ClusterImage,
+  metadataKeys,
   placeOf,
 } from '@tributary/metadata';
 import {
+  type BrokerEpoch,
   type NodeId,
   type TopicId,
+  brokerEpoch,
   clusterId,
   directoryId,
   incarnationId,
@@ -22,10 +25,15 @@ import {
   partitionIndex,
   topicId,
 } from '@tributary/model';
+import type { Losses } from '../src/brokers.ts';
 import { type ControllerEvent, decide } from '../src/decide.ts';
+import { type Proposal, judgeProposals } from '../src/isr-proposals.ts';
 import type { Step } from '../src/step.ts';
 import type { TopicDefaults } from '../src/topic-defaults.ts';
 import type { NewTopic } from '../src/topics.ts';
+
+/** Of every test's store. */
+export const keys = metadataKeys('test');
 
 export const defaults: TopicDefaults = { partitions: 1, replicationFactor: 1, minInsyncReplicas: 1 };
 
@@ -35,6 +43,7 @@ export class PureCluster {
   readonly committed: Step[] = [];
   readonly defaults: TopicDefaults;
   readonly #gone = new Set<NodeId>();
+  readonly #dead = new Map<NodeId, BrokerEpoch>();
 
   constructor(given: TopicDefaults = defaults) {
     this.defaults = given;
@@ -68,11 +77,15 @@ export class PureCluster {
     return steps;
   }
 
+  get losses(): Losses {
+    return { gone: this.#gone, dead: this.#dead };
+  }
+
   reconcileEvent(): ControllerEvent {
     return {
       kind: 'reconcile',
       freshClusterId: clusterId('cluster-1'),
-      gone: this.#gone,
+      losses: this.losses,
       reconfigured: 'all',
       defaults: this.defaults,
     };
@@ -105,6 +118,43 @@ export class PureCluster {
   lose(id: number): void {
     this.commit({ expect: [], put: [], delete: [{ kind: 'registration', nodeId: nodeId(id) }] });
     this.#gone.add(nodeId(id));
+  }
+
+  /** Its registration lives; the controller takes it to be dead. */
+  declareDead(id: number): void {
+    this.#dead.set(nodeId(id), this.epoch(id));
+    this.#gone.add(nodeId(id));
+  }
+
+  epoch(id: number): BrokerEpoch {
+    return brokerEpoch(this.broker(id).registration?.createRevision ?? 0n);
+  }
+
+  /** What broker `id` proposes of partition 0, as of the state that there is. @returns the verdict's kind or error. */
+  propose(id: number, topic: TopicId, isr: readonly number[], more: Partial<Proposal> = {}): string {
+    const { leaderEpoch, partitionEpoch } = this.partition(topic);
+    const members = isr.map((each) => ({ nodeId: nodeId(each), brokerEpoch: this.epoch(each) }));
+    const proposal = {
+      topicId: topic,
+      partition: partitionIndex(0),
+      leaderEpoch,
+      partitionEpoch,
+      isr: members,
+      ...more,
+    };
+    const judged = judgeProposals(this.image, { nodeId: nodeId(id), brokerEpoch: this.epoch(id) }, [proposal]);
+    this.handle({ kind: 'change-isr', judged });
+    const [verdict] = judged.verdicts;
+    return verdict?.kind === 'refused' ? verdict.error : (verdict?.kind ?? 'none');
+  }
+
+  leave(id: number): readonly Step[] {
+    return this.handle({ kind: 'leave', nodeId: nodeId(id), brokerEpoch: this.epoch(id) });
+  }
+
+  elect(election: 'preferred' | 'unclean', topic: TopicId, partitions: readonly number[] = [0]): readonly Step[] {
+    const names = partitions.map((each) => ({ topicId: topic, partition: partitionIndex(each) }));
+    return this.handle({ kind: 'elect-leaders', election, names, losses: this.losses, defaults: this.defaults });
   }
 
   /** Registered and let in. */

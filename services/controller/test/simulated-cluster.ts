@@ -1,34 +1,25 @@
 import assert from 'node:assert/strict';
-import {
-  type ClusterImage,
-  type HeldRegistration,
-  type ImageSource,
-  confirmRemoval,
-  decodeEntry,
-  isAdmitted,
-  metadataKeys,
-  openImageSource,
-  registerBroker,
-  ClusterImage as Image,
-} from '@tributary/metadata';
-import { incarnationId, nodeId } from '@tributary/model';
+import { type ClusterImage, decodeEntry, openImageSource, ClusterImage as Image } from '@tributary/metadata';
+import { nodeId } from '@tributary/model';
 import type { CallContext, Clock, Handlers, MetadataStore, Transaction, UnaryMethod } from '@tributary/ports';
 import { MachineClock } from '../../../tests/simulator/clock.ts';
 import { Coverage } from '../../../tests/simulator/coverage.ts';
 import { SimulatedMetadataStore } from '../../../tests/simulator/metadata-store.ts';
+import { SimulatedNetwork } from '../../../tests/simulator/network.ts';
 import { Scheduler } from '../../../tests/simulator/scheduler.ts';
 import { SeededRandom } from '../../../tests/simulator/seeded-random.ts';
 import { type Controller, createController } from '../src/controller.ts';
-import { defaults, registration } from './pure-cluster.ts';
+import { BrokerProcess } from './broker-process.ts';
+import { defaults, keys } from './pure-cluster.ts';
 
 const never = new AbortController().signal;
-const keys = metadataKeys('test');
 
 /** Two candidates, some brokers that only register and confirm, and a store with its faults, on virtual time. */
 export class SimulatedCluster {
   readonly world: SimulatedMetadataStore;
   readonly scheduler: Scheduler;
   readonly random: SeededRandom;
+  readonly network: SimulatedNetwork;
   readonly #machineClock: MachineClock;
   readonly #store: MetadataStore;
   #started = 0;
@@ -37,6 +28,7 @@ export class SimulatedCluster {
     this.random = new SeededRandom(`controller ${seed}`);
     this.scheduler = new Scheduler(this.random.stream('scheduler'));
     this.world = new SimulatedMetadataStore(this.scheduler, this.random.stream('metadata'), new Coverage());
+    this.network = new SimulatedNetwork(this.scheduler, this.random.stream('network'), new Coverage());
     this.#machineClock = new MachineClock(this.scheduler);
     this.#store = this.world.client({ machine: 'test', alive: true });
   }
@@ -65,8 +57,8 @@ export class SimulatedCluster {
     );
   }
 
-  broker(id: number): BrokerProcess {
-    return new BrokerProcess(this, id, this.#machineClock, ++this.#started);
+  broker(id: number, isAttending = true): BrokerProcess {
+    return new BrokerProcess(this, id, this.#machineClock, ++this.#started, isAttending);
   }
 }
 
@@ -74,6 +66,7 @@ export class SimulatedCluster {
 export class CandidateProcess {
   readonly id: number;
   alive = true;
+  readonly machine: string;
   readonly #cluster: SimulatedCluster;
   readonly #random: SeededRandom;
   readonly #clock: Clock;
@@ -86,6 +79,7 @@ export class CandidateProcess {
 
   constructor(cluster: SimulatedCluster, id: number, clock: MachineClock, random: SeededRandom) {
     this.id = id;
+    this.machine = `controller-${id}`;
     this.#cluster = cluster;
     this.#random = random;
     this.#clock = clock.forProcess(() => this.alive);
@@ -93,9 +87,11 @@ export class CandidateProcess {
 
   kill(): void {
     this.alive = false;
+    this.#cluster.network.processEnded(this);
   }
 
   async start(): Promise<void> {
+    const transport = this.#cluster.network.transport(this);
     const client = this.#cluster.world.client({
       machine: `controller-${this.id}`,
       get alive() {
@@ -111,6 +107,7 @@ export class CandidateProcess {
         store,
         keys,
         images,
+        transport,
         clock: this.#clock,
         random: this.#random,
         logger: { info: () => undefined, warn: () => undefined, error: () => undefined },
@@ -126,9 +123,10 @@ export class CandidateProcess {
       unary: (method, handler) => {
         this.#handlers.set(method.path, handler as (request: unknown, context: CallContext) => Promise<unknown>);
       },
-      stream: () => assert.fail('the controller serves no streams yet'),
+      stream: () => undefined,
     };
     this.controller.service(handlers);
+    await transport.serve(`${this.machine}:9096`, this.controller.service);
     await this.controller.start();
   }
 
@@ -156,62 +154,5 @@ export class CandidateProcess {
     const answer = (await handler(read, { peer: 'test', signal: never })) as Response;
     if (!this.alive) return new Promise(() => undefined);
     return method.response.decode(method.response.encode(answer));
-  }
-}
-
-/** As much of a broker as the controller sees: it registers, and confirms the removal of deleted topics. */
-export class BrokerProcess {
-  readonly id: number;
-  alive = true;
-  registration: HeldRegistration | undefined;
-  readonly #cluster: SimulatedCluster;
-  readonly #number: number;
-  readonly #clock: Clock;
-
-  constructor(cluster: SimulatedCluster, id: number, clock: MachineClock, number: number) {
-    this.id = id;
-    this.#cluster = cluster;
-    this.#number = number;
-    this.#clock = clock.forProcess(() => this.alive);
-  }
-
-  kill(): void {
-    this.alive = false;
-  }
-
-  /** Resolves when it has been let in. */
-  async start(): Promise<void> {
-    const isAlive = (): boolean => this.alive;
-    const user = {
-      machine: `broker-${this.id}`,
-      get alive() {
-        return isAlive();
-      },
-    };
-    const store = this.#cluster.world.client(user);
-    const images = await openImageSource(store, keys, this.#clock, never);
-    const incarnation = incarnationId(`broker-${this.id}-${this.#number}`);
-    const info = registration(this.id, { incarnationId: incarnation });
-    const register = async (): Promise<HeldRegistration> => {
-      const held = await registerBroker(store, keys, info, this.#clock, { signal: never });
-      held.lost.addEventListener('abort', () => void register(), { once: true });
-      this.registration = held;
-      return held;
-    };
-    const { brokerEpoch } = await register();
-    void this.#confirmRemovals(store, images);
-    await images.until((image) => isAdmitted(image, nodeId(this.id), brokerEpoch, incarnation), never);
-  }
-
-  async #confirmRemovals(store: MetadataStore, images: ImageSource): Promise<void> {
-    const mine = registration(this.id);
-    for await (const { image, delta } of images.changes(never)) {
-      for (const id of delta.topics.keys()) {
-        const topic = image.topic(id);
-        if (topic?.phase !== 'deleting' || image.removalsOf(id).has(mine.nodeId)) continue;
-        if (topic.removingReplicas.some((each) => each.nodeId === mine.nodeId))
-          await confirmRemoval(store, keys, topic, mine, this.#clock, never);
-      }
-    }
   }
 }

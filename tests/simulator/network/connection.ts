@@ -1,4 +1,4 @@
-import { AssertionFailure, TributaryError } from '@tributary/model';
+import { AssertionFailure, TributaryError, type Unreachable } from '@tributary/model';
 import type { CallContext } from '@tributary/ports';
 import { into } from '../gate.ts';
 import type { SeededRandom } from '../seeded-random.ts';
@@ -64,11 +64,17 @@ export class Connection {
   }
 
   /** There is no way to the other side, or nobody there. */
-  refused(why: string): void {
+  refused(why: string, unreachable?: Unreachable): void {
     if (this.state !== 'connecting') return;
     this.state = 'broken';
     for (const call of [...this.calls])
-      call.failClient(new TributaryError('NETWORK_EXCEPTION', `${this.address}: ${why}`));
+      call.failClient(
+        new TributaryError(
+          'NETWORK_EXCEPTION',
+          `${this.address}: ${why}`,
+          unreachable === undefined ? {} : { unreachable },
+        ),
+      );
     this.changed();
   }
 

@@ -27,7 +27,10 @@ export function formatAddress({ host, port }: Address): string {
 
 /** Why nobody could be reached: one sentence, what and what to do. */
 export function connectError(address: string, thrown: unknown): TributaryError {
-  return new TributaryError('NETWORK_EXCEPTION', connectSentence(address, thrown), { cause: thrown });
+  return new TributaryError('NETWORK_EXCEPTION', connectSentence(address, thrown), {
+    cause: thrown,
+    ...(codeOf(thrown) === 'ECONNREFUSED' ? { unreachable: 'refused' } : {}),
+  });
 }
 
 function connectSentence(address: string, thrown: unknown): string {
