@@ -1,5 +1,5 @@
 import { TributaryError, brokerEpoch, limits, type BrokerEpoch } from '@tributary/model';
-import type { Clock, Lease, MetadataStore } from '@tributary/ports';
+import { type Clock, type Lease, type MetadataStore, MetadataStoreError } from '@tributary/ports';
 import type { MetadataKeys } from './keys.ts';
 import type { RegistrationInfo, Stored } from './state.ts';
 import { decodeEntry, encodeTransaction } from './values.ts';
@@ -27,6 +27,7 @@ export interface RegistrationOptions {
  * Writes the broker's registration under a lease of its own (R6). A registration of the same data directory is replaced, whether or not its
  * lease lives; the new one has a new epoch in any case. The controller then looks at it; the broker waits for `isAdmitted`.
  * @throws TributaryError DUPLICATE_BROKER_REGISTRATION while a broker with this node id and another data directory is registered.
+ * @throws MetadataStoreError `refused`: no further attempt would do better.
  * @throws the signal's reason. A store that does not answer is asked again until then.
  */
 export async function registerBroker(
@@ -41,7 +42,7 @@ export async function registerBroker(
     options.signal.throwIfAborted();
     const attempt = new LinkedAbort(options.signal);
     let lease: Lease | undefined;
-    let refusal: TributaryError | undefined;
+    let refusal: Error | undefined;
     try {
       lease = await store.lease(options.sessionTimeoutMs ?? limits.sessionTimeoutMs, attempt.signal);
       const epoch = await write(store, keys, registration, lease);
@@ -49,6 +50,7 @@ export async function registerBroker(
     } catch (thrown) {
       if (thrown instanceof TributaryError) refusal = thrown;
       else if (!options.signal.aborted) options.onFailure?.(thrown instanceof Error ? thrown.message : String(thrown));
+      if (thrown instanceof MetadataStoreError && thrown.failure === 'refused') refusal = thrown;
     }
     // Refused, overtaken, or the outcome is unknown. Without its lease nothing of the attempt stays: each one begins anew.
     attempt.abort(new Error('The attempt to register failed.'));

@@ -8,7 +8,17 @@ import {
   type MetadataKeys,
   type PartitionName,
 } from '@tributary/metadata';
-import type { Clock, FileSystem, Host, Logger, MetadataStore, Random, Service, Transport } from '@tributary/ports';
+import {
+  type Clock,
+  type FileSystem,
+  type Host,
+  type Logger,
+  type MetadataStore,
+  MetadataStoreError,
+  type Random,
+  type Service,
+  type Transport,
+} from '@tributary/ports';
 import { methods, type ResourceUse } from '@tributary/wire';
 import { adminService } from './admin-service.ts';
 import { Attendance } from './attendance/attendance.ts';
@@ -232,7 +242,8 @@ export class Broker implements AsyncDisposable {
       const reason = thrown instanceof Error ? thrown.message : String(thrown);
       this.#parts.ports.logger.error('broker-failed', { reason });
       // Whoever starts it hears of what a user can mend; all else is a bug or a lost store.
-      if (this.#serving || !(thrown instanceof TributaryError)) this.#parts.ports.host.crash(reason);
+      const isMendable = thrown instanceof TributaryError || thrown instanceof MetadataStoreError;
+      if (this.#serving || !isMendable) this.#parts.ports.host.crash(reason);
       this.#admitted.reject(thrown);
     }
   }

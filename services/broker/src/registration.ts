@@ -63,13 +63,13 @@ const versions = { min: 1, max: 1 } as const;
 
 export class Registration {
   readonly #where: Whereabouts;
-  readonly #directory: DataDirectory;
+  readonly #directory: Pick<DataDirectory, 'identity' | 'lastStop'>;
   readonly #ports: RegistrationPorts;
   #held: Held | undefined;
   /** Suspects and lossiness are told until the controller has looked: what it has made of them is in the image from then on (R6). */
   #isHeard = false;
 
-  constructor(where: Whereabouts, directory: DataDirectory, ports: RegistrationPorts) {
+  constructor(where: Whereabouts, directory: Pick<DataDirectory, 'identity' | 'lastStop'>, ports: RegistrationPorts) {
     this.#where = where;
     this.#directory = directory;
     this.#ports = ports;

@@ -278,6 +278,9 @@ export class Replicas {
     const { partition } = replica;
     partition.configure({ ...config, flushPolicy: config.flushPolicy === 'async' ? flushPolicy : 'commit' });
     this.#noteFlushing(replica, partition, info, config.flushPolicy === 'commit' && flushPolicy === 'async');
+    const isMember = info.isr.includes(this.#me) || info.eligibleLeaderReplicas.includes(this.#me);
+    // The admitted registration named it: it has left, and what it catches up with is whole (L3).
+    if (partition.log.health.suspect && this.#admitted && !isMember) await partition.log.clearSuspect();
     if (info.leader === this.#me && this.#admitted) {
       this.#roles.forget(replica.name);
       await partition.lead({

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ClusterImage } from '@tributary/metadata';
-import { clusterId, leaderEpoch, nodeId, TributaryError } from '@tributary/model';
+import { clusterId, leaderEpoch, nodeId, offset, TributaryError } from '@tributary/model';
 import { FileError } from '@tributary/ports';
 import { Replicas } from '../src/replicas.ts';
 import { counting } from './log/counting-files.ts';
-import { folder, openDirectory, partition as index, testClock, topic } from './log/harness.ts';
+import { batches, folder, openDirectory, partition as index, start, testClock, topic } from './log/harness.ts';
 import { onSimulatedDisk } from './log/on-disk.ts';
 
 const me = nodeId(1);
@@ -139,6 +139,53 @@ test('a log that cannot be opened keeps neither its broker from starting nor the
     clock.now += 60_000;
     await replicas.retry();
     assert.equal(replicas.find(topic, index).state.role.kind, 'leading');
+    await replicas.close();
+  });
+});
+
+test('L3: a replica that lost what it had is named until the controller has taken it out of ISR and ELR, and no longer', async () => {
+  await onSimulatedDisk('suspect', async ({ disk }) => {
+    const before = await start(disk.mount(), { role: 'member' });
+    for (const one of batches(0, 20)) await before.append(one);
+    await before.log.sync();
+    before.log.noteHighWatermark(offset(20n));
+    await before.directory.checkpoint();
+    disk.crash('process');
+    const damaged = await disk.mount().open(`data/${folder}/00000000000000000000.log`, 'append');
+    await damaged.truncate(damaged.size / 2);
+    await damaged.close();
+
+    const logger = { info: () => undefined, error: () => undefined, warn: () => undefined };
+    const other = { nodeId: nodeId(2), directoryId: 'other' };
+    const imageWith = (directory: string, isr: readonly number[], elr: readonly number[]): ClusterImage => {
+      const image = imageOf(directory);
+      const info = {
+        ...image.partition(topic, index),
+        leader: other.nodeId,
+        replicas: [{ nodeId: me, directoryId: directory }, other],
+        isr,
+        eligibleLeaderReplicas: elr,
+      };
+      return { ...image, partition: () => info, partitions: () => [info] } as unknown as ClusterImage;
+    };
+    for (const isr of [[1, 2], [2]] as const) {
+      const directory = await openDirectory(disk.mount());
+      const image = imageWith(directory.directoryId, isr, []);
+      const replicas = new Replicas(me, directory, { clock: testClock(), logger }, image);
+      assert.deepEqual(await replicas.recover(), [{ topicId: topic, partition: index }], 'it is told of');
+      await replicas.follow(image, false, []);
+      const { log } = replicas.find(topic, index);
+      assert.equal(log.health.suspect, true, 'not yet admitted');
+      await replicas.follow(imageWith(directory.directoryId, [2], [1]), true, []);
+      assert.equal(log.health.suspect, true, 'in the ELR');
+      await replicas.follow(image, true, [{ topicId: topic, partition: index }]);
+      assert.equal(log.health.suspect, isr.length === 2, `isr ${isr.join()}`);
+      disk.crash('process');
+    }
+    const directory = await openDirectory(disk.mount());
+    const image = imageWith(directory.directoryId, [1, 2], []);
+    const replicas = new Replicas(me, directory, { clock: testClock(), logger }, image);
+    assert.deepEqual(await replicas.recover(), []);
     await replicas.close();
   });
 });
