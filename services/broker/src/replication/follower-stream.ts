@@ -144,7 +144,7 @@ export class FollowerStream {
       brokerEpoch: epoch,
       catchingUp,
     });
-    void this.#watch(attempt);
+    void this.#watch(attempt, epoch);
     try {
       for (const replica of this.#replicas) void this.#begin(replica);
       for await (const response of wire) {
@@ -157,8 +157,11 @@ export class FollowerStream {
     }
   }
 
-  /** A leader that says nothing may be cut off; one that nobody follows need not be listened to. */
-  async #watch(attempt: LinkedAbort): Promise<void> {
+  /**
+   * A leader that says nothing may be cut off; one that nobody follows need not be listened to; and one that was told another registration's epoch
+   * admits no replica (R1): the stream outlives a registration that was lost and made anew.
+   */
+  async #watch(attempt: LinkedAbort, epoch: BrokerEpoch): Promise<void> {
     try {
       for (;;) {
         await this.#ports.clock.sleep(limits.replicaBeatMs, attempt.signal);
@@ -166,6 +169,7 @@ export class FollowerStream {
         if (silentMs >= limits.replicaSilenceMs)
           attempt.abort(new Error(`it was silent for ${Math.round(silentMs)} ms`));
         if (this.#replicas.size === 0) attempt.abort(new Error('nobody follows it any more'));
+        if (this.#ports.brokerEpoch() !== epoch) attempt.abort(new Error('this broker has registered anew'));
       }
     } catch {
       // Over.
