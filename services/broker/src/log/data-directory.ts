@@ -32,7 +32,10 @@ export interface DataDirectoryOptions extends DiskOptions {
   readonly random: Random;
 }
 
-/** `first`: formatted just now. `lossy`: unclean, and the machine has restarted since (L1). */
+/**
+ * `first`: formatted just now. `lossy`: what was written and not flushed may be gone, as the stop was unclean and the machine has restarted since (L1), or
+ * a sync had failed (L2).
+ */
 export type LastStop = 'first' | 'clean' | 'unclean' | 'lossy';
 
 export interface PartitionFolder {
@@ -112,7 +115,7 @@ export class DataDirectory implements AsyncDisposable {
     await this.identity.update({
       bootId: this.#host.bootId,
       cleanShutdown: false,
-      lossy: lossy || this.identity.meta.lossy,
+      lossy: lossy || this.identity.meta.lossy || failedSync !== undefined,
       failedSync: undefined,
     });
     await this.#disk.files.remove(`${this.root}/${failedSyncName}`);
@@ -369,10 +372,11 @@ async function openMeta(disk: Disk, options: DataDirectoryOptions): Promise<Open
   const isMarked = names.includes(failedSyncName) && meta.failedSync === undefined;
   const isCacheLost = !meta.cleanShutdown && meta.bootId !== options.host.bootId;
   const areLogsClosed = meta.cleanShutdown && isWhole;
+  const isFailed = isMarked || meta.failedSync !== undefined;
   return {
     meta: isMarked ? { ...meta, failedSync: { path: disk.root, why: 'not known' } } : meta,
     // A lossy stop stays one until the controller has heard of it.
-    lastStop: isCacheLost || meta.lossy ? 'lossy' : areLogsClosed ? 'clean' : 'unclean',
+    lastStop: isCacheLost || isFailed || meta.lossy ? 'lossy' : areLogsClosed ? 'clean' : 'unclean',
     areLogsClosed,
     areCheckpointsWhole: isWhole,
     isCacheLost,
