@@ -184,6 +184,13 @@ export const limits = {
   attendRetryMsMax: 1_000,
   /** ISR proposals in one message: 100 KiB; all partitions of a broker that shrink at once take a few. */
   proposalsPerMessage: 1_000,
+  /** Partitions with the reason of what is wrong with them in one description of the cluster: a person reads it. */
+  troublesShown: 100,
+  /** Partitions named by one request for elections: those of the largest topic. */
+  electionsPerRequest: 10_000,
+  /** Partitions that go back to their preferred leader at a time, unasked, and the pause between, ms: each change makes its clients look anew. */
+  preferredElections: 50,
+  preferredElectionsMs: 1_000,
   /** Proposals of one broker that wait for the controller: all partitions that it may lead, several times; beyond, its stream is ended. */
   isrProposals: 50_000,
   /** Of them, those that are judged together: 2,000 partitions that shrink at once are some twenty transactions. */

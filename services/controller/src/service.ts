@@ -9,6 +9,7 @@
  * - ListTopics, DescribeTopic: UNKNOWN_TOPIC_OR_PARTITION.
  * - CreatePartitions: answers once all of them can be used. UNKNOWN_TOPIC_OR_PARTITION, INVALID_PARTITIONS, INVALID_REPLICATION_FACTOR.
  * - AlterConfigs, DescribeConfigs: see config-desk.ts.
+ * - DescribeCluster, ElectLeaders: see cluster-desk.ts.
  * - ReportFlushed: BROKER_ID_NOT_REGISTERED, STALE_BROKER_EPOCH; what the replicas' words do not suffice for yet is no error.
  * - Attend: see attendance.ts.
  * - AllocateProducerIds: BROKER_ID_NOT_REGISTERED, STALE_BROKER_EPOCH.
@@ -45,6 +46,7 @@ import {
 } from '@tributary/wire';
 import { Attendance } from './attendance.ts';
 import { registrationOf } from './brokers.ts';
+import { ClusterDesk } from './cluster-desk.ts';
 import { ConfigDesk } from './config-desk.ts';
 import { describePartitions, describeTopicConfigs, listTopics, summary } from './describe.ts';
 import { FlushReports } from './effective-settings.ts';
@@ -66,6 +68,7 @@ export function controllerService(parts: Parts): Service {
   const reception = new Reception(parts);
   const desk = new Desk(parts, reception);
   const configs = new ConfigDesk(parts, reception);
+  const cluster = new ClusterDesk(parts, reception);
   const attendance = new Attendance(parts, reception);
   return (handlers: Handlers) => {
     handlers.unary(methods.createTopic, (request, context) => desk.createTopic(request, context));
@@ -75,6 +78,8 @@ export function controllerService(parts: Parts): Service {
     handlers.unary(methods.createPartitions, (request, context) => desk.createPartitions(request, context));
     handlers.unary(methods.alterConfigs, (request, context) => configs.alter(request, context));
     handlers.unary(methods.describeConfigs, (request, context) => configs.describe(request, context));
+    handlers.unary(methods.describeCluster, (request, context) => cluster.describe(request, context));
+    handlers.unary(methods.electLeaders, (request, context) => cluster.electLeaders(request, context));
     handlers.unary(methods.reportFlushed, (request, context) => desk.reportFlushed(request, context));
     handlers.stream(methods.attend, (stream, context) => attendance.attend(stream, context));
     handlers.unary(methods.allocateProducerIds, (request, context) => desk.allocateProducerIds(request, context));

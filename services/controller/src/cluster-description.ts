@@ -1,0 +1,96 @@
+// pure
+/** The cluster as `cluster describe` and `cluster health` show it. */
+import { type BrokerImage, type ClusterImage, isUnfenced } from '@tributary/metadata';
+import { type NodeId, limits } from '@tributary/model';
+import {
+  type BrokerDescription,
+  type DescribeClusterResponse,
+  type PartitionTrouble,
+  BrokerStanding,
+} from '@tributary/wire';
+import { livePartitions } from './brokers.ts';
+import { type Trouble, troubleOf } from './leaderless.ts';
+
+interface Share {
+  replicas: number;
+  leading: number;
+  inSync: number;
+}
+
+const worst: Readonly<Record<Trouble, number>> = { offline: 0, under_min_isr: 1, under_replicated: 2 };
+
+export function describeCluster(image: ClusterImage): DescribeClusterResponse {
+  const shares = new Map<NodeId, Share>();
+  const shareOf = (node: NodeId): Share => {
+    const share = shares.get(node) ?? { replicas: 0, leading: 0, inSync: 0 };
+    shares.set(node, share);
+    return share;
+  };
+  const counts: Record<Trouble, number> = { offline: 0, under_min_isr: 0, under_replicated: 0 };
+  const troubles: (PartitionTrouble & { readonly kind: Trouble })[] = [];
+  let partitions = 0;
+  for (const partition of livePartitions(image)) {
+    partitions++;
+    for (const { nodeId } of partition.replicas) shareOf(nodeId).replicas++;
+    for (const node of partition.isr) shareOf(node).inSync++;
+    if (partition.leader !== undefined) shareOf(partition.leader).leading++;
+    // Counted each for itself: an offline partition is under-replicated, too.
+    if (partition.leader === undefined) counts.offline++;
+    if (partition.isr.length < partition.replicas.length) counts.under_replicated++;
+    if (partition.isr.length < partition.effectiveMinIsr) counts.under_min_isr++;
+    const found = troubleOf(image, partition);
+    if (found === undefined) continue;
+    const topic = image.topic(partition.topicId)?.name ?? '';
+    const { trouble, reason } = found;
+    troubles.push({
+      topic,
+      topicId: partition.topicId,
+      partition: partition.partition,
+      trouble,
+      reason,
+      kind: trouble,
+    });
+  }
+  troubles.sort(
+    (a, b) =>
+      worst[a.kind] - worst[b.kind] || (a.topic < b.topic ? -1 : a.topic > b.topic ? 1 : a.partition - b.partition),
+  );
+  return {
+    throttleMs: 0,
+    clusterId: image.cluster?.clusterId ?? '',
+    revision: image.revision,
+    controllerId: image.controller?.nodeId ?? -1,
+    controllerAddress: image.controller?.address ?? '',
+    version: image.cluster?.version ?? 0,
+    brokers: [...image.brokers()]
+      .map((broker) => describeBroker(broker, shareOf(broker.nodeId)))
+      .sort((a, b) => a.nodeId - b.nodeId),
+    partitions,
+    offline: counts.offline,
+    underReplicated: counts.under_replicated,
+    underMinIsr: counts.under_min_isr,
+    troubles: troubles.slice(0, limits.troublesShown).map(({ kind: _kind, ...trouble }) => trouble),
+  };
+}
+
+function describeBroker(broker: BrokerImage, { replicas, leading, inSync }: Share): BrokerDescription {
+  const { nodeId, registration, status } = broker;
+  return {
+    nodeId,
+    address: registration?.address ?? '',
+    host: registration?.host ?? '',
+    rack: registration?.rack ?? '',
+    standing: standingOf(broker),
+    brokerEpoch: registration?.createRevision ?? status?.brokerEpoch ?? 0n,
+    replicas,
+    leading,
+    inSync,
+    directoryId: registration?.directoryId ?? status?.directoryId ?? '',
+  };
+}
+
+function standingOf(broker: BrokerImage): BrokerStanding {
+  if (broker.registration === undefined) return BrokerStanding.ABSENT;
+  if (!isUnfenced(broker)) return BrokerStanding.FENCED;
+  return broker.status?.leaving === true ? BrokerStanding.LEAVING : BrokerStanding.ACTIVE;
+}
