@@ -1,23 +1,49 @@
-import type { LogDescription, TopicDescription } from '@tributary/client';
+import { type LogDescription, type TopicDescription, type Tributary, TributaryError } from '@tributary/client';
 import { open } from '../cluster.ts';
 import { byteSize, count, counted } from '../figures.ts';
 import type { ConnectionOptions } from '../program/options.ts';
 import { print } from '../standard-output.ts';
 import { table } from '../table.ts';
 
+/** How long a broker may take to tell of its logs, ms: those that can, do at once. */
+const logsMs = 2_000;
+
 export async function topicDescribe(name: string, options: ConnectionOptions): Promise<void> {
   await using cluster = await open(options);
   const topic = await cluster.admin.describeTopic(name);
-  const directories = await cluster.admin.describeLogDirs({ topicIds: [topic.id] });
-  // Of each partition what its leader says, or else whoever has it.
+  const { logs, silent } = await logsOf(cluster, topic);
+  await print(options.output === 'json' ? json(topic, logs) : text(topic, logs, silent));
+}
+
+interface FoundLogs {
+  /** Of each partition what its leader says, or else whoever has it. */
+  readonly logs: ReadonlyMap<number, LogDescription>;
+  /** Why brokers did not tell theirs. */
+  readonly silent: readonly string[];
+}
+
+/** Asks the leaders, and where there is none all replicas. A broker that does not answer is no reason to show nothing: it may be what is wrong. */
+async function logsOf({ admin }: Tributary, { id, partitionDescriptions }: TopicDescription): Promise<FoundLogs> {
+  const asked = new Set(
+    partitionDescriptions.flatMap(({ leader, replicas }) => (leader === undefined ? replicas : [leader])),
+  );
+  const silent: string[] = [];
   const logs = new Map<number, LogDescription>();
-  for (const { broker, partitions } of directories) {
-    for (const log of partitions) {
-      const isLeader = topic.partitionDescriptions[log.partition]?.leader === broker;
-      if (isLeader || !logs.has(log.partition)) logs.set(log.partition, log);
-    }
-  }
-  await print(options.output === 'json' ? json(topic, logs) : text(topic, logs));
+  await Promise.all(
+    [...asked].map(async (broker) => {
+      const options = { timeoutMs: logsMs };
+      try {
+        const directories = await admin.describeLogDirs({ ids: [broker], topicIds: [id] }, options);
+        for (const log of directories.flatMap(({ partitions }) => partitions)) {
+          const isLeader = partitionDescriptions[log.partition]?.leader === broker;
+          if (isLeader || !logs.has(log.partition)) logs.set(log.partition, log);
+        }
+      } catch (thrown) {
+        silent.push(TributaryError.from(thrown).message);
+      }
+    }),
+  );
+  return { logs, silent };
 }
 
 function json(topic: TopicDescription, logs: ReadonlyMap<number, LogDescription>): string {
@@ -40,7 +66,7 @@ function json(topic: TopicDescription, logs: ReadonlyMap<number, LogDescription>
 /** Epochs: the leader’s, which rises with each election, and the partition’s, which rises with each change. */
 const head = ['partition', 'leader', 'epochs', 'replicas', 'in sync', 'eligible', 'flush', 'first', 'end', 'size'];
 
-function text(topic: TopicDescription, logs: ReadonlyMap<number, LogDescription>): string {
+function text(topic: TopicDescription, logs: ReadonlyMap<number, LogDescription>, silent: readonly string[]): string {
   const partitions = topic.partitionDescriptions.map((each) => {
     const { partition, leader, replicas, isr, effectiveMinIsr, flushed } = each;
     const log = logs.get(partition);
@@ -70,6 +96,7 @@ function text(topic: TopicDescription, logs: ReadonlyMap<number, LogDescription>
     ...topic.partitionDescriptions.flatMap(({ partition, reason }) =>
       reason === '' ? [] : [`Partition ${partition}: ${reason}\n`],
     ),
+    ...silent.map((why) => `Unknown, and shown as ?: ${why}\n`),
     '\n',
     table(['config', 'value', 'set by', 'default', 'meaning'], configs),
   ].join('');
