@@ -1,7 +1,7 @@
 /** Real etcd processes for tests: each in a folder of its own under the temporary one, on free loopback ports, ended by their ids. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -113,6 +113,22 @@ export class EtcdProcess implements AsyncDisposable {
   /** Again, with the data it had, until it answers. */
   async restart(): Promise<void> {
     await this.end();
+    await this.#run([]);
+  }
+
+  /** A backup: what it has now, by a name. It is stopped for it. */
+  async backUp(name: string): Promise<void> {
+    await this.end('SIGTERM');
+    await cp(path.join(this.#directory, 'data'), path.join(this.#directory, name), { recursive: true });
+    await this.#run([]);
+  }
+
+  /** It is killed, and goes on with what it had when that backup was made. */
+  async restore(name: string): Promise<void> {
+    await this.end();
+    const data = path.join(this.#directory, 'data');
+    await rm(data, { recursive: true, force: true });
+    await cp(path.join(this.#directory, name), data, { recursive: true });
     await this.#run([]);
   }
 
