@@ -4,7 +4,8 @@ import { type ErrorName, limits, TributaryError } from '@tributary/model';
 import fc from 'fast-check';
 import type { ProducerOptions } from '../src/producer-options.ts';
 import { connectWith } from '../src/connect.ts';
-import { FakeCluster, type ProduceFault } from './fake-broker.ts';
+import { FakeCluster } from './fake-broker.ts';
+import type { ProduceFault } from './fake-partition.ts';
 import { FakeNetwork } from './fake-network.ts';
 import { seededRandom, VirtualClock } from './virtual-clock.ts';
 

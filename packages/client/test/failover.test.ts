@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { BatchBuilder } from '@tributary/record';
 import { ClusterView } from '../src/cluster-view.ts';
 import { serializers } from '../src/serializers.ts';
-import type { FakePartition } from './fake-broker.ts';
+import type { FakePartition } from './fake-partition.ts';
 import { type World, world } from './world.ts';
 
 const brokers = ['a:1', 'b:1', 'c:1'];

@@ -1,18 +1,6 @@
 /** A small broker in memory: enough of the rules to judge a client by (P1, P2, E1), and faults on request. */
-import { assert, type ErrorName, offset, TributaryError } from '@tributary/model';
-import {
-  baseSequenceOf,
-  checkBatch,
-  decodeBatch,
-  hasProducerId,
-  maxTimestampOf,
-  nextOffsetOf,
-  producerEpochOf,
-  producerIdOf,
-  recordsCountOf,
-  sequenceAfter,
-  stampBaseOffset,
-} from '@tributary/record';
+import { assert, TributaryError } from '@tributary/model';
+import { decodeBatch, maxTimestampOf, nextOffsetOf, producerIdOf } from '@tributary/record';
 import {
   type AbortedRange,
   Acks,
@@ -30,53 +18,12 @@ import {
   type ProduceResult,
 } from '@tributary/wire';
 import type { FakeNetwork, FakeServer } from './fake-network.ts';
-
-interface ProducerMemory {
-  epoch: number;
-  next: number;
-  recent: { readonly sequence: number; readonly count: number; readonly base: bigint }[];
-}
-
-export class FakePartition {
-  /** Whole batches, base offsets stamped. */
-  readonly batches: Uint8Array[] = [];
-  readonly producers = new Map<bigint, ProducerMemory>();
-  leader = 1;
-  epoch = 1;
-  isr: number[] = [];
-  start = 0n;
-  end = 0n;
-  maxBatchBytes = 1_048_588;
-
-  append(records: Uint8Array): bigint {
-    const base = this.end;
-    stampBaseOffset(records, 0, offset(base));
-    this.batches.push(records);
-    this.end = nextOffsetOf(records, 0);
-    return base;
-  }
-
-  /** Values as text, in offset order. */
-  get values(): readonly string[] {
-    return this.batches.flatMap((batch) => decodeBatch(batch).records.map((record) => record.valueText() ?? ''));
-  }
-}
+import { FakePartition, type ProduceFault } from './fake-partition.ts';
 
 export interface FakeTopic {
   readonly id: string;
   readonly partitions: readonly FakePartition[];
 }
-
-/** What is to go wrong with one batch. */
-export type ProduceFault =
-  | { readonly kind: 'refuse'; readonly error: ErrorName }
-  /** Appended, and yet an error. */
-  | { readonly kind: 'append-and-refuse'; readonly error: ErrorName }
-  /** Appended, and the connection breaks before the answer. */
-  | { readonly kind: 'append-and-break' }
-  | { readonly kind: 'break' }
-  /** Never answered. */
-  | { readonly kind: 'swallow' };
 
 interface Reader {
   readonly generation: number;
@@ -397,15 +344,15 @@ export class FakeCluster {
         case 'swallow':
           return 'swallowed';
         case 'append-and-refuse':
-          this.#append(partition, batch.records);
+          partition.take(batch.records);
           throw new TributaryError(fault.error, 'on request of the test');
         case 'append-and-break':
-          this.#append(partition, batch.records);
+          partition.take(batch.records);
           return 'broken';
         case undefined:
           break;
       }
-      const baseOffset = this.#append(partition, batch.records);
+      const baseOffset = partition.take(batch.records);
       return {
         ...failed(new TributaryError('UNKNOWN_SERVER_ERROR', '')),
         errorCode: 0,
@@ -421,35 +368,6 @@ export class FakeCluster {
   #leaderOf(topicId: string, index: number): FakePartition | undefined {
     for (const topic of this.topics.values()) if (topic.id === topicId) return topic.partitions[index];
     return undefined;
-  }
-
-  /** As P1 and P2 ask. */
-  #append(partition: FakePartition, received: Uint8Array): bigint {
-    const records = received.slice();
-    checkBatch(records, 0, records.length, 'producer');
-    if (records.length > partition.maxBatchBytes) {
-      throw new TributaryError(
-        'MESSAGE_TOO_LARGE',
-        `The batch has ${records.length} bytes, max.message.bytes is ${partition.maxBatchBytes}.`,
-      );
-    }
-    if (!hasProducerId(records, 0)) return partition.append(records);
-    const id = producerIdOf(records, 0);
-    const sequence = baseSequenceOf(records, 0);
-    const count = recordsCountOf(records, 0);
-    const memory = partition.producers.get(id);
-    if (memory === undefined) {
-      if (sequence !== 0) throw new TributaryError('UNKNOWN_PRODUCER_ID', `sequence ${sequence}`);
-    } else {
-      const same = memory.recent.find((each) => each.sequence === sequence && each.count === count);
-      if (same !== undefined) return same.base;
-      if (sequence !== memory.next)
-        throw new TributaryError('OUT_OF_ORDER_SEQUENCE_NUMBER', `sequence ${sequence} follows ${memory.next}`);
-    }
-    const base = partition.append(records);
-    const recent = [...(memory?.recent ?? []), { sequence, count, base }].slice(-5);
-    partition.producers.set(id, { epoch: producerEpochOf(records, 0), next: sequenceAfter(sequence, count), recent });
-    return base;
   }
 
   #fetch(send: (message: unknown) => void, nodeId: number): { message(message: unknown): void; over(): void } {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { encodeBatch } from '@tributary/record';
 import type { Consumer } from '../src/consumer.ts';
 import { serializers } from '../src/serializers.ts';
-import type { FakePartition } from './fake-broker.ts';
+import type { FakePartition } from './fake-partition.ts';
 import type { World } from './world.ts';
 
 /** Values `0 … count − 1` from where the partition ends, `perBatch` in a batch, timestamps 1000 × offset. */

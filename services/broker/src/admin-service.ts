@@ -25,8 +25,8 @@ interface Parts {
 export function adminService(parts: Parts): Service {
   const { replicas, directory, settings, controller, neighbours, described, clock, files } = parts;
   return (handlers: Handlers): void => {
-    handlers.unary(methods.deleteRecords, deleteRecordsHandler(replicas, clock));
-    handlers.unary(methods.previewRetention, previewRetentionHandler(replicas, clock));
+    handlers.unary(methods.deleteRecords, deleteRecordsHandler(replicas, neighbours, clock));
+    handlers.unary(methods.previewRetention, previewRetentionHandler(replicas, neighbours, clock));
     handlers.unary(methods.describeBroker, describeBrokerHandler(replicas, neighbours, described));
     handlers.unary(methods.describeLogDirs, describeLogDirsHandler(replicas, neighbours, directory, files, settings));
     handlers.unary(methods.createPartitions, (request, { signal }) =>

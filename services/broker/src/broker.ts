@@ -38,6 +38,7 @@ import type { Identity } from './rpc/describe-broker.ts';
 import { Neighbours } from './rpc/neighbours.ts';
 import { Resources } from './resources.ts';
 import { brokerService } from './service.ts';
+import { Replication } from './replication/replication.ts';
 import { LiveSettings } from './settings.ts';
 import { upkeep } from './upkeep.ts';
 
@@ -157,6 +158,8 @@ export class Broker implements AsyncDisposable {
   readonly #parts: BrokerParts;
   readonly #stopping = new AbortController();
   readonly #controller: ControllerClient;
+  readonly #neighbours: Neighbours;
+  readonly #replication: Replication;
   #registration: Registration | undefined;
   #running: Promise<void>[] = [];
   readonly #admitted = Promise.withResolvers<void>();
@@ -174,8 +177,11 @@ export class Broker implements AsyncDisposable {
     const producerIds = new ProducerIds(() => this.#allocateProducerIds());
     this.#startedMs = ports.clock.wallMs();
     const controller = this.#controller;
+    const neighbours = new Neighbours(nodeId(config.nodeId), ports.images, ports.transport, ports.clock);
+    this.#neighbours = neighbours;
     const serveData = brokerService({
       replicas,
+      neighbours,
       source: ports.images,
       controller,
       producerIds,
@@ -188,14 +194,23 @@ export class Broker implements AsyncDisposable {
       directory: parts.directory,
       settings: this.settings,
       controller,
-      neighbours: new Neighbours(nodeId(config.nodeId), ports.images, ports.transport),
+      neighbours,
       described: { identity: () => this.#identity(), resources: () => this.#use() },
       clock: ports.clock,
       files: ports.files,
     });
+    this.#replication = new Replication({
+      ...ports,
+      replicas,
+      proposer: parts.attendance,
+      observer: observer.isr,
+      settings: this.settings,
+      brokerEpoch: () => this.#registration?.epoch,
+    });
     this.service = (handlers) => {
       serveData(handlers);
       serveAdmin(handlers);
+      this.#replication.serve(handlers);
     };
     this.#admitted.promise.catch(() => {});
   }
@@ -224,6 +239,7 @@ export class Broker implements AsyncDisposable {
       this.#guard(this.#parts.attendance.run(signal)),
       this.#guard(registration.keep(suspects, registered, signal)),
       this.#guard(this.#followAll(signal)),
+      this.#guard(this.#replication.run(signal)),
       this.#guard(reportFlushed(replicas, (flushed) => this.#reportFlushed(flushed), ports, signal)),
       this.#guard(
         upkeep(replicas, directory, { settings: this.settings, checkpointMs: config.checkpointMs }, ports, signal),
@@ -338,9 +354,11 @@ export class Broker implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopping.abort(new Error('The broker is stopping.'));
     await Promise.all(this.#running);
+    await this.#replication[Symbol.asyncDispose]();
     await this.#parts.replicas.close();
     await this.#registration?.revoke().catch(() => {});
     await this.#controller[Symbol.asyncDispose]();
+    await this.#neighbours[Symbol.asyncDispose]();
     await this.#parts.stack.disposeAsync();
   }
 }

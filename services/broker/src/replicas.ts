@@ -127,6 +127,11 @@ export class Replicas {
     return this.#replicas.get(topicId(topic))?.get(index)?.partition?.state.role.kind === 'leading';
   }
 
+  /** As of now: it has a leader, and what that has committed. */
+  follows(topic: string, index: number): boolean {
+    return this.#replicas.get(topicId(topic))?.get(index)?.partition?.state.role.kind === 'following';
+  }
+
   leaderOf(topic: string, index: number): LeaderHint | undefined {
     const info = this.#image.partition(topicId(topic), partitionIndex(index));
     return info?.leader === undefined ? undefined : { id: info.leader, epoch: info.leaderEpoch };

@@ -10,6 +10,7 @@ import type { ControllerClient } from './rpc/controller-client.ts';
 import { fetchHandler } from './rpc/fetch.ts';
 import { holding } from './rpc/held.ts';
 import { listOffsetsHandler } from './rpc/list-offsets.ts';
+import type { Neighbours } from './rpc/neighbours.ts';
 import { getMetadataHandler, initProducerIdHandler } from './rpc/metadata.ts';
 import { produceHandler } from './rpc/produce.ts';
 import { publishHandler } from './rpc/publish.ts';
@@ -18,6 +19,7 @@ import { Turns } from './turns.ts';
 
 interface Parts {
   readonly replicas: Replicas;
+  readonly neighbours: Neighbours;
   readonly source: ImageSource;
   readonly controller: ControllerClient;
   readonly producerIds: ProducerIds;
@@ -26,20 +28,29 @@ interface Parts {
   readonly observer: BrokerObserver;
 }
 
-export function brokerService({ replicas, source, controller, producerIds, clock, random, observer }: Parts): Service {
+export function brokerService({
+  replicas,
+  neighbours,
+  source,
+  controller,
+  producerIds,
+  clock,
+  random,
+  observer,
+}: Parts): Service {
   const turns = new Turns(clock);
   const subscriptions = new Subscriptions({ replicas, source, clock, random, turns, observer: observer.fetch });
   return (handlers: Handlers): void => {
-    handlers.stream(methods.produce, produceHandler(replicas, clock, observer.produce));
-    handlers.stream(methods.fetch, fetchHandler(replicas, observer.fetch, turns));
-    const publish = publishHandler({ replicas, source, clock, turns, observer: observer.produce });
+    handlers.stream(methods.produce, produceHandler({ replicas, neighbours, clock, observer: observer.produce }));
+    handlers.stream(methods.fetch, fetchHandler({ replicas, neighbours, observer: observer.fetch, turns }));
+    const publish = publishHandler({ replicas, neighbours, source, clock, turns, observer: observer.produce });
     handlers.unary(
       methods.publish,
       holding(publish, ({ records }) => records.length * limits.decodedRecord),
     );
     handlers.stream(methods.subscribe, (stream, context) => subscriptions.subscribe(stream, context));
     handlers.unary(methods.grantCredit, (request) => subscriptions.grantCredit(request));
-    handlers.unary(methods.listOffsets, listOffsetsHandler(replicas));
+    handlers.unary(methods.listOffsets, listOffsetsHandler(replicas, neighbours));
     handlers.unary(methods.getMetadata, getMetadataHandler(source, clock));
     handlers.unary(methods.initProducerId, initProducerIdHandler(producerIds));
     handlers.unary(methods.createTopic, (request, context) =>

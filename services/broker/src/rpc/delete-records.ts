@@ -2,36 +2,57 @@
  * LogService.DeleteRecords (L4): moves the log start up to an offset, or (−1) up to the high watermark, and answers once the new start is on the
  * disk. An offset that is gone already changes nothing. With `validate_only` it says what would go. Errors travel per partition: OFFSET_OUT_OF_RANGE
  * above the high watermark, OFFSET_NOT_AVAILABLE where that is about to rise (R8), POLICY_VIOLATION where cleanup.policy does not include delete, KAFKA_STORAGE_ERROR (try again), UNKNOWN_TOPIC_ID,
- * NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH.
+ * BROKER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH.
  */
 import { limits, type Offset, offset, TributaryError } from '@tributary/model';
 import type { CallContext, Clock } from '@tributary/ports';
-import type {
-  DeletedRecords,
-  DeleteRecordsPartition,
-  DeleteRecordsRequest,
-  DeleteRecordsResponse,
+import {
+  type DeletedRecords,
+  type DeleteRecordsPartition,
+  type DeleteRecordsRequest,
+  type DeleteRecordsResponse,
+  methods,
 } from '@tributary/wire';
 import type { Partition } from '../partition/partition.ts';
 import type { Replicas } from '../replicas.ts';
+import { eachByLeader } from './by-leader.ts';
 import { checkCluster } from './context.ts';
+import { isForwarded, type Neighbours } from './neighbours.ts';
 import { failure } from './partition-errors.ts';
 
 /** In a request: all that can be read. */
 const toTheEnd = -1n;
 
-export function deleteRecordsHandler(replicas: Replicas, clock: Clock) {
-  return async (request: DeleteRecordsRequest, { signal }: CallContext): Promise<DeleteRecordsResponse> => {
+export function deleteRecordsHandler(replicas: Replicas, neighbours: Neighbours, clock: Clock) {
+  return async (request: DeleteRecordsRequest, call: CallContext): Promise<DeleteRecordsResponse> => {
     checkCluster(request.context, replicas.clusterId);
-    const { partitions: wanted, validateOnly } = request;
-    const partitions: DeletedRecords[] = [];
-    // Together they share the writes of the checkpoints; all at once they would take every thread.
-    for (let from = 0; from < wanted.length; from += limits.partitionsOpenedAtOnce) {
-      const some = wanted.slice(from, from + limits.partitionsOpenedAtOnce);
-      partitions.push(...(await Promise.all(some.map((each) => answer(replicas, each, validateOnly, clock, signal)))));
-    }
+    const { validateOnly } = request;
+    const here = async (wanted: readonly DeleteRecordsPartition[]): Promise<DeletedRecords[]> => {
+      const partitions: DeletedRecords[] = [];
+      // Together they share the writes of the checkpoints; all at once they would take every thread.
+      for (let from = 0; from < wanted.length; from += limits.partitionsOpenedAtOnce) {
+        const some = wanted.slice(from, from + limits.partitionsOpenedAtOnce);
+        const answered = some.map((each) => answer(replicas, each, validateOnly, clock, call.signal));
+        partitions.push(...(await Promise.all(answered)));
+      }
+      return partitions;
+    };
+    if (isForwarded(request.context)) return { throttleMs: 0, partitions: await here(request.partitions) };
+    const partitions = await eachByLeader(neighbours, request.partitions, {
+      here,
+      there: async (to, some) => {
+        const asked = { ...request, partitions: [...some] };
+        const deadlineMs = limits.deleteRecordsMs + limits.internalCallMs;
+        return (await neighbours.forward(to, methods.deleteRecords, asked, call, deadlineMs)).partitions;
+      },
+      failed: undeleted,
+    });
     return { throttleMs: 0, partitions };
   };
+}
+
+function undeleted({ topicId, partition }: DeleteRecordsPartition, thrown: unknown): DeletedRecords {
+  return { topicId, partition, ...failure(thrown), logStartOffset: -1n, records: 0n, bytes: 0n };
 }
 
 async function answer(
@@ -51,7 +72,7 @@ async function answer(
     const gone = { logStartOffset, records: BigInt(records), bytes: BigInt(bytes) };
     return { topicId, partition: index, errorCode: 0, errorMessage: '', ...gone };
   } catch (thrown) {
-    return { topicId, partition: index, ...failure(thrown), logStartOffset: -1n, records: 0n, bytes: 0n };
+    return undeleted(wanted, thrown);
   }
 }
 

@@ -26,9 +26,9 @@ export interface Described {
 }
 
 export function describeBrokerHandler(replicas: Replicas, neighbours: Neighbours, described: Described) {
-  return async (request: DescribeBrokerRequest, { signal }: CallContext): Promise<DescribeBrokerResponse> => {
+  return async (request: DescribeBrokerRequest, call: CallContext): Promise<DescribeBrokerResponse> => {
     const other = neighbours.other(request.nodeId);
-    if (other !== undefined) return await neighbours.forward(other, methods.describeBroker, request, signal);
+    if (other !== undefined) return await neighbours.forward(other, methods.describeBroker, request, call);
     const open = [...replicas.open()];
     const { startedMs, ...identity } = described.identity();
     return {

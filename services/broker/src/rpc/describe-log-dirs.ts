@@ -31,9 +31,9 @@ export function describeLogDirsHandler(
   files: Files,
   settings: Pick<LiveSettings, 'current'>,
 ) {
-  return async (request: DescribeLogDirsRequest, { signal }: CallContext): Promise<DescribeLogDirsResponse> => {
+  return async (request: DescribeLogDirsRequest, call: CallContext): Promise<DescribeLogDirsResponse> => {
     const other = neighbours.other(request.nodeId);
-    if (other !== undefined) return await neighbours.forward(other, methods.describeLogDirs, request, signal);
+    if (other !== undefined) return await neighbours.forward(other, methods.describeLogDirs, request, call);
     const wanted = new Set(request.topicIds);
     const partitions: LogDirPartition[] = [];
     for (const { name, partition } of replicas.open()) {

@@ -1,11 +1,13 @@
 /**
  * LogService.Fetch: the leader pushes whole batches as they become readable, never beyond a partition's byte credit and always of the newest
- * position generation (E1). Partitions of a stream take turns, a chunk each, so that none blocks another.
+ * position generation (E1). Partitions of a stream take turns, a chunk each, so that none blocks another. What another broker leads is read from it (F1),
+ * unless the stream has been passed on before. Readers that ask for it are served by a follower, with what it knows to be committed.
  *
  * An error closes its partition on the stream and travels in an answer: UNKNOWN_TOPIC_ID, NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH,
- * UNKNOWN_LEADER_EPOCH, OFFSET_OUT_OF_RANGE, CORRUPT_MESSAGE, KAFKA_STORAGE_ERROR. The stream ends with INCONSISTENT_CLUSTER_ID.
+ * UNKNOWN_LEADER_EPOCH, OFFSET_OUT_OF_RANGE (also where a new leader's history has parted from what was read), OFFSET_NOT_AVAILABLE, CORRUPT_MESSAGE,
+ * KAFKA_STORAGE_ERROR, BROKER_NOT_AVAILABLE. The stream ends with INCONSISTENT_CLUSTER_ID.
  */
-import { limits, type Offset, offset, TributaryError } from '@tributary/model';
+import { leaderEpoch, limits, type Offset, offset, TributaryError } from '@tributary/model';
 import type { CallContext, Stream } from '@tributary/ports';
 import type {
   ErrorCode,
@@ -19,21 +21,33 @@ import type { Partition, Slice } from '../partition/partition.ts';
 import type { Replicas } from '../replicas.ts';
 import type { Turns } from '../turns.ts';
 import { checkCluster } from './context.ts';
+import { ForwardedFetch } from './forward-fetch.ts';
+import { isForwarded, type Neighbours, otherEpoch } from './neighbours.ts';
 
 export interface FetchObserver {
   fetched(bytes: number): void;
   refused(error: TributaryError): void;
 }
 
-/** @param turns of those who read from files. */
-export function fetchHandler(replicas: Replicas, observer: FetchObserver, turns: Pick<Turns, 'run'>) {
+export interface FetchParts {
+  readonly replicas: Replicas;
+  readonly neighbours: Neighbours;
+  readonly observer: FetchObserver;
+  /** Of those who read from files. */
+  readonly turns: Pick<Turns, 'run'>;
+}
+
+export function fetchHandler(parts: FetchParts) {
   return async (stream: Stream<FetchResponse, FetchRequest>, context: CallContext): Promise<void> => {
-    const session = new FetchSession(stream, context.signal, replicas, observer, turns);
+    const session = new FetchSession(stream, context.signal, parts);
     let first = true;
     try {
       for await (const request of stream) {
         if (context.signal.aborted) break;
-        if (first) checkCluster(request.context, replicas.clusterId);
+        if (first) {
+          checkCluster(request.context, parts.replicas.clusterId);
+          session.begin(request, context.peer);
+        }
         first = false;
         session.handle(request);
       }
@@ -67,9 +81,10 @@ class FetchSession {
   readonly #stream: Stream<FetchResponse, FetchRequest>;
   /** Aborted when the stream is over, before its iteration says so: what is sent then goes nowhere, and would go on without end. */
   readonly #signal: AbortSignal;
-  readonly #replicas: Replicas;
-  readonly #observer: FetchObserver;
-  readonly #turns: Pick<Turns, 'run'>;
+  readonly #parts: FetchParts;
+  /** What other brokers lead; undefined: the stream has been passed on once. */
+  #elsewhere: ForwardedFetch | undefined;
+  #fromFollower = false;
   readonly #readers = new Map<string, Reader>();
   /** Readers that may have something to send, in turn. */
   readonly #queue: Reader[] = [];
@@ -80,38 +95,44 @@ class FetchSession {
   #pumping = false;
   #closed = false;
 
-  constructor(
-    stream: Stream<FetchResponse, FetchRequest>,
-    signal: AbortSignal,
-    replicas: Replicas,
-    observer: FetchObserver,
-    turns: Pick<Turns, 'run'>,
-  ) {
+  constructor(stream: Stream<FetchResponse, FetchRequest>, signal: AbortSignal, parts: FetchParts) {
     this.#stream = stream;
     this.#signal = signal;
-    this.#replicas = replicas;
-    this.#observer = observer;
-    this.#turns = turns;
+    this.#parts = parts;
+  }
+
+  /** The first request says how to read. */
+  begin({ context, rack, isolationLevel, fromFollower }: FetchRequest, peer: string): void {
+    this.#fromFollower = fromFollower;
+    if (isForwarded(context)) return;
+    const how = { context: this.#parts.neighbours.forwarded(context, peer), rack, isolationLevel, fromFollower };
+    this.#elsewhere = new ForwardedFetch(this.#parts.neighbours, how, this.#stream, (wanted, error) =>
+      this.#refuse(wanted, error),
+    );
   }
 
   handle(request: FetchRequest): void {
     for (const { topicId, partition } of request.close) this.#drop(`${topicId}/${partition}`);
     for (const position of request.open) this.#open(position);
     for (const credit of request.credit) this.#grant(credit);
+    this.#elsewhere?.flush();
   }
 
   close(): void {
     this.#closed = true;
     for (const key of [...this.#readers.keys()]) this.#drop(key);
+    this.#elsewhere?.close();
   }
 
   #open(wanted: FetchPosition): void {
     const key = `${wanted.topicId}/${wanted.partition}`;
-    const before = this.#readers.get(key);
-    if (before !== undefined && before.generation > wanted.generation) return;
+    const before = this.#readers.get(key)?.generation ?? this.#elsewhere?.generationOf(key);
+    if (before !== undefined && before > wanted.generation) return;
     this.#drop(key);
     try {
-      const partition = this.#replicas.find(wanted.topicId, wanted.partition);
+      if (this.#passOn(wanted)) return;
+      const partition = this.#parts.replicas.find(wanted.topicId, wanted.partition);
+      checkHistory(partition, wanted);
       const reader: Reader = {
         topicId: wanted.topicId,
         index: wanted.partition,
@@ -134,8 +155,24 @@ class FetchSession {
     }
   }
 
+  /** F1. @returns whether another broker answers. @throws TributaryError where it would refuse. */
+  #passOn(wanted: FetchPosition): boolean {
+    const { replicas, neighbours } = this.#parts;
+    const { topicId, partition, leaderEpoch } = wanted;
+    if (this.#elsewhere === undefined || replicas.leads(topicId, partition)) return false;
+    if (this.#fromFollower && replicas.follows(topicId, partition)) return false;
+    const elsewhere = neighbours.leaderElsewhere(topicId, partition);
+    if (elsewhere === undefined) return false;
+    const refusal = otherEpoch(`Partition ${partition}`, elsewhere, leaderEpoch);
+    if (refusal !== undefined) throw refusal;
+    this.#elsewhere.open(elsewhere.to, wanted);
+    return true;
+  }
+
   #grant(credit: FetchCredit): void {
-    const reader = this.#readers.get(`${credit.topicId}/${credit.partition}`);
+    const key = `${credit.topicId}/${credit.partition}`;
+    const reader = this.#readers.get(key);
+    if (reader === undefined) this.#elsewhere?.grant(key, credit);
     if (reader === undefined || reader.generation !== credit.generation) return;
     const limit = Number(credit.creditLimit);
     if (limit <= reader.creditLimit) return;
@@ -145,7 +182,10 @@ class FetchSession {
 
   #drop(key: string): void {
     const reader = this.#readers.get(key);
-    if (reader === undefined) return;
+    if (reader === undefined) {
+      this.#elsewhere?.drop(key);
+      return;
+    }
     reader.closed = true;
     reader.unsubscribe();
     this.#readers.delete(key);
@@ -165,7 +205,7 @@ class FetchSession {
     for (let reader = this.#queue.shift(); reader !== undefined; reader = this.#queue.shift()) {
       if (this.#stream.queuedBytes >= limits.streamQueue) await this.#stream.writable();
       // Many who begin far behind would keep those at the tail waiting.
-      if (reader.isBehind) await this.#turns.run(() => limits.fetchTurn);
+      if (reader.isBehind) await this.#parts.turns.run(() => limits.fetchTurn);
       reader.queued = false;
       if (reader.closed || this.#closed || this.#signal.aborted) continue;
       this.#releaseTaken();
@@ -188,7 +228,8 @@ class FetchSession {
 
   #slice(reader: Reader): Slice | Promise<Slice> {
     const credit = reader.creditLimit - reader.sent;
-    return reader.partition.read(reader.position, Math.min(limits.fetchChunk, credit), credit, reader.leaderEpoch);
+    const target = Math.min(limits.fetchChunk, credit);
+    return reader.partition.read(reader.position, target, credit, reader.leaderEpoch, this.#fromFollower);
   }
 
   #deliver(reader: Reader, slice: Slice): void {
@@ -199,7 +240,7 @@ class FetchSession {
         const answers: FetchedPartition[] = [];
         for (const records of slice.records) {
           reader.sent += records.length;
-          this.#observer.fetched(records.length);
+          this.#parts.observer.fetched(records.length);
           answers.push(this.#answer(reader, records, 0));
         }
         this.#send(answers, slice.release);
@@ -258,8 +299,8 @@ class FetchSession {
   }
 
   #refuse(wanted: Pick<FetchPosition, 'topicId' | 'partition' | 'generation'>, error: TributaryError): void {
-    this.#observer.refused(error);
-    const leader = error.refreshMetadata ? this.#replicas.leaderOf(wanted.topicId, wanted.partition) : undefined;
+    this.#parts.observer.refused(error);
+    const leader = error.refreshMetadata ? this.#parts.replicas.leaderOf(wanted.topicId, wanted.partition) : undefined;
     const failed: FetchedPartition = {
       topicId: wanted.topicId,
       partition: wanted.partition,
@@ -281,3 +322,18 @@ class FetchSession {
 }
 
 const nothing = new Uint8Array(0);
+
+/**
+ * E1: after an unclean election the log may have been written anew from below where the reader was.
+ * @throws TributaryError OFFSET_OUT_OF_RANGE saying up to where both agree.
+ */
+function checkHistory(partition: Partition, { offset: from, lastEpoch }: FetchPosition): void {
+  if (lastEpoch < 0 || partition.state.role.kind !== 'leading') return;
+  const shared = partition.log.endOffsetFor(leaderEpoch(lastEpoch));
+  // An epoch that is not known here may have been compacted away: what counts is where it ended.
+  if (shared === undefined || from <= shared.end) return;
+  throw new TributaryError(
+    'OFFSET_OUT_OF_RANGE',
+    `${partition.state.name}: what was read up to offset ${from}, of leader epoch ${lastEpoch}, is not what the log has there since another leader took over; both agree up to ${shared.end}.`,
+  );
+}

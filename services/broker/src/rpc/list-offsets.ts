@@ -1,18 +1,23 @@
 /**
- * LogService.ListOffsets: earliest, latest (the high watermark), of the newest timestamp, or the first at or after a timestamp. Errors travel
- * per partition: UNKNOWN_TOPIC_ID, NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, OFFSET_NOT_AVAILABLE, INVALID_REQUEST.
+ * LogService.ListOffsets: earliest, latest (the high watermark), of the newest timestamp, or the first at or after a timestamp; each from
+ * the partition's leader, one hop away at most (F1). Errors travel per partition: UNKNOWN_TOPIC_ID, NOT_LEADER_OR_FOLLOWER, BROKER_NOT_AVAILABLE,
+ * FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, OFFSET_NOT_AVAILABLE, INVALID_REQUEST.
  */
 import { type Offset, TributaryError } from '@tributary/model';
+import type { CallContext } from '@tributary/ports';
 import {
   type ListedOffset,
   type ListOffsetsPartition,
   type ListOffsetsRequest,
   type ListOffsetsResponse,
+  methods,
   OffsetSpec,
 } from '@tributary/wire';
 import type { Partition } from '../partition/partition.ts';
 import type { Replicas } from '../replicas.ts';
+import { eachByLeader } from './by-leader.ts';
 import { checkCluster } from './context.ts';
+import { isForwarded, type Neighbours } from './neighbours.ts';
 import { failure } from './partition-errors.ts';
 
 interface Found {
@@ -20,14 +25,24 @@ interface Found {
   readonly timestampMs: number;
 }
 
-export function listOffsetsHandler(replicas: Replicas) {
-  return async (request: ListOffsetsRequest): Promise<ListOffsetsResponse> => {
+export function listOffsetsHandler(replicas: Replicas, neighbours: Neighbours) {
+  return async (request: ListOffsetsRequest, call: CallContext): Promise<ListOffsetsResponse> => {
     checkCluster(request.context, replicas.clusterId);
-    return {
-      throttleMs: 0,
-      partitions: await Promise.all(request.partitions.map((wanted) => answer(replicas, wanted))),
-    };
+    const here = (some: readonly ListOffsetsPartition[]): Promise<ListedOffset[]> =>
+      Promise.all(some.map((wanted) => answer(replicas, wanted)));
+    if (isForwarded(request.context)) return { throttleMs: 0, partitions: await here(request.partitions) };
+    const partitions = await eachByLeader(neighbours, request.partitions, {
+      here,
+      there: async (to, some) =>
+        (await neighbours.forward(to, methods.listOffsets, { ...request, partitions: [...some] }, call)).partitions,
+      failed: unlisted,
+    });
+    return { throttleMs: 0, partitions };
   };
+}
+
+function unlisted({ topicId, partition }: ListOffsetsPartition, thrown: unknown): ListedOffset {
+  return { topicId, partition, ...failure(thrown), offset: -1n, timestampMs: -1n, leaderEpoch: 0 };
 }
 
 async function answer(replicas: Replicas, wanted: ListOffsetsPartition): Promise<ListedOffset> {
@@ -47,7 +62,7 @@ async function answer(replicas: Replicas, wanted: ListOffsetsPartition): Promise
       leaderEpoch: wanted.leaderEpoch,
     };
   } catch (thrown) {
-    return { topicId, partition: index, ...failure(thrown), offset: -1n, timestampMs: -1n, leaderEpoch: 0 };
+    return unlisted(wanted, thrown);
   }
 }
 

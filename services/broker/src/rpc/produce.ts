@@ -1,10 +1,11 @@
 /**
- * LogService.Produce: pipelined, ordered per partition, each batch answered by its correlation id; ACKS_NONE is not answered (P5).
+ * LogService.Produce: pipelined, ordered per partition, each batch answered by its correlation id; ACKS_NONE is not answered (P5). What another broker
+ * leads is passed on to it (F1), unless it has been passed on before.
  *
  * Errors of a batch travel in its answer: CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP, UNSUPPORTED_COMPRESSION_TYPE,
  * MESSAGE_TOO_LARGE, UNKNOWN_TOPIC_ID, NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, NOT_ENOUGH_REPLICAS,
  * REQUEST_TIMED_OUT, KAFKA_STORAGE_ERROR, UNKNOWN_PRODUCER_ID, INVALID_PRODUCER_EPOCH, OUT_OF_ORDER_SEQUENCE_NUMBER,
- * THROTTLING_QUOTA_EXCEEDED. The stream ends with
+ * THROTTLING_QUOTA_EXCEEDED, BROKER_NOT_AVAILABLE. The stream ends with
  * INCONSISTENT_CLUSTER_ID, INVALID_REQUIRED_ACKS or INVALID_REQUEST.
  */
 import { limits, millis, TributaryError } from '@tributary/model';
@@ -17,11 +18,14 @@ import {
   type ProduceRequest,
   type ProduceResponse,
   type ProduceResult,
+  type RequestContext,
 } from '@tributary/wire';
 import type { Acks as PartitionAcks } from '../partition/partition-state.ts';
 import type { ProduceOutcome } from '../partition/partition.ts';
 import type { Replicas } from '../replicas.ts';
 import { checkCluster } from './context.ts';
+import { ForwardedProduce } from './forward-produce.ts';
+import { isForwarded, type Neighbours, otherEpoch } from './neighbours.ts';
 
 const acksOf = (acks: Acks): PartitionAcks => {
   switch (acks) {
@@ -46,54 +50,115 @@ export interface ProduceObserver {
   answered(ms: number): void;
 }
 
-export function produceHandler(replicas: Replicas, clock: Clock, observer: ProduceObserver) {
+export interface ProduceParts {
+  readonly replicas: Replicas;
+  readonly neighbours: Neighbours;
+  readonly clock: Clock;
+  readonly observer: ProduceObserver;
+}
+
+export function produceHandler(parts: ProduceParts) {
   return async (stream: Stream<ProduceResponse, ProduceRequest>, context: CallContext): Promise<void> => {
-    const session = new ProduceSession(stream, replicas, clock, observer, context.memory);
+    const session = new ProduceSession(stream, parts, context.memory);
     let first = true;
-    for await (const request of stream) {
-      if (first) checkCluster(request.context, replicas.clusterId);
-      first = false;
-      session.handle(request);
-      if (session.unansweredBytes > limits.unansweredBytesPerStream) await session.relieved(context.signal);
+    try {
+      for await (const request of stream) {
+        if (first) {
+          checkCluster(request.context, parts.replicas.clusterId);
+          session.begin(request.context, context.peer);
+        }
+        first = false;
+        session.handle(request);
+        if (session.unansweredBytes > limits.unansweredBytesPerStream) await session.relieved(context.signal);
+        // What will be answered is bounded by what is not answered yet.
+        const room = request.acks === Acks.NONE ? session.room() : undefined;
+        if (room !== undefined) await room;
+      }
+      await session.drained(context.signal);
+      await session.end(context.signal);
+    } finally {
+      session.close();
     }
-    await session.drained(context.signal);
   };
 }
 
 class ProduceSession {
   unansweredBytes = 0;
   readonly #stream: Stream<ProduceResponse, ProduceRequest>;
-  readonly #replicas: Replicas;
-  readonly #clock: Clock;
-  readonly #observer: ProduceObserver;
+  readonly #parts: ProduceParts;
   readonly #memory: CallMemory | undefined;
-  /** An answer among the next ones says that there was no room. */
-  #isThrottled = false;
+  /** Ways to other brokers; undefined: the requests have been forwarded once. */
+  #ways: ForwardedProduce | undefined;
+  /** What the next answers ask the client to wait, ms. */
+  #throttleMs = 0;
   #results: ProduceResult[] = [];
   #scheduled = false;
   #waiting: { readonly below: number; readonly resolve: () => void } | undefined;
 
-  constructor(
-    stream: Stream<ProduceResponse, ProduceRequest>,
-    replicas: Replicas,
-    clock: Clock,
-    observer: ProduceObserver,
-    memory: CallMemory | undefined,
-  ) {
+  constructor(stream: Stream<ProduceResponse, ProduceRequest>, parts: ProduceParts, memory: CallMemory | undefined) {
     this.#stream = stream;
-    this.#replicas = replicas;
-    this.#clock = clock;
-    this.#observer = observer;
+    this.#parts = parts;
     this.#memory = memory;
+  }
+
+  begin(context: RequestContext | undefined, peer: string): void {
+    if (!isForwarded(context))
+      this.#ways = new ForwardedProduce(this.#parts.neighbours, this.#parts.neighbours.forwarded(context, peer));
   }
 
   handle(request: ProduceRequest): void {
     if (request.transactionalId !== '')
       throw new TributaryError('INVALID_REQUEST', 'Transactions are not served yet: transactional_id must be empty.');
     const acks = acksOf(request.acks);
-    const now = this.#clock.monotonicMs();
+    const now = this.#parts.clock.monotonicMs();
     const deadline = now + (request.timeoutMs > 0 ? request.timeoutMs : limits.produceTimeoutMs);
-    for (const batch of request.batches) this.#append(batch, acks, now, deadline);
+    for (const batch of request.batches) if (!this.#passOn(batch, acks)) this.#append(batch, acks, now, deadline);
+    this.#ways?.flush(request.acks, request.timeoutMs);
+  }
+
+  /** F1. @returns whether another broker, or nobody, is to append the batch. */
+  #passOn(batch: ProduceBatch, acks: PartitionAcks): boolean {
+    const { replicas, neighbours } = this.#parts;
+    const ways = this.#ways;
+    if (ways === undefined) return false;
+    const { topicId, partition } = batch;
+    const elsewhere = replicas.leads(topicId, partition) ? undefined : neighbours.leaderElsewhere(topicId, partition);
+    if (elsewhere === undefined) {
+      ways.leaveAll(batch);
+      return false;
+    }
+    const bytes = batch.records.length;
+    if (this.#memory?.take(bytes) === false) {
+      this.#refuse(batch, acks);
+      return true;
+    }
+    this.unansweredBytes += bytes;
+    const failed = (error: TributaryError): void => {
+      this.#settled(bytes);
+      this.#parts.observer.refused(error);
+      if (acks !== 'none') this.#send(this.#result(batch, { kind: 'failed', error }));
+    };
+    const answered = (result: ProduceResult, throttleMs: number): void => {
+      this.#settled(bytes);
+      this.#throttleMs = Math.max(this.#throttleMs, throttleMs);
+      this.#send(result);
+    };
+    try {
+      const refusal = otherEpoch(`Partition ${batch.partition}`, elsewhere, batch.leaderEpoch);
+      if (refusal !== undefined) throw refusal;
+      ways.add(elsewhere.to, { batch, answered, failed }, acks !== 'none');
+      // Nobody answers: from here on it is the network's, whose queue is bounded too (see `room`).
+      if (acks === 'none') this.#settled(bytes);
+    } catch (thrown) {
+      failed(TributaryError.from(thrown));
+    }
+    return true;
+  }
+
+  #settled(bytes: number): void {
+    this.#memory?.give(bytes);
+    this.unansweredBytes -= bytes;
+    if (this.#waiting !== undefined && this.unansweredBytes <= this.#waiting.below) this.#waiting.resolve();
   }
 
   #append(batch: ProduceBatch, acks: PartitionAcks, receivedMs: number, deadlineMs: number): void {
@@ -101,12 +166,10 @@ class ProduceSession {
     if (this.#memory?.take(bytes) === false) return this.#refuse(batch, acks);
     this.unansweredBytes += bytes;
     const answer = (outcome: ProduceOutcome): void => {
-      this.#memory?.give(bytes);
-      this.unansweredBytes -= bytes;
-      if (this.#waiting !== undefined && this.unansweredBytes <= this.#waiting.below) this.#waiting.resolve();
-      if (outcome.kind === 'failed') this.#observer.refused(outcome.error);
+      this.#settled(bytes);
+      if (outcome.kind === 'failed') this.#parts.observer.refused(outcome.error);
       if (acks === 'none') return;
-      this.#observer.answered(this.#clock.monotonicMs() - receivedMs);
+      this.#parts.observer.answered(this.#parts.clock.monotonicMs() - receivedMs);
       this.#send(this.#result(batch, outcome));
     };
     try {
@@ -121,9 +184,9 @@ class ProduceSession {
           'INVALID_RECORD',
           'Transactions are not served yet: a batch may not be transactional.',
         );
-      const partition = this.#replicas.find(batch.topicId, batch.partition);
+      const partition = this.#parts.replicas.find(batch.topicId, batch.partition);
       const records = partition.produce(batch.records, batch.leaderEpoch, acks, millis(deadlineMs), answer);
-      if (records > 0) this.#observer.produced(bytes, records);
+      if (records > 0) this.#parts.observer.produced(bytes, records);
     } catch (thrown) {
       answer({ kind: 'failed', error: TributaryError.from(thrown) });
     }
@@ -134,9 +197,9 @@ class ProduceSession {
       'THROTTLING_QUOTA_EXCEEDED',
       `This broker has no room for another ${batch.records.length} bytes that wait for the disk: try again in ${limits.throttleMs} ms.`,
     );
-    this.#observer.refused(error);
+    this.#parts.observer.refused(error);
     if (acks === 'none') return;
-    this.#isThrottled = true;
+    this.#throttleMs = Math.max(this.#throttleMs, limits.throttleMs);
     this.#send(this.#result(batch, { kind: 'failed', error }));
   }
 
@@ -153,7 +216,9 @@ class ProduceSession {
         leaderEpoch: 0,
       };
     }
-    const leader = outcome.error.refreshMetadata ? this.#replicas.leaderOf(batch.topicId, batch.partition) : undefined;
+    const leader = outcome.error.refreshMetadata
+      ? this.#parts.replicas.leaderOf(batch.topicId, batch.partition)
+      : undefined;
     return {
       correlationId: batch.correlationId,
       errorCode: outcome.error.code as ErrorCode,
@@ -175,14 +240,28 @@ class ProduceSession {
       const results = this.#results;
       this.#results = [];
       this.#scheduled = false;
-      const throttleMs = this.#isThrottled ? limits.throttleMs : 0;
-      this.#isThrottled = false;
+      const throttleMs = this.#throttleMs;
+      this.#throttleMs = 0;
       this.#stream.send({ throttleMs, results });
     });
   }
 
   relieved(signal: AbortSignal): Promise<void> {
     return this.#until(limits.unansweredBytesPerStream / 2, signal);
+  }
+
+  /** Resolves when other brokers take more; undefined: they do now. */
+  room(): Promise<unknown> | undefined {
+    return this.#ways?.room();
+  }
+
+  /** What was passed on has arrived, as far as anybody can say. */
+  async end(signal: AbortSignal): Promise<void> {
+    await this.#ways?.end((ms) => this.#parts.clock.sleep(ms, signal).catch(() => undefined));
+  }
+
+  close(): void {
+    this.#ways?.close();
   }
 
   /** The client has ended its side: what it sent is still answered. */

@@ -1,7 +1,7 @@
 /**
  * RecordService.Publish: records in, offsets out, for clients that know nothing of batches. The broker picks partitions (the record's own, the
  * request's, by key as Kafka's clients do, or for keyless records one for the request, in turn), makes the batches and appends them as Produce does.
- * At least once, unless it carries a sequence (P1): then it is one batch of one partition, and its retry is answered as the original was (P2).
+ * The records of partitions that other brokers lead are passed on to them (F1), and all is answered together. At least once, unless it carries a sequence (P1): then it is one batch of one partition, and its retry is answered as the original was (P2).
  *
  * What is wrong with a record or its partition travels in the record's metadata, and the others go on: INVALID_RECORD, INVALID_TIMESTAMP,
  * MESSAGE_TOO_LARGE, UNKNOWN_TOPIC_OR_PARTITION, and the errors of Produce. After a failed batch nothing more of the same partition is
@@ -9,10 +9,18 @@
  * INVALID_TOPIC_EXCEPTION, INVALID_REQUEST, INVALID_REQUIRED_ACKS, RECORD_LIST_TOO_LARGE, INCONSISTENT_CLUSTER_ID or REQUEST_TIMED_OUT (M4).
  */
 import type { ImageSource, TopicInfo } from '@tributary/metadata';
-import { assert, type Millis, producerEpoch, producerId, TributaryError } from '@tributary/model';
+import { assert, limits, type Millis, type NodeId, producerEpoch, producerId, TributaryError } from '@tributary/model';
 import type { CallContext, Clock } from '@tributary/ports';
 import { type BatchProducer, partitionOfKey } from '@tributary/record';
-import { Acks, type ErrorCode, type PublishRequest, type PublishResponse, type RecordMetadata } from '@tributary/wire';
+import {
+  Acks,
+  type ErrorCode,
+  methods,
+  type PublishRecord,
+  type PublishRequest,
+  type PublishResponse,
+  type RecordMetadata,
+} from '@tributary/wire';
 import type { Acks as PartitionAcks } from '../partition/partition-state.ts';
 import type { Partition, ProduceOutcome } from '../partition/partition.ts';
 import type { Replicas } from '../replicas.ts';
@@ -20,11 +28,13 @@ import type { Turns } from '../turns.ts';
 import { checkCluster } from './context.ts';
 import { imageAtLeast } from './least-revision.ts';
 import { currentEpoch, deadlineAfter, isMine, ledPartition, topicByName } from './named-topic.ts';
+import { isForwarded, type Neighbours } from './neighbours.ts';
 import type { ProduceObserver } from './produce.ts';
 import { builtBatches, type BuiltBatch } from './publish-batches.ts';
 
 export interface PublishParts {
   readonly replicas: Replicas;
+  readonly neighbours: Neighbours;
   readonly source: ImageSource;
   readonly clock: Clock;
   readonly turns: Turns;
@@ -51,7 +61,7 @@ export function publishHandler(parts: PublishParts) {
     };
     const publication = new Publication(parts, request, topic, { acks, deadline, producer: producerOf(request, acks) });
     const byPartition = [...placed(request, topic, keyless)];
-    await Promise.all(byPartition.map(([index, records]) => publication.append(index, records, context.signal)));
+    await publication.appendAll(byPartition, context);
     return { throttleMs: 0, topicId: topic.topicId, records: await publication.outcome() };
   };
 }
@@ -163,8 +173,58 @@ class Publication {
     this.#partitionOf = new Int32Array(request.records.length);
   }
 
+  /** Appends the records here, or passes them on; when it resolves those that are here may still wait for their acknowledgement. Never rejects. */
+  async appendAll(byPartition: readonly (readonly [number, readonly number[]])[], context: CallContext): Promise<void> {
+    const elsewhere = new Map<NodeId, number[]>();
+    const working: Promise<void>[] = [];
+    for (const [index, records] of byPartition) {
+      const to = isForwarded(this.#request.context)
+        ? undefined
+        : this.#parts.neighbours.leaderElsewhere(this.#topic.topicId, index)?.to;
+      if (to === undefined) {
+        working.push(this.#append(index, records, context.signal));
+        continue;
+      }
+      for (const record of records) this.#partitionOf[record] = index;
+      elsewhere.set(to, [...(elsewhere.get(to) ?? []), ...records]);
+    }
+    for (const [to, records] of elsewhere) working.push(this.#passOn(to, records, context));
+    await Promise.all(working);
+  }
+
+  /** F1. Never rejects. */
+  async #passOn(to: NodeId, indices: readonly number[], context: CallContext): Promise<void> {
+    const { clock, neighbours, observer } = this.#parts;
+    const records: PublishRecord[] = [];
+    for (const index of indices) {
+      const record = this.#request.records[index];
+      if (record !== undefined) records.push({ ...record, partition: this.#partitionOf[index] });
+    }
+    const timeoutMs = Math.max(1, Math.ceil(this.#options.deadline - clock.monotonicMs()));
+    // The leader answers within its time; what may pass on the way comes on top.
+    const deadlineMs = timeoutMs + limits.internalCallMs;
+    try {
+      const request = { ...this.#request, records, timeoutMs };
+      const answer = await neighbours.forward(to, methods.publish, request, context, deadlineMs);
+      for (const [place, index] of indices.entries()) {
+        const metadata = answer.records[place];
+        if (metadata === undefined)
+          throw new TributaryError(
+            'UNKNOWN_SERVER_ERROR',
+            `Broker ${to} answered about ${answer.records.length} of ${indices.length} records.`,
+          );
+        this.#handled[index] = 1;
+        this.#metadata[index] = metadata;
+      }
+    } catch (thrown) {
+      const error = TributaryError.from(thrown);
+      observer.refused(error);
+      for (const index of indices) this.#fail(index, this.#partitionOf[index] ?? -1, error);
+    }
+  }
+
   /** Appends the records of one partition; when it resolves they may still wait for their acknowledgement. Never rejects. */
-  async append(index: number, records: readonly number[], signal: AbortSignal): Promise<void> {
+  async #append(index: number, records: readonly number[], signal: AbortSignal): Promise<void> {
     const { observer } = this.#parts;
     try {
       const partition = await ledPartition(this.#parts, this.#topic.topicId, index, signal);

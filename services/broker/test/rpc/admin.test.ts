@@ -222,7 +222,8 @@ test('R8: what a new leader is about to commit is neither out of range nor absen
   };
   const replicas = { clusterId: 'c', find: () => partition } as unknown as Replicas;
   const call = { signal: new AbortController().signal, peer: 'test' } as unknown as CallContext;
-  const remove = deleteRecordsHandler(replicas, {} as Clock);
+  const neighbours = { me: 1, leaderElsewhere: () => undefined } as unknown as Neighbours;
+  const remove = deleteRecordsHandler(replicas, neighbours, {} as Clock);
   const wanted = [3n, 4n, -1n].map((beforeOffset) => ({ topicId: 't', partition: 0, leaderEpoch: 0, beforeOffset }));
   const { partitions: removed } = await remove({ context, partitions: wanted, validateOnly: true }, call);
   assert.deepEqual(
@@ -230,7 +231,7 @@ test('R8: what a new leader is about to commit is neither out of range nor absen
     ['taken', 'OFFSET_NOT_AVAILABLE', 'OFFSET_NOT_AVAILABLE'],
   );
   const asked = { topicId: 't', partition: 0, leaderEpoch: 0, spec: Spec.TIMESTAMP, timestampMs: 9n };
-  const { partitions: listed } = await listOffsetsHandler(replicas)({ context, partitions: [asked] });
+  const { partitions: listed } = await listOffsetsHandler(replicas, neighbours)({ context, partitions: [asked] }, call);
   assert.equal(errorName(listed[0]?.errorCode ?? 0), 'OFFSET_NOT_AVAILABLE');
 });
 
@@ -365,14 +366,15 @@ describe('a broker', () => {
     const transport = { connect: (address: string) => (asked.push(address), peer) };
     const neighbours = new Neighbours(
       nodeId(1),
-      { current: image } as unknown as ConstructorParameters<typeof Neighbours>[1],
+      { current: { revision: 0n, ...image } } as unknown as ConstructorParameters<typeof Neighbours>[1],
       transport as unknown as ConstructorParameters<typeof Neighbours>[2],
+      { monotonicMs: () => 0 },
     );
     const other = neighbours.other(2);
     assert.equal(other, 2);
     const { signal } = new AbortController();
     const forward = (hops: number): Promise<unknown> =>
-      neighbours.forward(nodeId(2), methods.describeBroker, { context: { ...context, hops }, nodeId: 2 }, signal);
+      neighbours.forward(nodeId(2), methods.describeBroker, { context: { ...context, hops }, nodeId: 2 }, { signal });
     assert.equal(await forward(0), 'described');
     assert.deepEqual(asked, ['b:2', 'hops 1']);
     await assert.rejects(forward(1), /ask broker 2 itself/);

@@ -4,8 +4,7 @@ import { clusterId, offset } from '@tributary/model';
 import type { CallContext, Stream } from '@tributary/ports';
 import type { FetchRequest, FetchResponse } from '@tributary/wire';
 import type { Slice } from '../../src/partition/partition.ts';
-import type { Replicas } from '../../src/replicas.ts';
-import { fetchHandler } from '../../src/rpc/fetch.ts';
+import { fetchHandler, type FetchParts } from '../../src/rpc/fetch.ts';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 const request = (more: Partial<FetchRequest>): FetchRequest => ({
@@ -47,11 +46,13 @@ function fetching() {
     read: (_from: unknown, _target: number, credit: number) =>
       new Promise<Slice>((done) => reads.push({ credit, done })),
   };
-  const replicas = { clusterId: clusterId('c'), find: () => partition, leaderOf: () => undefined };
+  const replicas = { clusterId: clusterId('c'), find: () => partition, leads: () => true, leaderOf: () => undefined };
   const context: CallContext = { peer: 'test', signal: over.signal };
   const observer = { fetched: () => undefined, refused: () => undefined };
   const turns = { run: async (work: () => number) => void work() };
-  void fetchHandler(replicas as unknown as Replicas, observer, turns)(stream, context).catch(() => undefined);
+  const neighbours = { forwarded: () => undefined };
+  const parts = { replicas, neighbours, observer, turns } as unknown as FetchParts;
+  void fetchHandler(parts)(stream, context).catch(() => undefined);
   const tell = async (message: Partial<FetchRequest>): Promise<void> => {
     requests.push(request(message));
     wake();

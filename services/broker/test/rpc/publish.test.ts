@@ -246,6 +246,7 @@ test('after a batch that failed nothing more of its partition is appended: sendi
   const clock = { monotonicMs: () => 0, wallMs: () => 0, sleep: async () => undefined };
   const publish = publishHandler({
     replicas: { find: () => partition, me: 1, clusterId: 'c' },
+    neighbours: { leaderElsewhere: () => undefined },
     source: {
       current: { revision: 0n, topicNamed: () => topic, topic: () => topic, partition: () => ({ leader: 1 }) },
     },
