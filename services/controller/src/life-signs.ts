@@ -139,7 +139,9 @@ export class LifeSigns {
   #sign(node: NodeId, epoch: BrokerEpoch, nowMs: number): Sign {
     let sign = this.#signs.get(node);
     if (sign === undefined || sign.epoch < epoch) {
-      sign = { epoch, heardMs: nowMs, isHeard: false, streams: 0, isGone: false };
+      // One from before the term has been silent since that began.
+      const heardMs = epoch <= this.#tookOverAt ? this.#beganMs : nowMs;
+      sign = { epoch, heardMs, isHeard: false, streams: 0, isGone: false };
       this.#signs.set(node, sign);
     }
     return sign;

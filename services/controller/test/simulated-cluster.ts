@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type ClusterImage, decodeEntry, openImageSource, ClusterImage as Image } from '@tributary/metadata';
-import { nodeId } from '@tributary/model';
+import { limits, nodeId } from '@tributary/model';
 import type { CallContext, Clock, Handlers, MetadataStore, Transaction, UnaryMethod } from '@tributary/ports';
 import { MachineClock } from '../../../tests/simulator/clock.ts';
 import { Coverage } from '../../../tests/simulator/coverage.ts';
@@ -74,6 +74,8 @@ export class CandidateProcess {
   /** Called with each transaction, before and after it was committed. */
   beforeCommit: ((transaction: Transaction) => void) | undefined;
   afterCommit: ((transaction: Transaction) => void) | undefined;
+  /** Of the election's lease; set before the start. */
+  electionTimeoutMs = limits.sessionTimeoutMs;
   crashed: string | undefined;
   controller: Controller | undefined;
 
@@ -102,7 +104,12 @@ export class CandidateProcess {
     const store: MetadataStore = { ...client, commit: (transaction) => this.#commit(client, transaction) };
     const images = await openImageSource(store, keys, this.#clock, never);
     this.controller = createController(
-      { nodeId: nodeId(this.id), address: `controller-${this.id}:9096`, defaults },
+      {
+        nodeId: nodeId(this.id),
+        address: `controller-${this.id}:9096`,
+        defaults,
+        electionTimeoutMs: this.electionTimeoutMs,
+      },
       {
         store,
         keys,
