@@ -1,6 +1,9 @@
 /** Whether a cluster is healthy; if not, what is wrong and who can mend it. */
 import type { BrokerReport, ClusterReport, PartitionTrouble } from '@tributary/client';
 
+/** Partitions that a sentence names: one tells as much as a hundred with the same trouble. */
+const namedMax = 3;
+
 export interface Problem {
   readonly kind: 'no_cluster' | 'no_controller' | 'broker' | 'offline' | 'under_min_isr' | 'under_replicated';
   /** One sentence or two: what, where, and what to do. */
@@ -15,27 +18,30 @@ export function problemsOf(report: ClusterReport): readonly Problem[] {
   if (offline > 0)
     problems.push({
       kind: 'offline',
-      sentence: `${partitions(offline)} without a leader, and can be neither written nor read${examples(report, 'offline')}`,
+      sentence: `${partitions(offline)} without a leader, and can be neither written nor read${examples(report, 'offline', offline)}`,
     });
   if (underMinIsr > 0)
     problems.push({
       kind: 'under_min_isr',
-      sentence: `${partitions(underMinIsr)} in sync with fewer replicas than min.insync.replicas, so that acks=all is refused${examples(report, 'under_min_isr')}`,
+      sentence: `${partitions(underMinIsr)} in sync with fewer replicas than min.insync.replicas, so that acks=all is refused${examples(report, 'under_min_isr', underMinIsr)}`,
     });
   problems.push(...brokers.flatMap((broker) => brokerProblem(broker)));
   if (underReplicated > 0)
     problems.push({
       kind: 'under_replicated',
-      sentence: `${partitions(underReplicated)} in sync with fewer replicas than there are to be${examples(report, 'under_replicated')}`,
+      sentence: `${partitions(underReplicated)} in sync with fewer replicas than there are to be${examples(report, 'under_replicated', underReplicated)}`,
     });
   if (!brokers.some(({ standing }) => standing === 'active'))
     problems.push({ kind: 'broker', sentence: 'No broker is active: nothing can be written or read. Start one.' });
   return problems;
 }
 
-function examples({ troubles }: ClusterReport, kind: Problem['kind']): string {
-  const found = troubles.filter(({ trouble }) => trouble === kind);
-  return found.length === 0 ? '.' : `: ${found.map(example).join('; ')}.`;
+/** @param count of all that are so: those that are worse off, too, and are named there. */
+function examples({ troubles }: ClusterReport, kind: Problem['kind'], count: number): string {
+  const named = troubles.filter(({ trouble }) => trouble === kind).slice(0, namedMax);
+  if (named.length === 0) return '.';
+  const more = count > named.length ? [`and ${count - named.length} more`] : [];
+  return `: ${[...named.map(example), ...more].join('; ')}.`;
 }
 
 function example({ topic, partition, reason }: PartitionTrouble): string {

@@ -49,6 +49,11 @@ test('partitions in trouble are counted by kind, the worst first, with the reaso
   );
 });
 
+test('of many partitions with the same trouble a few are named', () => {
+  const troubles = [0, 1, 2, 3, 4].map((partition) => ({ topic: 'a', partition, trouble: 'offline', reason: '' }));
+  assert.match(sentences({ offline: 9, troubles }), /^offline: 9 partitions are .*: a\/0; a\/1; a\/2; and 6 more\.$/);
+});
+
 test('a broker that is fenced, leaving or absent is a problem that says what to do; one that is absent and holds nothing is none', () => {
   const one = broker(1, 'active');
   const said = sentences({ brokers: [one, broker(2, 'fenced'), broker(3, 'leaving'), broker(4, 'absent', 1)] });

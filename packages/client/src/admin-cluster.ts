@@ -65,7 +65,8 @@ export interface ElectionRequest {
 
 export interface ElectionOutcome {
   readonly topic: string;
-  readonly partition: number;
+  /** undefined: there is no such topic. */
+  readonly partition: number | undefined;
   /** Node id; undefined: none. */
   readonly leaderBefore: number | undefined;
   readonly leader: number | undefined;
@@ -137,12 +138,12 @@ export async function electLeaders(
     // Producers and consumers that are open already learn of them at once.
     routing.refresh();
   }
-  const nodeOf = (id: number): number | undefined => (id < 0 ? undefined : id);
+  const numberOf = (value: number): number | undefined => (value < 0 ? undefined : value);
   return answer.results.map(({ topic, partition, errorCode, errorMessage, leaderBefore, leader }) => ({
     topic,
-    partition,
-    leaderBefore: nodeOf(leaderBefore),
-    leader: nodeOf(leader),
+    partition: numberOf(partition),
+    leaderBefore: numberOf(leaderBefore),
+    leader: numberOf(leader),
     error: errorCode === 0 ? undefined : TributaryError.fromAnswer(errorCode, errorMessage),
   }));
 }

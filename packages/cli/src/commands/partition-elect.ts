@@ -48,7 +48,7 @@ function json(outcomes: readonly ElectionOutcome[]): string {
   return JSON.stringify(
     outcomes.map(({ topic, partition, leaderBefore, leader, error }) => ({
       topic,
-      partition,
+      partition: partition ?? null,
       leaderBefore: leaderBefore ?? null,
       leader: leader ?? null,
       error: error === undefined ? null : { error: error.error, message: error.message },
@@ -63,6 +63,7 @@ function text(outcomes: readonly ElectionOutcome[], isDry: boolean): string {
 
 function sentence(outcome: ElectionOutcome, isDry: boolean): string {
   const { topic, partition, leaderBefore, leader, error } = outcome;
+  if (partition === undefined) return `There is no topic "${topic}".`;
   const where = `${topic}/${partition}`;
   if (isNeedless(outcome)) return `${where}: broker ${leader ?? leaderBefore ?? '?'} leads already.`;
   if (error !== undefined) return `${where}: ${error.message}`;
