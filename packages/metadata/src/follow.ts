@@ -59,14 +59,14 @@ async function list(store: MetadataStore, keys: MetadataKeys, image: ClusterImag
   const { revision, entries } = await store.read(keys.prefix);
   refuseOlder(image, revision);
   const listing = entries.map((entry) => decodeEntry(keys, entry)).filter((put) => put !== undefined);
-  return image.apply(revision, changesSince(image, listing));
+  return notOlder(image.apply(revision, changesSince(image, listing)));
 }
 
 /** undefined: nothing new. */
 function next(image: ClusterImage, keys: MetadataKeys, revision: WatchRevision): ImageChange | undefined {
   refuseOlder(image, revision.revision);
   if (revision.revision === image.revision) return undefined;
-  return image.apply(revision.revision, decodeRevision(keys, revision));
+  return notOlder(image.apply(revision.revision, decodeRevision(keys, revision)));
 }
 
 function refuseOlder(image: ClusterImage, revision: bigint): void {
@@ -75,6 +75,18 @@ function refuseOlder(image: ClusterImage, revision: bigint): void {
     `The metadata store is at revision ${revision}, but had shown ${image.revision}: it was restored from an older state. ` +
       'Restart the parts of this cluster after checking the restore.',
   );
+}
+
+/** A restored store that was written to since may be past every revision that we know; that a leader was elected it cannot know. */
+function notOlder(step: ImageChange): ImageChange {
+  for (const { topicId, partition, before, after } of step.delta.partitions.values()) {
+    if (before === undefined || after === undefined || after.leaderEpoch >= before.leaderEpoch) continue;
+    throw new StoreWentBackError(
+      `The metadata store has partition ${partition} of topic ${topicId} at leader epoch ${after.leaderEpoch}, but had shown ${before.leaderEpoch}: ` +
+        'it was restored from an older state. Restart the parts of this cluster after checking the restore.',
+    );
+  }
+  return step;
 }
 
 /** Ends when nothing, not even progress, came for `limits.watchSilenceMs`. */

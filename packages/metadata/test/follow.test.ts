@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { TributaryError, clusterId, limits, nodeId, partitionIndex, topicId } from '@tributary/model';
+import { TributaryError, clusterId, leaderEpoch, limits, nodeId, partitionIndex, topicId } from '@tributary/model';
 import type { MetadataStore } from '@tributary/ports';
 import { type ClusterDelta, mergeDeltas } from '../src/delta.ts';
 import { StoreWentBackError, follow } from '../src/follow.ts';
@@ -125,6 +125,18 @@ describe('following the store', () => {
       await assert.rejects(images.reached(1_000n, never), StoreWentBackError);
       assert.ok(images.over.aborted);
       assert.match(String(images.over.reason), /revision 1.*restored/);
+    }));
+
+  test('M6: stops where a leader epoch goes back: a restored store that was written to since is past every revision that it has shown', () =>
+    simulated(1, async ({ store, clock }) => {
+      await using images = await openImageSource(store, keys, clock, never);
+      const partition = (epoch: number) =>
+        ({ kind: 'partition', value: aPartition(t, 0, { leaderEpoch: leaderEpoch(epoch) }) }) as const;
+      await write(store, { kind: 'topic', value: aTopic(t) }, partition(3));
+      await images.reached(await write(store, partition(4)), never);
+      await write(store, partition(3));
+      await assert.rejects(images.reached(1_000n, never), StoreWentBackError);
+      assert.match(String(images.over.reason), /partition 0 of topic t at leader epoch 3, but had shown 4.*restored/);
     }));
 
   test('stops at a value that it cannot read, and names the key', () =>

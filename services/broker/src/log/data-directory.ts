@@ -215,13 +215,16 @@ export class DataDirectory implements AsyncDisposable {
     if (checkpoint !== undefined)
       await this.#disk.replace(`${this.root}/${name}`, 'checkpoint', Buffer.from(encodeLine(name, checkpoint)));
     await this.#disk.files.makeDirectory(aside);
-    await this.#disk.files.remove(`${aside}/${name}`);
-    await this.#disk.files.rename(`${this.root}/${name}`, `${aside}/${name}`);
+    const there = new Set(await this.#disk.files.list(aside));
+    let path = `${aside}/${name}`;
+    // One that was put aside before may be the only copy of something.
+    for (let n = 2; there.has(path.slice(aside.length + 1)); n++) path = `${aside}/${name}.${n}`;
+    await this.#disk.files.rename(`${this.root}/${name}`, path);
     await this.#disk.syncDirectory(aside);
     await this.#disk.syncDirectory(this.root);
     this.#unopened.delete(name);
     this.#checkpoints.delete(name);
-    this.#disk.logger.warn('folder of an unknown topic put aside', { path: `${aside}/${name}` });
+    this.#disk.logger.warn('folder of an unknown topic put aside', { path });
   }
 
   /** Removes the folder of a deleted topic; its log, if open, is closed. Durable when it resolves (M6). */

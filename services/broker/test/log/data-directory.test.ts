@@ -1,15 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { describe, test } from 'node:test';
-import {
-  clusterId,
-  incarnationId,
-  leaderEpoch,
-  nodeId,
-  offset,
-  partitionIndex,
-  TributaryError,
-} from '@tributary/model';
+import { clusterId, incarnationId, nodeId, offset, partitionIndex, TributaryError } from '@tributary/model';
 import { FileError, type FileSystem } from '@tributary/ports';
 import type { Identity } from '../../src/log/identity.ts';
 import { counting } from './counting-files.ts';
@@ -186,6 +178,20 @@ describe('a data directory', () => {
       assert.throws(() => identity.noteRevision(50n, 0), /restore generation 0.*has seen 1.*restored from a backup/);
       assert.throws(() => identity.noteRevision(19n, 1), /at revision 19.*has seen 20/);
       identity.noteRevision(21n, 1);
+    });
+  });
+
+  test('M6: what was put aside before stays when a folder of the same name is put aside', async () => {
+    await onSimulatedDisk('aside twice', async ({ disk }) => {
+      const directory = await openDirectory(disk.mount());
+      for (const count of [5, 3, 1]) {
+        const replay = new RecordingReplay();
+        const log = await directory.openLog(topic, partition, { config: config(), role: 'sole', replay });
+        await log.append(batches(0, count));
+        await directory.quarantine({ topicId: topic, partition });
+      }
+      const aside = await disk.mount().list('data/quarantine');
+      assert.deepEqual(aside, [folder, `${folder}.2`, `${folder}.3`]);
     });
   });
 
