@@ -112,8 +112,10 @@ describe('attending', () => {
   test('what an older stream said is decided before the newer one is answered, or never (M4)', async () => {
     let decided = 0;
     for (let seed = 1; seed <= 30; seed++) {
-      await scene(seed, async ({ cluster, broker, isr, show }) => {
+      await scene(seed, async ({ cluster, controllers, broker, isr, show }) => {
         const leader = broker(1);
+        // Long enough for a new stream.
+        for (const each of controllers) each.commitMs = 500;
         const before = leader.answers.length;
         leader.say([await isr(1, 2)]);
         await cluster.sleep(cluster.random.below(3));

@@ -73,6 +73,8 @@ export class CandidateProcess {
   readonly #handlers = new Map<string, (request: unknown, context: CallContext) => Promise<unknown>>();
   /** Called with each transaction, before and after it was committed. */
   beforeCommit: ((transaction: Transaction) => void) | undefined;
+  /** How long the store takes for each transaction, ms. */
+  commitMs = 0;
   afterCommit: ((transaction: Transaction) => void) | undefined;
   /** Of the election's lease; set before the start. */
   electionTimeoutMs = limits.sessionTimeoutMs;
@@ -142,6 +144,7 @@ export class CandidateProcess {
     transaction: Transaction,
   ): Promise<Awaited<ReturnType<MetadataStore['commit']>>> {
     this.beforeCommit?.(transaction);
+    if (this.commitMs > 0) await this.#clock.sleep(this.commitMs, never);
     const result = await client.commit(transaction);
     this.afterCommit?.(transaction);
     // A dead process hears nothing.
