@@ -39,48 +39,44 @@ function imageOf(
 }
 
 test('a partition for which the disk has no room waits for it, and does not end the broker; deleted, it leaves nothing', async () => {
-  for (const refused of ['checkpoints', '.log']) {
-    for (const end of ['room again', 'deleted'] as const) {
-      await onSimulatedDisk(`put off: ${refused}, ${end}`, async ({ disk }) => {
-        const counted = counting(disk.mount());
-        const directory = await openDirectory(counted.files);
-        const image = imageOf(directory.directoryId);
-        const warned: string[] = [];
-        const logger = {
-          info: () => undefined,
-          error: () => undefined,
-          warn: (event: string) => void warned.push(event),
-        };
-        const replicas = new Replicas(me, directory, { clock: testClock(), logger }, image);
-        counted.before = (call, path) => {
-          if ((call === 'append' || call === 'open') && path.includes(refused))
-            throw new FileError('full', `${path}: no space`);
-        };
-        for (let attempt = 0; attempt < 2; attempt++) await replicas.follow(image, true, []);
-        await replicas.retry();
-        assert.deepEqual(warned, ['replica-put-off']);
+  for (const end of ['room again', 'deleted'] as const) {
+    await onSimulatedDisk(`put off: ${end}`, async ({ disk }) => {
+      const counted = counting(disk.mount());
+      const directory = await openDirectory(counted.files);
+      const image = imageOf(directory.directoryId);
+      const warned: string[] = [];
+      const logger = {
+        info: () => undefined,
+        error: () => undefined,
+        warn: (event: string) => void warned.push(event),
+      };
+      const replicas = new Replicas(me, directory, { clock: testClock(), logger }, image);
+      counted.before = (call, path) => {
+        if ((call === 'append' || call === 'open') && path.includes('.log'))
+          throw new FileError('full', `${path}: no space`);
+      };
+      for (let attempt = 0; attempt < 2; attempt++) await replicas.follow(image, true, []);
+      await replicas.retry();
+      assert.deepEqual(warned, ['replica-put-off']);
+      assert.deepEqual(
+        [...replicas.open()].map(({ partition }) => partition.state.role.kind).filter((kind) => kind === 'leading'),
+        [],
+      );
+      counted.before = () => {};
+      if (end === 'deleted') {
+        await replicas.follow(imageOf(directory.directoryId, 'deleting'), true, [{ topicId: topic, partition: index }]);
+        assert.equal(replicas.has(topic), false);
         assert.deepEqual(
-          [...replicas.open()].map(({ partition }) => partition.state.role.kind).filter((kind) => kind === 'leading'),
+          (await counted.files.list('data')).filter((name) => name.startsWith(folder)),
           [],
         );
-        counted.before = () => {};
-        if (end === 'deleted') {
-          await replicas.follow(imageOf(directory.directoryId, 'deleting'), true, [
-            { topicId: topic, partition: index },
-          ]);
-          assert.equal(replicas.has(topic), false);
-          assert.deepEqual(
-            (await counted.files.list('data')).filter((name) => name.startsWith(folder)),
-            [],
-          );
-        } else {
-          await replicas.retry();
-          const { role } = replicas.find(topic, index).state;
-          assert.deepEqual([role.kind, role.kind === 'leading' && role.epoch], ['leading', 4]);
-        }
-        await replicas.close();
-      });
-    }
+      } else {
+        await replicas.retry();
+        const { role } = replicas.find(topic, index).state;
+        assert.deepEqual([role.kind, role.kind === 'leading' && role.epoch], ['leading', 4]);
+      }
+      await replicas.close();
+    });
   }
 });
 

@@ -1,6 +1,6 @@
 /**
  * What the data directory's checkpoints say of one log, as it stands now, and what must be written there before it may happen: a new log start (L4), a
- * cut (R2), the beginning of an epoch, the removal of tombstones (L5).
+ * cut (R2), the removal of tombstones (L5).
  */
 import type { LeaderEpoch, Offset } from '@tributary/model';
 import { FileError } from '@tributary/ports';
@@ -19,7 +19,6 @@ export class Chronicle {
   /** On its way to the disk. */
   #nextStart: Offset | undefined;
   #health: LogHealth;
-  #isEpochPersisted = true;
   highWatermark: Offset;
   recoveryPoint: Offset;
   /** Compaction has been through all below. */
@@ -86,13 +85,9 @@ export class Chronicle {
     }
   }
 
-  /** See PartitionLog.beginEpoch. */
-  async beginEpoch(epoch: LeaderEpoch, start: Offset): Promise<void> {
-    if (this.epochs.begin(epoch, start)) this.#isEpochPersisted = false;
-    // Also when a call before this one found no room.
-    if (this.#isEpochPersisted) return;
-    await this.persist();
-    this.#isEpochPersisted = true;
+  /** With the next checkpoint on the disk: a crash before it leaves what the batches of the epoch say, or no trace of one that has none. */
+  beginEpoch(epoch: LeaderEpoch, start: Offset): void {
+    if (this.epochs.begin(epoch, start)) this.remember();
   }
 
   /** The controller has taken the replica out of ISR and ELR: the mark has done its work (L3). */

@@ -292,9 +292,9 @@ export class PartitionLog {
     return await onCurrentSegments(() => newestRecord([...this.#segments.all], this.#chronicle.start));
   }
 
-  /** Persisted before it resolves. @param start where its first batch will begin. @throws TributaryError KAFKA_STORAGE_ERROR: to be called again. */
-  async beginEpoch(epoch: LeaderEpoch, start: Offset): Promise<void> {
-    await this.#chronicle.beginEpoch(epoch, start);
+  /** @param start where its first batch will begin. */
+  beginEpoch(epoch: LeaderEpoch, start: Offset): void {
+    this.#chronicle.beginEpoch(epoch, start);
   }
 
   /** End of the newest epoch ≤ `epoch`, and that epoch (R2); undefined: nothing is known, or `epoch` is newer than all here. */

@@ -134,7 +134,7 @@ export class Partition {
       this.wait(`leader epoch ${term.epoch} begins`);
       // Those that are being written belong to older epochs, and begin these.
       await this.quiet();
-      await this.log.beginEpoch(term.epoch, this.state.staged);
+      this.log.beginEpoch(term.epoch, this.state.staged);
     }
     this.state.lead(term, millis(this.#clock.monotonicMs()));
     this.#commit();

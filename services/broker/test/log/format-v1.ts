@@ -63,9 +63,9 @@ export async function makeState(root: string, state: (typeof states)[number]): P
     }
   };
   await add(0, 20);
-  await log.beginEpoch(leaderEpoch(2), offset(20n));
+  log.beginEpoch(leaderEpoch(2), offset(20n));
   await add(20, 41);
-  await log.beginEpoch(leaderEpoch(6), offset(41n));
+  log.beginEpoch(leaderEpoch(6), offset(41n));
   await add(41, 55);
   log.noteHighWatermark(offset(50n));
   await log.advanceStart(offset(7n));

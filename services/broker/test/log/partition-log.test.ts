@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { leaderEpoch, limits, type Offset, offset, TributaryError } from '@tributary/model';
+import { limits, type Offset, offset, TributaryError } from '@tributary/model';
 import { FileError } from '@tributary/ports';
 import { counting } from './counting-files.ts';
 import type { LogSlice } from '../../src/log/log-types.ts';
@@ -466,7 +466,7 @@ describe('what cannot be written down', () => {
       }
       counted.before = () => {};
       // Somebody else's write brings nothing of it to the disk.
-      await broker.log.beginEpoch(leaderEpoch(1), at(60));
+      await broker.log.inheritTombstonesGone(at(1));
       disk.crash('process');
       await continued(await start(disk.mount(), { config: small }));
       disk.crash('process');

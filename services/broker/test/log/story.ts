@@ -54,7 +54,7 @@ export class Story {
     const broker = await start(files, { clock: this.clock, ...this.#options, ...options });
     this.#epoch++;
     if (this.#highWatermark <= broker.log.endOffset) broker.log.noteHighWatermark(offset(this.#highWatermark));
-    await broker.log.beginEpoch(leaderEpoch(this.#epoch), broker.log.endOffset);
+    broker.log.beginEpoch(leaderEpoch(this.#epoch), broker.log.endOffset);
     return broker;
   }
 
