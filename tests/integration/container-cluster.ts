@@ -1,12 +1,10 @@
-// A cluster of containers of the project's own image, on a network of their own: an etcd, controllers and brokers, of which each publishes its port
-// on this machine's loopback. Everything has the id of this process in its name, so that what an earlier run left behind when it was cut
-// short is known for what it is, and removed.
+// A cluster of containers of the project's own image, on a network of their own: an etcd, controllers and brokers. Only the first broker, the door,
+// publishes its port on this machine's loopback; nothing outside can even resolve what the others advertise. Everything has the id of this
+// process in its name, so that what an earlier run left behind when it was cut short is known for what it is, and removed.
 
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Transport } from '@tributary/ports';
-import { grpcTransport } from '@tributary/runtime';
 import {
   type ContainerRuntimeClient,
   GenericContainer,
@@ -31,6 +29,9 @@ process.env['TESTCONTAINERS_RYUK_DISABLED'] = 'true';
 
 /** `etcd`, `controller-101`, `broker-1`. */
 export type PartName = string;
+
+/** The broker by which everything outside comes in. */
+export const door = 'broker-1';
 
 type Settings = Readonly<Record<string, string | number>>;
 
@@ -72,8 +73,10 @@ export class ContainerCluster implements AsyncDisposable {
   /** What has been made, to be removed in the reverse order. */
   readonly #stack = new AsyncDisposableStack();
   readonly #containers = new Map<PartName, StartedTestContainer>();
-  readonly #ports = new Map<PartName, number>();
+  /** By the test. */
+  readonly #ended = new Set<PartName>();
   #networkId = '';
+  #port = 0;
 
   private constructor(shape: ContainerShape, client: ContainerRuntimeClient) {
     this.#prefix = `${prefix}-${process.pid}-${++clusters}`;
@@ -96,32 +99,15 @@ export class ContainerCluster implements AsyncDisposable {
     }
   }
 
-  /** Where the broker's port is on this machine. */
-  addressOf(broker: PartName): string {
-    const port = this.#ports.get(broker);
-    if (port === undefined) throw new Error(`there is no broker ${broker}`);
-    return `127.0.0.1:${port}`;
-  }
-
-  /** Of all brokers, between commas. */
+  /** Where the door is on this machine. */
   get bootstrap(): string {
-    return this.brokers.map((name) => this.addressOf(name)).join();
-  }
-
-  /** Reaches each broker by its published port, where its advertised address, which only the containers can resolve, is asked for. */
-  get transport(): Transport {
-    const published = new Map(
-      this.brokers.map((name) => [`${this.#nameOf(name)}:${brokerPort}`, this.addressOf(name)]),
-    );
-    return {
-      connect: (address) => grpcTransport.connect(published.get(address) ?? address),
-      serve: (...args) => grpcTransport.serve(...args),
-    };
+    return `127.0.0.1:${this.#port}`;
   }
 
   /** SIGKILL. Resolves once it is gone. */
   async kill(name: PartName): Promise<void> {
     const container = this.#client.container.getById(this.#idOf(name));
+    this.#ended.add(name);
     await container.kill({ signal: 'SIGKILL' });
     await container.wait();
   }
@@ -129,6 +115,7 @@ export class ContainerCluster implements AsyncDisposable {
   /** SIGTERM. @returns its exit code; 137 where it had to be killed after `withinMs`. */
   async stop(name: PartName, withinMs: number): Promise<number> {
     const container = this.#client.container.getById(this.#idOf(name));
+    this.#ended.add(name);
     await container.stop({ t: Math.ceil(withinMs / 1_000) });
     return (await container.inspect()).State.ExitCode;
   }
@@ -136,9 +123,10 @@ export class ContainerCluster implements AsyncDisposable {
   /** Again, with the disk that it had. */
   async start(name: PartName): Promise<void> {
     await this.#client.container.getById(this.#idOf(name)).start();
+    this.#ended.delete(name);
   }
 
-  /** Pulls the cable: nobody reaches it, nor it anybody. Its published port is away as well. */
+  /** Pulls the cable: nobody reaches it, nor it anybody. Of the door, the published port is away as well. */
   async disconnect(name: PartName): Promise<void> {
     await this.#client.network.getById(this.#networkId).disconnect({ Container: this.#idOf(name), Force: true });
   }
@@ -153,6 +141,20 @@ export class ContainerCluster implements AsyncDisposable {
     return (await container.logs({ stdout: true, stderr: true })).toString();
   }
 
+  /** Of those that have ended although nobody ended them: what they said last. [] when all is well. */
+  async fallen(): Promise<readonly string[]> {
+    const said = await Promise.all(
+      [...this.#containers.keys()].map(async (name) => {
+        if (this.#ended.has(name)) return undefined;
+        const { State } = await this.#client.container.getById(this.#idOf(name)).inspect();
+        return State.Running
+          ? undefined
+          : `${name} ended with ${State.ExitCode}: ${(await this.said(name)).slice(-1_000)}`;
+      }),
+    );
+    return said.filter((each) => each !== undefined);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stack[Symbol.asyncDispose]();
   }
@@ -161,7 +163,7 @@ export class ContainerCluster implements AsyncDisposable {
     const network = this.#stack.use(await new Network({ nextUuid: () => this.#prefix }).start());
     this.#networkId = network.getId();
     const parts = [...this.controllers, ...this.brokers];
-    for (const name of this.brokers) this.#ports.set(name, await freePort());
+    this.#port = await freePort();
     // By name, so that what has been made of a container that failed goes too.
     this.#stack.defer(() => removeContainers(this.#client, (name) => name.startsWith(`${this.#prefix}-`)));
     // All have settled before any failure is told of: nothing is made after the removal.
@@ -188,14 +190,14 @@ export class ContainerCluster implements AsyncDisposable {
   }
 
   async #run(name: PartName, command: string[]): Promise<void> {
-    const port = this.#ports.get(name);
     const container = new GenericContainer(name === 'etcd' ? etcdImage : image)
       .withName(this.#nameOf(name))
       .withNetworkMode(this.#prefix)
       .withStartupTimeout(startMsMax)
       .withWaitStrategy(Wait.forLogMessage(name === 'etcd' ? /serving .*client/ : /"event":"ready"/));
     if (command.length > 0) container.withCommand(command);
-    if (port !== undefined) container.withExposedPorts({ container: brokerPort, host: port });
+    // A fixed one: it is to be the same after a restart.
+    if (name === door) container.withExposedPorts({ container: brokerPort, host: this.#port });
     let said = '';
     container.withLogConsumer((log) => log.on('data', (line: Buffer | string) => (said += line.toString())));
     try {
