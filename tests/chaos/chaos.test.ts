@@ -38,15 +38,41 @@ describe('a cluster of processes under faults', { skip: requires('etcd', 'networ
       const seen = await episode(cluster, load, topic, fault, { lastsMs, goesOnWithinMs: 30_000 });
       t.diagnostic(told(seen));
       assert.ok(seen.inFlight > 0, 'a request was on its way when it struck');
+      assert.ok(seen.heldUp > 0, 'a request was not answered for it');
       assert.deepEqual(seen.errors, []);
     });
   }
 
   test('everything acknowledged is there once, where it was said to be and in order, and all readers agree', async (t) => {
     assert.deepEqual((await load.finish(30_000)).slice(0, 20), []);
-    const { attempts, retries, refusals } = load.traffic;
-    t.diagnostic(
-      `${load.events.length} events; ${attempts} batches sent, ${retries} of them again; refused: ${[...refusals].map(([name, count]) => `${name} ${count}`).join(', ') || 'none'}`,
-    );
+    t.diagnostic(`${load.events.length} events; ${load.traffic.told}`);
+  });
+
+  test('negative control: what acks=1 acknowledges is lost with its leader, and the judge says so', async (t) => {
+    const one = await cluster.newTopic();
+    await using careless = await Load.begin({
+      bootstrap: cluster.processes.bootstrap,
+      topic: one,
+      partitions: usualShape.partitions,
+      acks: 1,
+    });
+    const leader = await cluster.leaderOf(one, 'most');
+    const others = cluster.network.members.filter((name) => name !== leader.name && name !== 'clients');
+    cluster.network.cut(leader.name, ...others);
+    // What was on its way just then may have come through.
+    const cutAt = performance.now() + 500;
+    // Its followers do not hear of these.
+    await careless.until(() => careless.hasRecoveredSince(cutAt, 'acknowledgements'), 10_000, 'acknowledgements go on');
+    await leader.end('SIGKILL');
+    cluster.network.heal();
+    // One that came back at once would lead again, with all that it has.
+    const leads = async (): Promise<boolean> =>
+      (await cluster.partitionsOf(one)).some((each) => each.leader === leader.id);
+    await careless.until(async () => !(await leads()), 30_000, 'others lead');
+    await leader.start();
+    await cluster.whole(one, 60_000);
+    const broken = await careless.finish(30_000);
+    t.diagnostic(broken[0] ?? '');
+    assert.match(broken.join('\n'), /^durability: /m);
   });
 });

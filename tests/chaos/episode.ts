@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ChaosCluster } from './cluster.ts';
 import { aim, type Fault, nameOf } from './faults.ts';
 import type { Load, Measured } from './load.ts';
+import type { Flight } from './traffic.ts';
 
 /** What is not answered by then has been held up by the fault, ms. */
 const heldUpMs = 100;
@@ -14,8 +15,9 @@ export interface Episode extends Measured {
   readonly fault: string;
   /** Who was hit. */
   readonly what: string;
-  /** Requests that were on their way when it struck, and how many of those were not answered soon after by whom they were sent to. */
+  /** Requests that were on their way when it struck. */
   readonly inFlight: number;
+  /** Of those, and of what was sent just after, what whoever it was sent to did not answer soon. */
   readonly heldUp: number;
   /** From the strike until records and decisions went on, ms, where they did so before it was healed. */
   readonly wentOnMs: number | undefined;
@@ -43,17 +45,19 @@ export async function episode(
   const aimed = await aim(cluster, topic, fault);
   const { hits } = aimed;
   const { traffic } = load;
-  const hit = (): number => (hits.kind === 'change' ? traffic.callsInFlight : traffic.inFlight(hits.address).length);
+  const hit = (): readonly Flight[] =>
+    hits.kind === 'change' ? traffic.changesInFlight : traffic.inFlight(hits.address);
   const errorsBefore = load.errors.length;
   const retriesBefore = traffic.retries;
-  await traffic.until(() => hit() > 0, 10_000);
-  const inFlight = hit();
-  const flights = hits.kind === 'change' ? [] : traffic.inFlight(hits.address);
+  await traffic.until(() => hit().length > 0, 10_000);
+  const before = hit();
   const struckAt = performance.now();
   const struck = aimed.strike();
   await sleep(heldUpMs);
   await struck;
-  const heldUp = flights.filter((flight) => flight.answeredAt === undefined).length;
+  // Clients go on sending to one that they take for alive.
+  const meanwhile = hit().filter(({ sentAt }) => sentAt >= struckAt && sentAt < performance.now() - heldUpMs / 2);
+  const heldUp = before.filter(({ answeredAt }) => answeredAt === undefined).length + meanwhile.length;
   const wentOnMs = await goesOn(load, aimed.goesOn, struckAt, options.goesOnWithinMs);
   await sleep(Math.max(0, struckAt + options.lastsMs - performance.now()));
   const healedAt = performance.now();
@@ -64,7 +68,7 @@ export async function episode(
   return {
     fault: nameOf(fault),
     what: aimed.what,
-    inFlight,
+    inFlight: before.length,
     heldUp,
     wentOnMs,
     recoveredMs: Math.round(performance.now() - healedAt),

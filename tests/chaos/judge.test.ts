@@ -194,6 +194,6 @@ describe('the judge of a run on real processes', () => {
     const events = [heard(5, 0), heard(10, 1), heard(20, 0), heard(30, 0)];
     assert.equal(largestGap(events, 'acknowledged', [0], 0, 35), 15);
     assert.equal(largestGap(events, 'acknowledged', [0, 1], 0, 35), 25);
-    assert.equal(largestGap(events, 'read', [0, 1], 0, 35), 35);
+    assert.equal(largestGap(events, { reader: 'r0' }, [0, 1], 0, 35), 35);
   });
 });

@@ -130,10 +130,13 @@ function judgeRealTime(name: string, events: readonly Event[], log: FinalLog, ve
   }
 }
 
-/** The longest time, ms, without an event of this kind in one of the partitions, between two moments. */
+/** Whose largest gap is asked for: producers', or a reader's. */
+export type Heard = 'acknowledged' | { readonly reader: string };
+
+/** The longest time, ms, without something heard in one of the partitions, between two moments. */
 export function largestGap(
   events: readonly Event[],
-  kind: 'acknowledged' | 'read',
+  heard: Heard,
   partitions: readonly number[],
   from: number,
   to: number,
@@ -142,10 +145,16 @@ export function largestGap(
   let largest = 0;
   for (const event of events) {
     const before = last.get(event.partition);
-    if (event.kind !== kind || before === undefined || event.at < from || event.at > to) continue;
+    if (before === undefined || event.at < from || event.at > to || !isHeard(event, heard)) continue;
     largest = Math.max(largest, event.at - before);
     last.set(event.partition, event.at);
   }
   for (const before of last.values()) largest = Math.max(largest, to - before);
   return Math.round(largest);
+}
+
+function isHeard(event: Event, heard: Heard): boolean {
+  return heard === 'acknowledged'
+    ? event.kind === 'acknowledged'
+    : event.kind === 'read' && event.reader === heard.reader;
 }

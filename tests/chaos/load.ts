@@ -4,14 +4,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectWith, type Producer, serializers, type Tributary } from '@tributary/client';
 import { TributaryError } from '@tributary/model';
-import type { Transport } from '@tributary/ports';
 import { grpcTransport, nodeClock, nodeRandom } from '@tributary/runtime';
-import { type Event, type FinalLog, judge, largestGap } from './judge.ts';
+import { type Event, type FinalLog, type Heard, judge, largestGap } from './judge.ts';
 import { Traffic } from './traffic.ts';
 
 /** Each producer sends one record to each partition so often, ms: hundreds of records a second, so that little is ever not in flight. */
 const intervalMs = 25;
 const producers = 2;
+/** Each reads everything once, as it comes. */
+const readers = ['r0', 'r1'];
 /** A reader that begins again and again: what has gone meanwhile is missed. ms. */
 const passMs = 5_000;
 /** What is still on its way gets so long when a run ends early, ms. */
@@ -25,8 +26,6 @@ export interface LoadShape {
   readonly partitions: number;
   /** What producers ask for. The judge always takes an acknowledgement for one of `all`: 1 is a planted bug. Default 'all'. */
   readonly acks?: 1 | 'all';
-  /** How clients reach brokers. Default: by the addresses that they advertise. */
-  readonly transport?: Transport;
 }
 
 /** What a run saw between two moments. */
@@ -67,15 +66,20 @@ export class Load implements AsyncDisposable {
     try {
       const names = Array.from({ length: producers }, (_, i) => `p${i}`);
       const sending = await Promise.all(names.map(async (name) => ({ name, client: await load.#client(name) })));
-      const readers = await Promise.all(['r0', 'r1', 'again'].map(async (name) => load.#client(name)));
+      const reading = await Promise.all(readers.map(async (name) => ({ name, client: await load.#client(name) })));
+      const again = await load.#client('again');
       const operator = await load.#client('operator');
       load.#sending = Promise.all(sending.map(({ name, client }) => load.#send(name, client)));
       load.#others = Promise.all([
-        ...readers.slice(0, 2).map((client, i) => load.#read(`r${i}`, client, load.#stop.signal)),
-        load.#readAgain(readers[2] ?? operator),
+        ...reading.map(({ name, client }) => load.#read(name, client, load.#stop.signal)),
+        load.#readAgain(again),
         load.#operate(operator),
       ]);
-      await load.until(() => load.#isUnderWay(0), 20_000, 'something is acknowledged and read in every partition');
+      await load.until(
+        () => load.hasRecoveredSince(0, 'records'),
+        20_000,
+        'something is acknowledged and read in every partition',
+      );
       return load;
     } catch (thrown) {
       await load[Symbol.asyncDispose]();
@@ -83,10 +87,18 @@ export class Load implements AsyncDisposable {
     }
   }
 
-  /** Something has been acknowledged and read in every partition, and decided, since then. */
-  hasRecoveredSince(at: number, what: 'everything' | 'records' | 'decisions'): boolean {
-    const decided = (this.#decided.at(-1) ?? 0) > at;
-    return (what === 'decisions' || this.#isUnderWay(at)) && (what === 'records' || decided);
+  /** It has happened since then: in every partition, as far as it is about records. */
+  hasRecoveredSince(at: number, what: 'everything' | 'records' | 'acknowledgements' | 'decisions'): boolean {
+    switch (what) {
+      case 'acknowledgements':
+        return this.#isUnderWay(at, ['acknowledged']);
+      case 'records':
+        return this.#isUnderWay(at, ['acknowledged', ...readers]);
+      case 'decisions':
+        return (this.#decided.at(-1) ?? 0) > at;
+      case 'everything':
+        return this.hasRecoveredSince(at, 'records') && this.hasRecoveredSince(at, 'decisions');
+    }
   }
 
   /** @throws naming what did not happen in time. */
@@ -102,11 +114,11 @@ export class Load implements AsyncDisposable {
   }
 
   measure(from: number, to = performance.now()): Measured {
-    const gap = (kind: 'acknowledged' | 'read'): number => largestGap(this.events, kind, this.partitions, from, to);
+    const gap = (heard: Heard): number => largestGap(this.events, heard, this.partitions, from, to);
     const decided = [from, ...this.#decided.filter((at) => at > from && at < to), to];
     return {
       acknowledgementGapMs: gap('acknowledged'),
-      deliveryGapMs: gap('read'),
+      deliveryGapMs: Math.max(...readers.map((reader) => gap({ reader }))),
       decisionGapMs: Math.round(Math.max(...decided.slice(1).map((at, i) => at - (decided[i] ?? at)))),
     };
   }
@@ -118,7 +130,7 @@ export class Load implements AsyncDisposable {
     await this.until(() => this.#unsettled === 0, withinMs, 'every record sent has an outcome');
     const logs = await this.#finalLogs(withinMs);
     const isAtEnd = (): boolean =>
-      ['r0', 'r1'].every((reader) =>
+      readers.every((reader) =>
         this.partitions.every((partition) => this.#nextOf(reader, partition) >= (logs.get(partition)?.length ?? 0)),
       );
     await this.until(isAtEnd, withinMs, 'both readers come to the end');
@@ -141,7 +153,7 @@ export class Load implements AsyncDisposable {
     const ports = {
       clock: nodeClock,
       random: nodeRandom,
-      transport: this.traffic.counted(this.#shape.transport ?? grpcTransport),
+      transport: this.traffic.counted(grpcTransport),
     };
     const client = await connectWith(ports, { bootstrap: this.#shape.bootstrap, clientId: name });
     this.#clients.push(client);
@@ -245,17 +257,15 @@ export class Load implements AsyncDisposable {
     return logs;
   }
 
-  #isUnderWay(at: number): boolean {
+  #isUnderWay(at: number, kinds: readonly string[]): boolean {
     const seen = new Set<string>();
     for (let i = this.events.length - 1; i >= 0; i--) {
       const event = this.events[i];
       if (event === undefined || event.at < at) break;
       if (event.kind === 'acknowledged') seen.add(`acknowledged ${event.partition}`);
-      if (event.kind === 'read' && event.reader.startsWith('r')) seen.add(`${event.reader} ${event.partition}`);
+      if (event.kind === 'read' && readers.includes(event.reader)) seen.add(`${event.reader} ${event.partition}`);
     }
-    return this.partitions.every((partition) =>
-      ['acknowledged', 'r0', 'r1'].every((what) => seen.has(`${what} ${partition}`)),
-    );
+    return this.partitions.every((partition) => kinds.every((kind) => seen.has(`${kind} ${partition}`)));
   }
 
   #nextOf(reader: string, partition: number): bigint {

@@ -9,8 +9,7 @@ export const usualShape: ChaosShape = {
   brokers: 3,
   controllers: 2,
   partitions: 6,
-  // Until brokers replicate: a kill is then a gap, and no loss.
-  replicationFactor: 1,
-  minInsyncReplicas: 1,
+  replicationFactor: 3,
+  minInsyncReplicas: 2,
   settings: { 'session.timeout.ms': sessionMs },
 };

@@ -5,9 +5,11 @@ import { errorName } from '@tributary/model';
 import type { Peer, Stream, Transport } from '@tributary/ports';
 import { methods, type ProduceRequest, type ProduceResponse } from '@tributary/wire';
 
-/** A batch that was sent. */
-interface Flight {
-  readonly address: string;
+/** A batch that was sent, or an admin call. */
+export interface Flight {
+  /** undefined: of an admin call, which any broker passes on. */
+  readonly address: string | undefined;
+  readonly sentAt: number;
   /** When its answer came, with success or not; absent while it is on its way, and for good once its stream has broken. */
   answeredAt?: number;
 }
@@ -22,7 +24,7 @@ export class Traffic {
   /** Refusals by the names of their errors. */
   readonly refusals = new Map<string, number>();
   readonly #flights = new Set<Flight>();
-  #calls = 0;
+  readonly #calls = new Set<Flight>();
   #listeners: (() => void)[] = [];
 
   /** Batches that were sent more than once, as far as is known while some are on their way. */
@@ -30,14 +32,20 @@ export class Traffic {
     return this.attempts - this.accepted - this.#flights.size;
   }
 
-  /** Produce requests that wait for an answer, of these brokers or of all. */
+  /** For people. */
+  get told(): string {
+    const refused = [...this.refusals].map(([name, count]) => `${name} ${count}`).join(', ');
+    return `${this.attempts} batches sent, ${this.retries} of them again, ${this.lost} lost with a connection; refused: ${refused || 'none'}`;
+  }
+
+  /** Produce requests that wait for an answer, of this broker or of all. */
   inFlight(address?: string): readonly Flight[] {
     return [...this.#flights].filter((flight) => address === undefined || flight.address === address);
   }
 
-  /** Admin calls that wait for an answer. */
-  get callsInFlight(): number {
-    return this.#calls;
+  /** Changes of settings that wait for an answer. */
+  get changesInFlight(): readonly Flight[] {
+    return [...this.#calls];
   }
 
   /** Resolves when something has been sent that is not answered a turn later: it is on the wire. */
@@ -69,13 +77,16 @@ export class Traffic {
     return {
       address: peer.address,
       unary: async (method, request, options) => {
-        const isChange = method.path === methods.alterConfigs.path;
-        if (isChange) this.#calls++;
+        if (method.path !== methods.alterConfigs.path) return await peer.unary(method, request, options);
+        const call: Flight = { address: undefined, sentAt: performance.now() };
+        this.#calls.add(call);
         this.#sent();
         try {
-          return await peer.unary(method, request, options);
+          const answer = await peer.unary(method, request, options);
+          call.answeredAt = performance.now();
+          return answer;
         } finally {
-          if (isChange) this.#calls--;
+          this.#calls.delete(call);
         }
       },
       stream: (method, signal) => {
@@ -102,7 +113,7 @@ export class Traffic {
     return {
       send: (message) => {
         for (const { correlationId } of message.batches) {
-          const flight: Flight = { address };
+          const flight: Flight = { address, sentAt: performance.now() };
           own.set(correlationId, flight);
           this.#flights.add(flight);
           this.attempts++;
