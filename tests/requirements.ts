@@ -14,7 +14,7 @@ const PROBES: Readonly<Record<string, () => boolean>> = {
   'python3-venv': () => spawnSync('python3', ['-c', 'import ensurepip, venv'], { stdio: 'ignore' }).status === 0,
   // Root's right, and iproute2.
   'network namespaces': () => onPath('ip') && mayMakeNetworks(),
-  docker: () => onPath('docker') && spawnSync('docker', ['info'], { stdio: 'ignore' }).status === 0,
+  'a running Docker engine': () => onPath('docker') && spawnSync('docker', ['info'], { stdio: 'ignore' }).status === 0,
 };
 
 /** Which of these tools are missing, as the reason to skip; false when the test can run. Throws under REQUIRE_ALL=1. */

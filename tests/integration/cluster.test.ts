@@ -21,7 +21,7 @@ interface Told {
   diagnostic(message: string): void;
 }
 
-describe('a cluster of containers', { skip: requires('docker', 'apt-get', 'dpkg-deb') }, () => {
+describe('a cluster of containers', { skip: requires('a running Docker engine', 'apt-get', 'dpkg-deb') }, () => {
   let cluster: ContainerCluster;
   let client: Tributary;
   let load: Load;

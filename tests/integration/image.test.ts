@@ -5,7 +5,7 @@ import { before, describe, test } from 'node:test';
 import { requires } from '../requirements.ts';
 import { buildImages, runInImage } from './container-cluster.ts';
 
-describe('the image', { skip: requires('docker', 'apt-get', 'dpkg-deb') }, () => {
+describe('the image', { skip: requires('a running Docker engine', 'apt-get', 'dpkg-deb') }, () => {
   before(buildImages);
 
   for (const program of ['tributary', 'tributary-broker', 'tributary-controller']) {
