@@ -1,8 +1,9 @@
 // `cluster health`, `cluster describe`, `topic describe` and `partition elect` on a cluster of processes, parts of which go.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { after, before, describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { connect } from '@tributary/client';
 import { requires } from '../requirements.ts';
 import { type Ended, tributary } from './dev-process.ts';
 import { firstPort, LocalProcesses } from './local-processes.ts';
@@ -118,6 +119,28 @@ describe('a cluster that parts of go', { skip, timeout: 180_000 }, () => {
     const up = JSON.parse(await local.ok('up', '--output', 'json'));
     assert.deepEqual([up.started, up.problems], [['broker-1', 'broker-3'], []]);
     assert.equal(kinds(await health()), '');
+  });
+
+  test('several that are restarted are so one after the other: records are acknowledged all the time, and none is refused', async (t: TestContext) => {
+    await using cluster = await connect({ bootstrap: env['TRIBUTARY_BOOTSTRAP'] ?? '' });
+    const producer = cluster.producer();
+    const over = new AbortController();
+    let sent = 0;
+    let longestMs = 0;
+    const sending = (async () => {
+      for (; !over.signal.aborted; sent++) {
+        const begun = performance.now();
+        await producer.send({ topic: 'whole', partition: sent % 3, value: String(sent) });
+        longestMs = Math.max(longestMs, performance.now() - begun);
+      }
+    })();
+    const said = await local.ok('restart', 'broker-1', 'broker-2', 'broker-3');
+    over.abort();
+    await sending;
+    assert.match(said, /^(broker-[123] is started again, and ready after [\d.]+ s\.\n){3}$/);
+    t.diagnostic(`${sent} records, the slowest took ${Math.round(longestMs)} ms`);
+    assert.ok(sent > 100);
+    await until('');
   });
 
   test('without a controller that is what is wrong, as is a cluster that does not answer', async () => {

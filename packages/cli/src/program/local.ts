@@ -154,8 +154,8 @@ function addStarts(local: Command): void {
       local
         .command('restart')
         .argument('<names...>', 'parts: broker-1, controller-2, etcd …', distinctNames)
-        .description('Stop parts in an orderly way, and start them again')
-        .addHelpText('after', examples('local restart broker-1')),
+        .description('Stop parts in an orderly way and start them again, one after the other')
+        .addHelpText('after', examples('local restart broker-1', 'local restart broker-1 broker-2 broker-3')),
     ),
   ).action(async (parts, options) => (await import('../commands/local-start.ts')).localRestart(parts, options));
 }
