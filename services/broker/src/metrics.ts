@@ -6,6 +6,7 @@ import type { ImageSource, PartitionName } from '@tributary/metadata';
 import type { ErrorName, TributaryError } from '@tributary/model';
 import type { Histogram, Metrics } from '@tributary/runtime';
 import type { BrokerObserver } from './observer.ts';
+import { partitionFamilies, replicationLag, replicationTotals, type ReplicationTotals } from './partition-families.ts';
 import type { Partition } from './partition/partition.ts';
 import type { Resources, ResourceUse } from './resources.ts';
 
@@ -17,62 +18,6 @@ interface Watched {
   readonly resources: Pick<Resources, 'list'>;
   partitions(): Iterable<{ readonly name: PartitionName; readonly partition: Partition }>;
 }
-
-interface PartitionFamily {
-  readonly name: string;
-  readonly help: string;
-  readonly value: (partition: Partition) => number;
-}
-
-const partitionFamilies: readonly PartitionFamily[] = [
-  {
-    name: 'kafka_topic_partition_current_offset',
-    help: 'High watermark: the offset after the last record that consumers may read.',
-    value: ({ highWatermark }) => Number(highWatermark),
-  },
-  {
-    name: 'kafka_topic_partition_oldest_offset',
-    help: 'Log start: the first offset that is still there.',
-    value: ({ startOffset }) => Number(startOffset),
-  },
-  {
-    name: 'tributary_log_end_offset',
-    help: 'The offset after the last record written.',
-    value: ({ log }) => Number(log.endOffset),
-  },
-  {
-    name: 'tributary_log_durable_offset',
-    help: 'The offset after the last record flushed to the disk.',
-    value: ({ log }) => Number(log.durableOffset),
-  },
-  { name: 'tributary_log_size_bytes', help: 'Bytes of all segments.', value: ({ log }) => log.sizeBytes },
-  { name: 'tributary_log_segments', help: 'Segments.', value: ({ log }) => log.segmentCount },
-  {
-    name: 'tributary_log_first_dirty_offset',
-    help: 'The offset from which on the log has not been compacted.',
-    value: ({ log }) => Number(log.firstDirty),
-  },
-  {
-    name: 'tributary_log_staged_bytes',
-    help: 'Bytes accepted and not yet written.',
-    value: ({ stagedBytes }) => stagedBytes,
-  },
-  {
-    name: 'tributary_produce_parked',
-    help: 'Batches whose acknowledgement waits for durability.',
-    value: ({ parked }) => parked,
-  },
-  {
-    name: 'tributary_producer_states',
-    help: 'Idempotent producers remembered.',
-    value: ({ producerCount }) => producerCount,
-  },
-  {
-    name: 'tributary_log_damaged_ranges',
-    help: 'Ranges of offsets that are answered with an error because the disk lost them.',
-    value: ({ log }) => log.health.damaged.length,
-  },
-];
 
 interface CleanerTotals {
   rounds: number;
@@ -162,6 +107,7 @@ export class BrokerMetrics {
     this.#registerCleaner(metrics);
     this.#registerErrors(metrics);
     this.#registerPartitions(metrics, broker, images);
+    this.#registerReplication(metrics, broker, images);
     this.#registerTopics(metrics, images);
     this.#registerResources(metrics, broker);
   }
@@ -234,7 +180,7 @@ export class BrokerMetrics {
   }
 
   #registerPartitions(metrics: Metrics, broker: Watched, images: Pick<ImageSource, 'current'>): void {
-    for (const { name, help, value } of partitionFamilies) {
+    for (const { name, help, leadersOnly, value } of partitionFamilies) {
       metrics.gauge<PartitionLabel>({
         name,
         help,
@@ -244,11 +190,56 @@ export class BrokerMetrics {
           this.reset();
           for (const { name: where, partition } of broker.partitions()) {
             const topic = images.current.topic(where.topicId)?.name;
+            if (leadersOnly === true && partition.state.role.kind !== 'leading') continue;
             if (topic !== undefined) this.set({ topic, partition: where.partition }, value(partition));
           }
         },
       });
     }
+  }
+
+  #registerReplication(metrics: Metrics, broker: Watched, images: Pick<ImageSource, 'current'>): void {
+    const total = (name: string, help: string, figure: keyof ReplicationTotals): void => {
+      metrics.gauge<never>({
+        name,
+        help,
+        collect() {
+          this.set(replicationTotals(broker.partitions())[figure]);
+        },
+      });
+    };
+    total('tributary_replicas', 'Replicas that this broker has.', 'replicas');
+    total('tributary_partitions_led', 'Partitions that this broker leads.', 'led');
+    total(
+      'tributary_under_replicated_partitions',
+      'Of them, those of which a replica is not in sync.',
+      'underReplicated',
+    );
+    total(
+      'tributary_under_min_isr_partitions',
+      'Of them, those of which fewer replicas are in sync than min.insync.replicas: acks=all is refused.',
+      'underMinIsr',
+    );
+    metrics.gauge<PartitionLabel | 'replica'>({
+      name: 'tributary_replication_lag_records',
+      help: 'Offsets that a follower of a partition that this broker leads has not yet acknowledged.',
+      labelNames: ['topic', 'partition', 'replica'],
+      collect() {
+        this.reset();
+        for (const { name: where, partition } of broker.partitions()) {
+          const topic = images.current.topic(where.topicId)?.name;
+          if (topic === undefined) continue;
+          for (const { replica, records } of replicationLag(partition))
+            this.set({ topic, partition: where.partition, replica }, records);
+        }
+      },
+    });
+    const expands = 'Replicas let into the ISR of a partition that this broker leads: changes decided.';
+    this.#count(metrics, 'tributary_isr_expands_total', expands, () => this.#isr.expanding);
+    const shrinks = 'The same of replicas that fell behind.';
+    this.#count(metrics, 'tributary_isr_shrinks_total', shrinks, () => this.#isr.shrinking);
+    const refused = 'Changes of an ISR that this broker proposed and the controller refused.';
+    this.#count(metrics, 'tributary_isr_proposals_refused_total', refused, () => this.#isr.refused);
   }
 
   #registerTopics(metrics: Metrics, images: Pick<ImageSource, 'current'>): void {
