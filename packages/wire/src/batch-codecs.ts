@@ -15,42 +15,19 @@ import type {
   ProduceResponse,
   ProduceResult,
 } from './gen/tributary/v1alpha/log.ts';
+import { encoded, insetBytes, pieces } from './large-messages.ts';
 import { ProtobufReader } from './protobuf-reader.ts';
 import {
   bytesSize,
   int32Size,
   int64Size,
   lengthDelimitedSize,
-  ProtobufWriter,
+  type ProtobufWriter,
   stringSize,
   uint32Size,
 } from './protobuf-writer.ts';
 
-/** Smaller messages come from Node's shared pool; a larger one has memory of its own, which goes back as soon as it is sent. */
-const pooledMax = 4096;
 const noBytes = new Uint8Array(0);
-
-/** Records of so many bytes are sent from where they are: a copy would cost more than one more piece to write. */
-const insetMin = 4096;
-
-function pieces(length: number, records: number, write: (to: ProtobufWriter) => void): readonly Uint8Array[] {
-  const to = new ProtobufWriter(Buffer.allocUnsafe(length - records), insetMin);
-  write(to);
-  return to.pieces;
-}
-
-/** Bytes of records that {@link pieces} does not copy. */
-function insetBytes(entries: readonly { readonly records: Uint8Array }[]): number {
-  let bytes = 0;
-  for (const { records } of entries) if (records.length >= insetMin) bytes += records.length;
-  return bytes;
-}
-
-function encoded(length: number, write: (to: ProtobufWriter) => void): Uint8Array {
-  const into = length <= pooledMax ? Buffer.allocUnsafe(length) : Buffer.allocUnsafeSlow(length);
-  write(new ProtobufWriter(into));
-  return into;
-}
 
 export const produceRequestCodec: Codec<ProduceRequest> = {
   encode: (message) => {

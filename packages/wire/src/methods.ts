@@ -9,6 +9,7 @@ import { MetadataServiceDefinition } from './gen/tributary/v1alpha/metadata.ts';
 import { RecordServiceDefinition } from './gen/tributary/v1alpha/record.ts';
 import { ReplicationServiceDefinition } from './gen/tributary/v1alpha/replication.ts';
 import { stream, unary } from './generated-methods.ts';
+import { replicateResponseCodec } from './replication-codecs.ts';
 import { publishRequestCodec, publishResponseCodec, subscribeResponseCodec } from './record-codecs.ts';
 
 const log = LogServiceDefinition.methods;
@@ -52,6 +53,6 @@ export const methods = {
   describeCluster: unary(AdminServiceDefinition, admin.describeCluster),
   electLeaders: unary(AdminServiceDefinition, admin.electLeaders),
   attend: stream(ControllerServiceDefinition, controller.attend),
-  replicate: stream(ReplicationServiceDefinition, replication.replicate),
+  replicate: { ...stream(ReplicationServiceDefinition, replication.replicate), response: replicateResponseCodec },
   allocateProducerIds: unary(ControllerServiceDefinition, controller.allocateProducerIds),
 } as const;

@@ -4,7 +4,15 @@ import { TributaryError } from '@tributary/model';
 import type { Codec } from '@tributary/ports';
 import fc from 'fast-check';
 import { fetchResponseCodec, produceRequestCodec, produceResponseCodec } from '../src/batch-codecs.ts';
-import { FetchResponse, type ListTopicsResponse, methods, ProduceRequest, ProduceResponse } from '../src/index.ts';
+import {
+  FetchResponse,
+  type ListTopicsResponse,
+  methods,
+  ProduceRequest,
+  ProduceResponse,
+  ReplicateResponse,
+} from '../src/index.ts';
+import { replicateResponseCodec } from '../src/replication-codecs.ts';
 
 const int32 = fc.oneof(
   fc.constantFrom(0, -1, 2 ** 31 - 1, -(2 ** 31)),
@@ -87,6 +95,35 @@ const fetchResponse: fc.Arbitrary<FetchResponse> = fc.record({
   ),
 });
 
+const replicateResponse: fc.Arbitrary<ReplicateResponse> = fc.record({
+  attached: fc.array(
+    fc.record({
+      session: uint32,
+      outcome: fc.constantFrom(0, 1, 5) as fc.Arbitrary<0>,
+      errorCode,
+      errorMessage: string,
+      epoch: int32,
+      endOffset: int64,
+      restartOffset: int64,
+      producersEnd: int64,
+      producers: bytes,
+      tombstonesGone: int64,
+    }),
+    { maxLength: 2 },
+  ),
+  pushes: fc.array(
+    fc.record({
+      session: uint32,
+      from: int64,
+      highWatermark: int64,
+      logStartOffset: int64,
+      passedByAll: int64,
+      records: bytes,
+    }),
+    { maxLength: 4 },
+  ),
+});
+
 interface Generated<T> {
   encode(message: T): { finish(): Uint8Array };
   decode(bytes: Uint8Array): T;
@@ -104,6 +141,12 @@ const cases = [
   { name: 'ProduceRequest', arbitrary: produceRequest, codec: produceRequestCodec, generated: ProduceRequest },
   { name: 'ProduceResponse', arbitrary: produceResponse, codec: produceResponseCodec, generated: ProduceResponse },
   { name: 'FetchResponse', arbitrary: fetchResponse, codec: fetchResponseCodec, generated: FetchResponse },
+  {
+    name: 'ReplicateResponse',
+    arbitrary: replicateResponse,
+    codec: replicateResponseCodec,
+    generated: ReplicateResponse,
+  },
 ] as const;
 
 it('large records are sent from where they are, small ones are copied', () => {
