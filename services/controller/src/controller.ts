@@ -2,7 +2,9 @@
 import type { ImageSource, MetadataKeys } from '@tributary/metadata';
 import { type NodeId, limits } from '@tributary/model';
 import type { Clock, Host, Logger, MetadataStore, Random, Service, Transport } from '@tributary/ports';
+import { keepBalance } from './balance.ts';
 import { type Term, standForElection } from './election.ts';
+import { Inquiry } from './inquiry.ts';
 import { Office } from './office.ts';
 import { controllerService } from './service.ts';
 import type { TopicDefaults } from './topic-defaults.ts';
@@ -19,6 +21,8 @@ export interface ControllerConfig {
   readonly defaults: TopicDefaults;
   /** Silence of a broker that is a death (R10), and the grace of absent ones after a takeover (M5), ms. Default: limits.sessionTimeoutMs. */
   readonly sessionTimeoutMs?: number;
+  /** How often partitions are looked for that another than the preferred one leads, ms; absent: never. */
+  readonly leaderImbalanceCheckMs?: number;
   /** Of the election's lease, ms: not above any broker's session timeout. Default: sessionTimeoutMs. */
   readonly electionTimeoutMs?: number;
 }
@@ -54,6 +58,7 @@ class ElectedController implements Controller {
   readonly #config: ControllerConfig;
   readonly #ports: ControllerPorts;
   readonly #office: Office;
+  readonly #inquiry: Inquiry;
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
 
@@ -62,6 +67,7 @@ class ElectedController implements Controller {
     this.#ports = ports;
     const { defaults, sessionTimeoutMs = limits.sessionTimeoutMs } = config;
     this.#office = new Office(ports, defaults, sessionTimeoutMs);
+    this.#inquiry = new Inquiry(ports, this.#office, defaults);
     const { images, clock, random } = ports;
     this.service = controllerService({ office: this.#office, images, clock, random, defaults, sessionTimeoutMs });
   }
@@ -89,11 +95,13 @@ class ElectedController implements Controller {
   }
 
   async #serve(term: Term): Promise<never> {
-    const compacting = this.#compact(term.signal);
+    const { leaderImbalanceCheckMs: everyMs, defaults } = this.#config;
+    const besides = [this.#compact(term.signal), this.#inquiry.run(term.signal)];
+    if (everyMs !== undefined) besides.push(keepBalance(this.#ports, this.#office, defaults, everyMs, term.signal));
     try {
       return await this.#office.work(term);
     } finally {
-      await compacting;
+      await Promise.all(besides);
     }
   }
 

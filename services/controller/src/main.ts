@@ -1,7 +1,7 @@
 /** A controller as a process of its own, on an etcd; of several, one is active. `--help` lists its settings. */
 import { unlessAborted } from '@tributary/metadata';
 import { clusterConfigKeys, limits, nodeId, topicConfigKeys } from '@tributary/model';
-import { numberSetting, withStandardServices } from '@tributary/runtime';
+import { numberSetting, switchSetting, withStandardServices } from '@tributary/runtime';
 import { advertisedAddress, partSettings, runPart, sessionTimeoutSetting } from '@tributary/runtime/part';
 import { createController, registerControllerMetrics } from './controller.ts';
 
@@ -13,6 +13,15 @@ export const settingTable = {
   'num.partitions': numberSetting(clusterConfigKeys['num.partitions'], 1, limits.partitionsPerTopic),
   'default.replication.factor': numberSetting(clusterConfigKeys['default.replication.factor'], 1, 100),
   'min.insync.replicas': numberSetting(topicConfigKeys['min.insync.replicas'], 1, 100),
+  'auto.leader.rebalance.enable': switchSetting({
+    default: 'true',
+    doc: 'The first replica of a partition leads it again by itself once it is in sync.',
+  }),
+  'leader.imbalance.check.interval.seconds': numberSetting(
+    { default: '300', doc: 'How often that is looked for.' },
+    1,
+    86_400,
+  ),
 };
 
 if (import.meta.main) {
@@ -26,6 +35,9 @@ if (import.meta.main) {
         minInsyncReplicas: settings['min.insync.replicas'],
       },
       sessionTimeoutMs: settings['session.timeout.ms'],
+      ...(settings['auto.leader.rebalance.enable']
+        ? { leaderImbalanceCheckMs: settings['leader.imbalance.check.interval.seconds'] * 1_000 }
+        : {}),
       electionTimeoutMs: limits.controllerLeaseMs,
     };
     const controller = stack.use(createController(config, ports));

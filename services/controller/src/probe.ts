@@ -16,7 +16,7 @@ interface Ports {
 }
 
 /** Forwarded once: whoever is asked answers for itself. */
-const context = {
+export const askingContext = {
   clusterId: '',
   clientId: '',
   principal: '',
@@ -26,7 +26,7 @@ const context = {
   minRevision: 0n,
 };
 
-const whoeverIsAsked = -1;
+export const whoeverIsAsked = -1;
 
 export class Probe {
   readonly #ports: Ports;
@@ -76,7 +76,11 @@ export class Probe {
     try {
       await using peer = transport.connect(registration.address);
       const options = { deadlineMs: this.#everyMs * 2, signal };
-      const answer = await peer.unary(methods.describeBroker, { context, nodeId: whoeverIsAsked }, options);
+      const answer = await peer.unary(
+        methods.describeBroker,
+        { context: askingContext, nodeId: whoeverIsAsked },
+        options,
+      );
       if (signal.aborted) return;
       const isItself = answer.nodeId === node && answer.brokerEpoch === epoch;
       // It may not have learnt of its newest registration yet.

@@ -120,6 +120,11 @@ export class PureCluster {
     this.#gone.add(nodeId(id));
   }
 
+  /** Its lease has run out, and nobody calls that a death. */
+  vanish(id: number): void {
+    this.commit({ expect: [], put: [], delete: [{ kind: 'registration', nodeId: nodeId(id) }] });
+  }
+
   /** Its registration lives; the controller takes it to be dead. */
   declareDead(id: number): void {
     this.#dead.set(nodeId(id), this.epoch(id));
@@ -132,11 +137,15 @@ export class PureCluster {
 
   /** What broker `id` proposes of partition 0, as of the state that there is. @returns the verdict's kind or error. */
   propose(id: number, topic: TopicId, isr: readonly number[], more: Partial<Proposal> = {}): string {
-    const { leaderEpoch, partitionEpoch } = this.partition(topic);
+    return this.proposeAt(id, topic, 0, isr, more);
+  }
+
+  proposeAt(id: number, topic: TopicId, index: number, isr: readonly number[], more: Partial<Proposal> = {}): string {
+    const { leaderEpoch, partitionEpoch } = this.partition(topic, index);
     const members = isr.map((each) => ({ nodeId: nodeId(each), brokerEpoch: this.epoch(each) }));
     const proposal = {
       topicId: topic,
-      partition: partitionIndex(0),
+      partition: partitionIndex(index),
       leaderEpoch,
       partitionEpoch,
       isr: members,

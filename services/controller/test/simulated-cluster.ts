@@ -77,7 +77,7 @@ export class CandidateProcess {
   commitMs = 0;
   afterCommit: ((transaction: Transaction) => void) | undefined;
   /** Of the election's lease; set before the start. */
-  electionTimeoutMs = limits.sessionTimeoutMs;
+  electionTimeoutMs: number = limits.sessionTimeoutMs;
   crashed: string | undefined;
   controller: Controller | undefined;
 
