@@ -15,6 +15,7 @@ import type { Clock, Logger, Stream, Transport } from '@tributary/ports';
 import {
   type AttendRequest,
   type AttendResponse,
+  type IsrDecision,
   type IsrProposal,
   type LeaveProgress,
   methods,
@@ -169,7 +170,7 @@ export class Attendance implements IsrProposer {
         heard.atMs = clock.monotonicMs();
         if (!heard.isAnswered) this.#begun(session, answer);
         heard.isAnswered = true;
-        this.#take(answer);
+        this.#take(answer, streaming.signal);
       }
       why = new TributaryError('NETWORK_EXCEPTION', `The controller at ${session.address} ended the stream.`);
     } catch (thrown) {
@@ -228,10 +229,23 @@ export class Attendance implements IsrProposer {
     });
   }
 
-  #take({ decisions, leave }: AttendResponse): void {
-    for (const { proposalId, errorCode, errorMessage } of decisions)
-      this.#proposals.answer(proposalId, errorCode, errorMessage);
+  #take({ decisions, leave }: AttendResponse, signal: AbortSignal): void {
+    for (const decision of decisions) void this.#answered(decision, signal);
     if (leave !== undefined) this.#leaving?.(leave);
+  }
+
+  /**
+   * M4: a refusal counts once the image has what it was judged against: the same proposal may have been decided before, its answer lost, and the
+   * state have moved on since. Whoever forgot the proposal with an older image would leave out a member that is in.
+   */
+  async #answered({ proposalId, errorCode, errorMessage, revision }: IsrDecision, signal: AbortSignal): Promise<void> {
+    try {
+      if (errorCode !== 0) await this.#ports.images.reached(revision, signal);
+    } catch {
+      // It is asked for again on the next stream.
+      return;
+    }
+    this.#proposals.answer(proposalId, errorCode, errorMessage);
   }
 
   /** Said once, and again where it lasts. */

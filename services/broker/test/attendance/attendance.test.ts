@@ -188,6 +188,29 @@ test('M4: proposals of one tick go in one message; one without an answer goes ag
     assert.deepEqual(desk.at(2).proposals, []);
   }));
 
+test('M4: a refusal counts only once the image has what it was judged against', () =>
+  attending(9, async ({ attendance, desk, images, elect, wait }) => {
+    attendance.registered(incarnation(5));
+    await elect(101);
+    await wait(50);
+    let outcome: unknown;
+    void attendance.propose(proposalOf(0), never).then((told) => (outcome = told));
+    await wait(5);
+    const [sent] = desk.at(0).proposals;
+    const revision = images.current.revision + 1n;
+    const refused = { errorCode: ErrorCode.INVALID_UPDATE_VERSION, errorMessage: 'it has moved on', revision };
+    desk.at(0).say({ decisions: [{ proposalId: sent?.proposalId ?? 0n, ...refused }] });
+    await wait(50);
+    assert.equal(outcome, undefined);
+    await elect(102);
+    await wait(50);
+    // It may have been told at the very end of its stream; then the next one asks again.
+    const again = desk.streams.at(-1);
+    again?.say({ decisions: [{ proposalId: sent?.proposalId ?? 0n, ...refused }] });
+    await wait(50);
+    assert.ok(outcome instanceof TributaryError && outcome.error === 'INVALID_UPDATE_VERSION');
+  }));
+
 test('M4: a proposal made while no controller is elected waits for one; one whose proposer has seen a newer state is not sent again', () =>
   attending(7, async ({ attendance, desk, elect, wait }) => {
     attendance.registered(incarnation(5));
