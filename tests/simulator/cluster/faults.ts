@@ -344,9 +344,10 @@ function incarnationOf(stage: Stage, member: Member): string | undefined {
 /** Whatever it has been counted on for, somebody else has too, and nobody else's disk is in doubt. */
 function isSpare(stage: Stage, member: Member): boolean {
   if (stage.brokers.some((each) => each !== member && each.lacks !== 'nothing')) return false;
-  for (const { isr, eligibleLeaderReplicas, lastMembers } of stage.truth.image.partitions()) {
+  for (const { isr, eligibleLeaderReplicas, lastMembers, effectiveMinIsr } of stage.truth.image.partitions()) {
     const counted = [...isr, ...eligibleLeaderReplicas, ...lastMembers].some((node) => node === member.nodeId);
-    if (counted && !isr.some((node) => node !== member.nodeId)) return false;
+    // Where one is enough, the others may leave before anybody hears of it.
+    if (counted && (effectiveMinIsr < 2 || !isr.some((node) => node !== member.nodeId))) return false;
   }
   return true;
 }

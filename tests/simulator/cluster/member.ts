@@ -69,6 +69,11 @@ export class Member {
     this.troubled();
     if (!this.machine.isOn) return;
     this.machine.losePower();
+    this.lostUnflushed();
+  }
+
+  /** The cache is gone, or a sync failed: what was written and not flushed may be lost. */
+  lostUnflushed(): void {
     this.losses += 1;
     if (this.lacks === 'nothing') this.lacks = 'what was not flushed';
   }

@@ -6,7 +6,15 @@ import type { ProcessEnd } from '../process.ts';
 import type { SeededRandom } from '../seeded-random.ts';
 import type { Machine, World } from '../world.ts';
 import { Member, type MemberObserver } from './member.ts';
-import { ELECTION_TIMEOUT_MS, isCompacted, REPLICA_LAG_MS, SESSION_TIMEOUT_MS, topicNamed } from './plan.ts';
+import {
+  ELECTION_TIMEOUT_MS,
+  isCompacted,
+  REPLICA_LAG_MS,
+  SESSION_TIMEOUT_MS,
+  someTopics,
+  topicNamed,
+  type TopicPlan,
+} from './plan.ts';
 import { DurabilityRules } from './rules/durability.ts';
 import { DeathRules } from './rules/deaths.ts';
 import { MetadataRules } from './rules/metadata.ts';
@@ -35,6 +43,7 @@ export class Stage {
   readonly brokers: readonly Member[];
   readonly controllers: readonly Member[];
   readonly clients: Machine;
+  readonly topics: readonly TopicPlan[];
   readonly bootstrap: readonly [string, ...string[]];
   readonly durability: DurabilityRules;
   readonly consumers: Reading[] = [];
@@ -54,6 +63,7 @@ export class Stage {
     this.brokers = Array.from({ length: count }, (_, index) => this.#broker(index + 1));
     this.controllers = Array.from({ length: this.random.pick([2, 2, 3]) }, (_, index) => this.#controller(index + 1));
     this.clients = world.machine('c');
+    this.topics = someTopics(this.random.stream('topics'));
     const [first = 'b1:9095', ...rest] = this.brokers.map(({ name }) => brokerAddress(name));
     this.bootstrap = [first, ...rest];
     this.durability = new DurabilityRules(this);
@@ -192,6 +202,7 @@ export class Stage {
         return;
       case 'crashed':
         this.crashes += 1;
+        member.lostUnflushed();
         this.world.coverage.count('world: process crashed itself');
         if (!member.diskTrouble)
           this.world.broken(

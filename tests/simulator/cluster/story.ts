@@ -16,7 +16,7 @@ import { type RunResult, runIn } from '../run-result.ts';
 import { World, type WorldOptions } from '../world.ts';
 import { compareReplicas, notEven, notSettled, readEverything, within } from './convergence.ts';
 import { expectFaults, heal, strikeAll } from './faults.ts';
-import { consumerPlans, COPIES_MAX, producerPlans, topics } from './plan.ts';
+import { consumerPlans, producerPlans } from './plan.ts';
 import { Stage } from './stage.ts';
 
 /** So many of the producers are the library's; the others speak to the bare streams. */
@@ -74,12 +74,12 @@ async function createTopics(stage: Stage, ports: ProcessPorts, stop: AbortSignal
   await using peers = new Peers(ports.transport);
   const random = stage.random.stream('admin');
   const any = () => peers.to(random.pick(stage.bootstrap));
-  for (const { name, partitions, configs, replicationFactor } of topics) {
-    const copies = Math.min(replicationFactor, COPIES_MAX);
-    const request = { context: contextOf('admin'), name, partitions, configs, validateOnly: false };
+  for (const { name, partitions, configs, replicationFactor } of stage.topics) {
+    const context = contextOf('admin');
+    const request = { context, name, partitions, replicationFactor, configs, validateOnly: false };
     await untilDone(ports, stop, async () => {
       try {
-        await any().unary(methods.createTopic, { ...request, replicationFactor: copies }, { deadlineMs: 5_000 });
+        await any().unary(methods.createTopic, request, { deadlineMs: 5_000 });
       } catch (thrown) {
         const { error, message } = TributaryError.from(thrown);
         // Not all brokers are there yet; or it was done, and the answer was lost.
@@ -99,7 +99,7 @@ async function createTopics(stage: Stage, ports: ProcessPorts, stop: AbortSignal
 function startClients(stage: Stage): ReadonlySet<string> {
   const { bootstrap, random, world } = stage;
   const left = new Set<string>();
-  const producers = producerPlans(bootstrap, random.stream('producers'));
+  const producers = producerPlans(bootstrap, random.stream('producers'), stage.topics);
   for (const plan of producers) {
     left.add(plan.name);
     run(stage, plan.name, (ports, stop) => {

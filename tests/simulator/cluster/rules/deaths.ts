@@ -15,6 +15,9 @@ export class DeathRules {
   /** Revision of each broker's newest registration. */
   readonly #registered = new Map<number, bigint>();
 
+  /** Since when a broker's registration has been absent, in virtual microseconds. */
+  readonly #absentSince = new Map<number, number>();
+
   constructor(stage: Stage) {
     this.#stage = stage;
   }
@@ -27,7 +30,10 @@ export class DeathRules {
     if (delta.controller) this.#seenOut.clear();
     for (const [node, change] of delta.brokers) {
       const { registration } = change.after ?? {};
-      if (registration !== undefined) this.#registered.set(node, registration.createRevision);
+      if (registration !== undefined) {
+        this.#registered.set(node, registration.createRevision);
+        this.#absentSince.delete(node);
+      } else if (!this.#absentSince.has(node)) this.#absentSince.set(node, this.#stage.world.scheduler.nowMicros);
       const isNow = change.after?.status?.fenced === true;
       if (isNow && change.before?.status?.fenced === false) this.#fenced(node, image, before);
     }
@@ -40,6 +46,9 @@ export class DeathRules {
     if (member === undefined || active === undefined || !this.#isWell(member)) return;
     // It may not have reached the store since it started.
     if ((this.#registered.get(node) ?? 0n) <= this.#stage.durability.startedAt(member)) return;
+    // Without a registration for so long it counts as dead, whatever kept it from the store.
+    const absentMicros = world.scheduler.nowMicros - (this.#absentSince.get(node) ?? Number.POSITIVE_INFINITY);
+    if (absentMicros >= SESSION_TIMEOUT_MS * 900) return;
     const what = `broker ${node} was taken for dead by ${active.name} and has been well for ${AFTERMATH_MS} ms`;
     if (this.#isWell(active)) return world.broken('R10', what);
     this.#seenOut.add(node);

@@ -163,7 +163,7 @@ export class MetadataRules {
         this.#stage.world.coverage.count('isr: left for the ELR');
         continue;
       }
-      if (this.#isInDoubt(node, after, now)) continue;
+      if (this.#isInDoubt(node, before, now)) continue;
       // Where another term of the settings holds from this transaction on the ELR begins anew.
       if (before.effectiveMinIsr > after.effectiveMinIsr && before.isr.length >= after.effectiveMinIsr) continue;
       this.#broken('R5', `${what}: ${node} left an ISR that is too small and is not eligible any more`);
