@@ -162,7 +162,7 @@ test('L3: a replica that lost what it had is named until the controller has take
         isr,
         eligibleLeaderReplicas: elr,
       };
-      return Object.assign(image, { partition: () => info, partitions: () => [info] }) as unknown as ClusterImage;
+      return Object.assign(image, { partition: () => info, partitions: () => [info] });
     };
     for (const isr of [[1, 2], [2]] as const) {
       const directory = await openDirectory(disk.mount());
