@@ -212,6 +212,20 @@ describe('tributary local, begun in other ways', { skip, timeout: 120_000 }, () 
     assert.deepEqual(ascending((await local.ps()).map(({ pid }) => pid ?? 0)), ascending(local.pids()));
   });
 
+  test('what was started by a command that was ended before it could write that down is taken over', async () => {
+    await using local = new LocalProcesses();
+    await local.ok('up', ...small, '--port', await firstPort());
+    const before = ascending(local.pids());
+    const file = path.join(local.folder, 'local.json');
+    const state: { parts: { process: unknown }[] } = JSON.parse(readFileSync(file, 'utf8'));
+    for (const part of state.parts) part.process = null;
+    writeFileSync(file, JSON.stringify(state));
+    assert.equal(await local.states(), 'etcd stopped, controller-1 stopped, broker-1 stopped');
+    await local.ok('up');
+    assert.deepEqual(ascending((await local.ps()).map(({ pid }) => pid ?? 0)), before);
+    assert.deepEqual(ascending(local.pids()), before);
+  });
+
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     test(`in the foreground ${signal} stops all of it in an orderly way`, async () => {
       await using local = new LocalProcesses();
