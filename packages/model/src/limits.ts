@@ -140,6 +140,10 @@ export const limits = {
   neighbourIdleMs: 60_000,
   /** How long an answer that stands at a forwarding broker may wait for its client to take the one before, ms, once its stream has ended. */
   forwardEndMs: 5_000,
+  /** Bytes that a subscription has waiting of partitions that other brokers lead: a few chunks for each of the usual number of them. */
+  subscribeElsewhere: 8 * 1024 * 1024,
+  /** A partition's share of that shrinks to no less: 10,000 of them may then have 40 MiB. A larger batch comes by itself. */
+  subscribeWindowMin: 4 * 1024,
   /** How long a subscription waits for a partition to have a leader that can be reached, ms: longer than a session timeout and an election. */
   subscribeLeaderMs: 30_000,
   /** Replicas whose word that all is flushed goes into one request (R6). */
@@ -242,6 +246,8 @@ export const limits = {
   configChanges: 100,
   /** How long an admin request waits for its outcome, ms; then it is told that the outcome is unknown. */
   controllerRequestMs: 30_000,
+  /** How often the active controller asks whether the metadata store takes writes, ms: an operator is to hear of it before users do. */
+  storeAlarmMs: 10_000,
   /** How often the active controller compacts the metadata store's history (M5), ms. */
   compactionIntervalMs: 300_000,
   /** One file operation done on the event loop: writing so much to the page cache takes 50 µs, about what handing it to a thread costs. */

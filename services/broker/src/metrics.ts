@@ -108,7 +108,6 @@ export class BrokerMetrics {
     this.#registerErrors(metrics);
     this.#registerPartitions(metrics, broker, images);
     this.#registerReplication(metrics, broker, images);
-    this.#registerTopics(metrics, images);
     this.#registerResources(metrics, broker);
   }
 
@@ -240,25 +239,5 @@ export class BrokerMetrics {
     this.#count(metrics, 'tributary_isr_shrinks_total', shrinks, () => this.#isr.shrinking);
     const refused = 'Changes of an ISR that this broker proposed and the controller refused.';
     this.#count(metrics, 'tributary_isr_proposals_refused_total', refused, () => this.#isr.refused);
-  }
-
-  #registerTopics(metrics: Metrics, images: Pick<ImageSource, 'current'>): void {
-    metrics.gauge<'topic'>({
-      name: 'kafka_topic_partitions',
-      help: 'Partitions of the topic.',
-      labelNames: ['topic'],
-      collect() {
-        this.reset();
-        for (const { name, topicId } of images.current.topics())
-          this.set({ topic: name }, images.current.partitionsOf(topicId).length);
-      },
-    });
-    metrics.gauge<never>({
-      name: 'kafka_brokers',
-      help: 'Brokers registered.',
-      collect() {
-        this.set([...images.current.brokers()].length);
-      },
-    });
   }
 }

@@ -4,6 +4,7 @@ import { type NodeId, limits } from '@tributary/model';
 import type { Clock, Host, Logger, MetadataStore, Random, Service, Transport } from '@tributary/ports';
 import { keepBalance } from './balance.ts';
 import { type Term, standForElection } from './election.ts';
+import type { Facts } from './facts.ts';
 import { Inquiry } from './inquiry.ts';
 import { Office } from './office.ts';
 import { controllerService } from './service.ts';
@@ -47,6 +48,10 @@ export interface Controller extends AsyncDisposable {
   /** Stands for election, and acts whenever it is elected, until disposed. Resolves once somebody is: this one, or another. */
   start(): Promise<void>;
   readonly isActive: boolean;
+  /** Since its start, over all its terms. */
+  readonly facts: Facts;
+  /** Registered brokers of which nothing is heard; none while it is not active. */
+  readonly silent: readonly NodeId[];
 }
 
 export function createController(config: ControllerConfig, ports: ControllerPorts): Controller {
@@ -76,6 +81,14 @@ class ElectedController implements Controller {
     return this.#office.isOpen;
   }
 
+  get facts(): Facts {
+    return this.#office.facts;
+  }
+
+  get silent(): readonly NodeId[] {
+    return this.#office.silent;
+  }
+
   async start(): Promise<void> {
     this.#running ??= this.#run();
     await this.#ports.images.until((image) => image.controller !== undefined, this.#stopping.signal);
@@ -96,12 +109,28 @@ class ElectedController implements Controller {
 
   async #serve(term: Term): Promise<never> {
     const { leaderImbalanceCheckMs: everyMs, defaults } = this.#config;
-    const besides = [this.#compact(term.signal), this.#inquiry.run(term.signal)];
+    const besides = [this.#compact(term.signal), this.#watchStore(term.signal), this.#inquiry.run(term.signal)];
     if (everyMs !== undefined) besides.push(keepBalance(this.#ports, this.#office, defaults, everyMs, term.signal));
     try {
       return await this.#office.work(term);
     } finally {
       await Promise.all(besides);
+    }
+  }
+
+  /** A store that takes no writes is said at once, and not only when a decision is called for (M5). */
+  async #watchStore(signal: AbortSignal): Promise<void> {
+    const { clock, store, logger } = this.#ports;
+    while (!signal.aborted) {
+      try {
+        const { writable } = await store.status();
+        if (!writable && this.facts.isStoreWritable)
+          logger.error('metadata-store-takes-no-writes', { why: 'etcd has raised an alarm: see etcdctl alarm list' });
+        this.facts.isStoreWritable = writable;
+      } catch {
+        // Away: the election's lease tells.
+      }
+      await clock.sleep(limits.storeAlarmMs, signal).catch(() => undefined);
     }
   }
 

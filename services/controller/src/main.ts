@@ -8,7 +8,7 @@ import { createController, registerControllerMetrics } from './controller.ts';
 export const settingTable = {
   ...partSettings(9096),
   'session.timeout.ms': sessionTimeoutSetting(
-    'How long a new controller waits for brokers that it finds absent, before others lead their partitions: not below that of any broker.',
+    'Silence of a broker that is its death, and how long a new controller waits for brokers that it finds absent: not below that of any broker.',
   ),
   'num.partitions': numberSetting(clusterConfigKeys['num.partitions'], 1, limits.partitionsPerTopic),
   'default.replication.factor': numberSetting(clusterConfigKeys['default.replication.factor'], 1, 100),

@@ -23,6 +23,7 @@ import type { Clock, CommitResult, Logger, MetadataStore, Random, Transport } fr
 import { type Losses, noLosses } from './brokers.ts';
 import { type ControllerEvent, decide } from './decide.ts';
 import type { Term } from './election.ts';
+import { Facts } from './facts.ts';
 import { type Judgement, LifeSigns } from './life-signs.ts';
 import { Probe } from './probe.ts';
 import type { Step } from './step.ts';
@@ -58,6 +59,7 @@ type Outcome =
   | { readonly kind: 'overtaken' };
 
 export class Office {
+  readonly facts = new Facts();
   readonly #ports: OfficePorts;
   readonly #defaults: TopicDefaults;
   readonly #sessionTimeoutMs: number;
@@ -220,6 +222,7 @@ export class Office {
         this.#resignIfUnseated(term);
         return { kind: 'overtaken' };
       }
+      this.facts.committed(step);
       logger.info('controller-committed', { why: step.why, revision: String(result.revision) });
       revision = result.revision;
     }

@@ -168,7 +168,14 @@ describe('several last members that all stopped lossily (R7)', () => {
       errorMessage,
       ...zeros,
     };
-    const disk = { path: '', errorCode: 0 as const, errorMessage: '', totalBytes: 0n, freeBytes: 0n, refuseBelowFreeBytes: 0n };
+    const disk = {
+      path: '',
+      errorCode: 0 as const,
+      errorMessage: '',
+      totalBytes: 0n,
+      freeBytes: 0n,
+      refuseBelowFreeBytes: 0n,
+    };
     return { throttleMs: 0, nodeId: 0, logDirs: [{ ...disk, directoryId: directory, partitions: [log] }] };
   }
 

@@ -1,0 +1,25 @@
+// pure
+/** What this controller has decided since it started, in counts. */
+import type { PartitionReason, Step } from './step.ts';
+
+export class Facts {
+  readonly #elections = new Map<PartitionReason, number>();
+  uncleanElections = 0;
+  isrShrinks = 0;
+  isrExpands = 0;
+  /** False while the metadata store takes no writes; as of the last look. */
+  isStoreWritable = true;
+
+  get elections(): ReadonlyMap<PartitionReason, number> {
+    return this.#elections;
+  }
+
+  committed({ facts }: Step): void {
+    if (facts === undefined) return;
+    if (facts.elections > 0)
+      this.#elections.set(facts.reason, (this.#elections.get(facts.reason) ?? 0) + facts.elections);
+    this.uncleanElections += facts.uncleanElections;
+    this.isrShrinks += facts.isrShrinks;
+    this.isrExpands += facts.isrExpands;
+  }
+}
