@@ -23,6 +23,11 @@ export class LocalProcesses implements AsyncDisposable {
   readonly parent = mkdtempSync(path.join(tmpdir(), 'tributary-local-'));
   readonly folder = path.join(this.parent, 'cluster');
 
+  constructor() {
+    // A run of the tests that is cut short leaves nothing behind.
+    process.once('exit', this.#end);
+  }
+
   /** Runs `tributary local …` on the folder. */
   async run(args: readonly string[], options: CommandOptions = {}): Promise<Ended> {
     return await tributary(['local', ...args, '--data-dir', this.folder], options);
@@ -70,8 +75,13 @@ export class LocalProcesses implements AsyncDisposable {
       .filter((pid) => workingDirectory(pid).startsWith(this.folder));
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  readonly #end = (): void => {
     for (const pid of this.pids()) process.kill(pid, 'SIGKILL');
+  };
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    process.off('exit', this.#end);
+    this.#end();
     while (this.pids().length > 0) await new Promise((resolve) => setTimeout(resolve, 20));
     rmSync(this.parent, { recursive: true, force: true, maxRetries: 5 });
   }
