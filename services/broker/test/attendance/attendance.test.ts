@@ -193,21 +193,22 @@ test('M4: a refusal counts only once the image has what it was judged against', 
     attendance.registered(incarnation(5));
     await elect(101);
     await wait(50);
-    let outcome: unknown;
-    void attendance.propose(proposalOf(0), never).then((told) => (outcome = told));
+    const outcomes: unknown[] = [];
+    void attendance.propose(proposalOf(0), never).then((told) => outcomes.push(told));
     await wait(5);
     const [sent] = desk.at(0).proposals;
     const revision = images.current.revision + 1n;
     const refused = { errorCode: ErrorCode.INVALID_UPDATE_VERSION, errorMessage: 'it has moved on', revision };
     desk.at(0).say({ decisions: [{ proposalId: sent?.proposalId ?? 0n, ...refused }] });
     await wait(50);
-    assert.equal(outcome, undefined);
+    assert.equal(outcomes.length, 0);
     await elect(102);
     await wait(50);
     // It may have been told at the very end of its stream; then the next one asks again.
     const again = desk.streams.at(-1);
     again?.say({ decisions: [{ proposalId: sent?.proposalId ?? 0n, ...refused }] });
     await wait(50);
+    const [outcome] = outcomes;
     assert.ok(outcome instanceof TributaryError && outcome.error === 'INVALID_UPDATE_VERSION');
   }));
 
