@@ -207,6 +207,8 @@ export const limits = {
   leaveMsMax: 20_000,
   /** The same without any answer of a controller, ms: one that was lost meanwhile is replaced within its lease and an election. */
   leaveUnansweredMs: 5_000,
+  /** The same while none is elected, ms: one that stands by is elected as soon as it sees that; where all stop, nobody does. */
+  leaveUnledMs: 1_500,
   /** A metadata watch with nothing to say still reports its revision this often, ms (M2). */
   watchProgressMs: 2_000,
   /** A metadata watch silent for so long, ms, is dead: three missed reports (M2). */

@@ -31,13 +31,21 @@ export async function handOver(
     heardMs = clock.monotonicMs();
     bell.ring();
   });
+  let electedMs = begunMs;
   while (progress?.toMove !== 0) {
-    const leftMs = Math.min(begunMs + limits.leaveMsMax, heardMs + limits.leaveUnansweredMs) - clock.monotonicMs();
+    const nowMs = clock.monotonicMs();
+    if (images.current.controller !== undefined) electedMs = nowMs;
+    const untilMs = Math.min(
+      begunMs + limits.leaveMsMax,
+      heardMs + limits.leaveUnansweredMs,
+      electedMs + limits.leaveUnledMs,
+    );
+    const leftMs = untilMs - nowMs;
     if (leftMs <= 0) {
       logger.warn('leaves-at-once', { why: whyNoLonger(progress, attendance.failure) });
       return;
     }
-    await heardWithin(bell, leftMs, clock, signal);
+    await heardWithin(bell, Math.min(leftMs, limits.leaveRepeatMs), clock, signal);
   }
   // Clients that ask this broker from here on are told who leads now.
   using seeing = new LinkedAbort(signal);
@@ -59,6 +67,6 @@ function hasSuccessors(image: ClusterImage, me: NodeId): boolean {
 function whyNoLonger(progress: LeaveProgress | undefined, failure: string | undefined): string {
   if (progress !== undefined && failure === undefined)
     return `After ${limits.leaveMsMax} ms ${progress.toMove} partitions that others could lead have not moved; they move when this broker has gone.`;
-  const what = `No controller has answered for ${limits.leaveUnansweredMs} ms: what this broker leads moves once one finds it gone.`;
+  const what = 'No controller answers: what this broker leads moves once one finds it gone.';
   return failure === undefined ? what : `${what} ${failure}`;
 }

@@ -16,7 +16,7 @@ import { Mutex } from './mutex.ts';
 export const metaName = 'meta.json';
 
 /** What to do about metadata that is older than what it describes. */
-export const afterRestore =
+const afterRestore =
   'Nothing was changed here. Put back the newest metadata that there is, or see "Metadata restored from a backup" in docs/OPERATING.md.';
 
 export class Identity {
