@@ -17,7 +17,7 @@ interface Health {
 }
 
 describe('a cluster that parts of go', { skip, timeout: 180_000 }, () => {
-  const local = new LocalProcesses();
+  let local: LocalProcesses;
   let env: Readonly<Record<string, string>> = {};
 
   const run = async (...args: readonly string[]): Promise<Ended> => await tributary(args, { env });
@@ -46,7 +46,7 @@ describe('a cluster that parts of go', { skip, timeout: 180_000 }, () => {
   };
 
   before(async () => {
-    if (skip !== false) return;
+    local = new LocalProcesses();
     const { bootstrap } = JSON.parse(await local.ok('up', '--port', await firstPort(), '--output', 'json'));
     env = { TRIBUTARY_BOOTSTRAP: bootstrap };
     await ok('topic', 'create', 'whole', '--partitions', '3');
