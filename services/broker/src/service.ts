@@ -39,7 +39,15 @@ export function brokerService({
   observer,
 }: Parts): Service {
   const turns = new Turns(clock);
-  const subscriptions = new Subscriptions({ replicas, source, clock, random, turns, observer: observer.fetch });
+  const subscriptions = new Subscriptions({
+    replicas,
+    neighbours,
+    source,
+    clock,
+    random,
+    turns,
+    observer: observer.fetch,
+  });
   return (handlers: Handlers): void => {
     handlers.stream(methods.produce, produceHandler({ replicas, neighbours, clock, observer: observer.produce }));
     handlers.stream(methods.fetch, fetchHandler({ replicas, neighbours, observer: observer.fetch, turns }));
@@ -49,7 +57,7 @@ export function brokerService({
       holding(publish, ({ records }) => records.length * limits.decodedRecord),
     );
     handlers.stream(methods.subscribe, (stream, context) => subscriptions.subscribe(stream, context));
-    handlers.unary(methods.grantCredit, (request) => subscriptions.grantCredit(request));
+    handlers.unary(methods.grantCredit, (request, context) => subscriptions.grantCredit(request, context));
     handlers.unary(methods.listOffsets, listOffsetsHandler(replicas, neighbours));
     handlers.unary(methods.getMetadata, getMetadataHandler(source, clock));
     handlers.unary(methods.initProducerId, initProducerIdHandler(producerIds));

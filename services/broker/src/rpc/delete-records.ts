@@ -105,16 +105,26 @@ async function moveStart(
   signal: AbortSignal,
 ): Promise<void> {
   const givesUpAt = clock.monotonicMs() + limits.deleteRecordsMs;
-  while (!(await partition.log.advanceStart(to))) {
-    if (clock.monotonicMs() >= givesUpAt) {
-      throw new TributaryError(
-        'KAFKA_STORAGE_ERROR',
-        `${partition.state.name}: what producers wrote below offset ${to} could not be written down in time, and must be before it goes; try again.`,
-      );
-    }
+  const retry = async (late: () => TributaryError): Promise<void> => {
+    if (clock.monotonicMs() >= givesUpAt) throw late();
     await clock.sleep(limits.deleteRecordsRetryMs, signal);
     // Or the broker is stopping, or another one leads by now.
     const notLeader = partition.state.checkLeader(leaderEpoch);
     if (notLeader !== undefined) throw notLeader;
+  };
+  const { name } = partition.state;
+  while (!(await partition.log.advanceStart(to))) {
+    await retry(() => {
+      const why = `what producers wrote below offset ${to} could not be written down in time, and must be before it goes`;
+      return new TributaryError('KAFKA_STORAGE_ERROR', `${name}: ${why}; try again.`);
+    });
+  }
+  partition.startMoved();
+  // L4: or the records would be back with the next leader.
+  while (partition.state.leadership?.isStartKnown(to) !== true) {
+    await retry(() => {
+      const why = `offset ${to} is the log start at its leader, and not yet on every in-sync replica`;
+      return new TributaryError('REQUEST_TIMED_OUT', `${name}: ${why}; they follow, look again.`);
+    });
   }
 }

@@ -72,6 +72,10 @@ export class Neighbours implements AsyncDisposable {
     );
   }
 
+  isRunning(wanted: number): boolean {
+    return Number.isInteger(wanted) && this.source.current.broker(nodeId(wanted))?.registration !== undefined;
+  }
+
   /** undefined: nobody leads it, this broker does, or the leader is not running. */
   leaderElsewhere(topic: string, index: number, image: ClusterImage = this.source.current): Elsewhere | undefined {
     const info = image.partition(topicId(topic), partitionIndex(index));

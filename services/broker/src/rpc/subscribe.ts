@@ -1,22 +1,30 @@
 /**
- * RecordService.Subscribe and GrantCredit: records as they become readable, for clients that know nothing of batches. The first answer comes at
- * once and names the subscription. Partitions take turns; those added to a topic of which all are subscribed are read from their beginning.
- * A client that does not read holds back its own subscription and nothing else.
+ * RecordService.Subscribe and GrantCredit: records as they become readable, for clients that know nothing of batches. The first answer names
+ * the subscription; it comes once the ends of logs that it begins at are known, within `limits.leadershipWaitMs`. Partitions take turns; those added to a topic of which all are subscribed are read from their beginning.
+ * Each is read from its leader, whichever broker that is and becomes (F1). A client that does not read holds back its own subscription and nothing else.
  *
  * A failure of a partition travels in an answer, ends that partition and no other: OFFSET_OUT_OF_RANGE, NOT_LEADER_OR_FOLLOWER, UNKNOWN_TOPIC_ID,
  * UNKNOWN_TOPIC_OR_PARTITION, KAFKA_STORAGE_ERROR, and CORRUPT_MESSAGE, MESSAGE_TOO_LARGE (more than `limits.subscribeBatch` after decompression),
  * UNSUPPORTED_COMPRESSION_TYPE of a batch, with the offset behind it. The call fails with INVALID_REQUEST, INVALID_TOPIC_EXCEPTION,
  * UNKNOWN_TOPIC_OR_PARTITION, INCONSISTENT_CLUSTER_ID, REQUEST_TIMED_OUT (M4); it ends without an error when no partition is left.
- * GrantCredit: RESOURCE_NOT_FOUND when the subscription is over or another broker's, INVALID_REQUEST when it asked for no bound.
+ * GrantCredit: RESOURCE_NOT_FOUND when the subscription is over, BROKER_NOT_AVAILABLE, INVALID_REQUEST when it asked for no bound.
  */
-import type { ClusterImage, ImageSource, Stored, TopicInfo } from '@tributary/metadata';
-import { limits, randomId, TributaryError } from '@tributary/model';
+import { type ClusterImage, type ImageSource, LinkedAbort, type Stored, type TopicInfo } from '@tributary/metadata';
+import { limits, nodeId, randomId, TributaryError } from '@tributary/model';
 import type { CallContext, Random, Stream } from '@tributary/ports';
-import type { GrantCreditRequest, GrantCreditResponse, SubscribeRequest, SubscribeResponse } from '@tributary/wire';
+import {
+  type GrantCreditRequest,
+  type GrantCreditResponse,
+  methods,
+  type SubscribeRequest,
+  type SubscribeResponse,
+} from '@tributary/wire';
 import type { Replicas } from '../replicas.ts';
 import { checkCluster } from './context.ts';
 import { imageAtLeast } from './least-revision.ts';
 import { topicByName } from './named-topic.ts';
+import { isForwarded, type Neighbours } from './neighbours.ts';
+import { ReadElsewhere } from './read-elsewhere.ts';
 import { SharedChunks } from './shared-chunks.ts';
 import { fromBeginning, type Selection, selectionsOf } from './subscribe-request.ts';
 import { SubscribedPartition } from './subscribed-partition.ts';
@@ -24,6 +32,7 @@ import { Subscription, type SubscriptionParts } from './subscription.ts';
 
 export interface SubscribeParts extends Omit<SubscriptionParts, 'chunks'> {
   readonly replicas: Replicas;
+  readonly neighbours: Neighbours;
   readonly source: ImageSource;
   readonly random: Random;
 }
@@ -54,12 +63,16 @@ export class Subscriptions {
     checkCount(
       chosen.reduce((sum, { selection, topic }) => sum + (selection.partitions?.length ?? topic.partitions), 0),
     );
-    const id = randomId(() => this.#parts.random.nextU32());
-    const subscription = new Subscription(id, request, stream, this.#ofEach, context.signal);
+    const { neighbours } = this.#parts;
+    const id = `${neighbours.me}-${randomId(() => this.#parts.random.nextU32())}`;
+    using elsewhere = isForwarded(request.context)
+      ? undefined
+      : new ReadElsewhere(neighbours, clock, neighbours.forwarded(request.context, context.peer), context.signal);
+    const subscription = new Subscription(id, request, stream, this.#ofEach, context.signal, elsewhere);
     this.#byId.set(id, subscription);
     const stopping = new AbortController();
     try {
-      stream.send({ throttleMs: 0, subscriptionId: id, partitions: [], creditNeeded: 0n });
+      subscription.holdBack();
       const following = this.#begin(subscription, chosen, stopping.signal);
       await subscription.over;
       stopping.abort();
@@ -71,14 +84,16 @@ export class Subscriptions {
     }
   }
 
-  async grantCredit(request: GrantCreditRequest): Promise<GrantCreditResponse> {
-    checkCluster(request.context, this.#parts.replicas.clusterId);
+  async grantCredit(request: GrantCreditRequest, call: CallContext): Promise<GrantCreditResponse> {
+    const { neighbours, replicas } = this.#parts;
+    checkCluster(request.context, replicas.clusterId);
+    // The id tells through which broker the stream runs (F1).
+    const through = Number.parseInt(request.subscriptionId, 10);
+    if (through !== neighbours.me && !isForwarded(request.context) && neighbours.isRunning(through))
+      return await neighbours.forward(nodeId(through), methods.grantCredit, request, call);
     const subscription = this.#byId.get(request.subscriptionId);
     if (subscription === undefined) {
-      throw new TributaryError(
-        'RESOURCE_NOT_FOUND',
-        'No subscription of this broker has that id: its stream is over, or runs over another broker.',
-      );
+      throw new TributaryError('RESOURCE_NOT_FOUND', 'No subscription has that id: its stream is over.');
     }
     subscription.grant(request.creditLimit);
     return { throttleMs: 0 };
@@ -98,13 +113,23 @@ export class Subscriptions {
         return { start, reader: new SubscribedPartition(topic, index, start, subscription.wake) };
       });
     });
-    // The end first, which is found at once: what a client publishes when it has the first answer lies behind it.
+    // The end first: what a client publishes when it has the first answer lies behind it, where the leader has said in time where the end is.
     const fromEnd = wanted.filter(({ start }) => start.kind === 'end');
     const others = wanted.filter(({ start }) => start.kind !== 'end');
-    await inTurn([...fromEnd, ...others], ({ reader }) => subscription.add(reader));
+    const ends = inTurn(fromEnd, ({ reader }) => subscription.add(reader));
+    await this.#withinReason(ends, signal);
+    subscription.announce();
+    await Promise.all([ends, inTurn(others, ({ reader }) => subscription.add(reader))]);
     const follows = followed.length > 0 && !subscription.stopAtEnd;
     subscription.settle(follows);
     if (follows) await this.#follow(subscription, followed, signal);
+  }
+
+  async #withinReason(work: Promise<void>, signal: AbortSignal): Promise<void> {
+    using enough = new LinkedAbort(signal);
+    const bound = this.#parts.clock.sleep(limits.leadershipWaitMs, enough.signal).catch(() => undefined);
+    await Promise.race([work, bound]);
+    enough.abort(new Error('Waited long enough.'));
   }
 
   /** New partitions of the topics, for as long as any of these exists. */

@@ -1,8 +1,9 @@
 /** One partition as a subscription reads it. */
 import type { TopicInfo } from '@tributary/metadata';
-import { type Offset, offset, TributaryError } from '@tributary/model';
-import type { Partition } from '../partition/partition.ts';
-import { type LeaderParts, ledPartition } from './named-topic.ts';
+import { type ErrorName, limits, type Offset, offset, TributaryError } from '@tributary/model';
+import { isMine, type LeaderParts, ledPartition } from './named-topic.ts';
+import type { ReadElsewhere } from './read-elsewhere.ts';
+import { LedHere, type ReadSource } from './read-source.ts';
 import type { SharedChunks } from './shared-chunks.ts';
 import type { Start } from './subscribe-request.ts';
 
@@ -11,6 +12,25 @@ import type { Start } from './subscribe-request.ts';
  * there is credit. `over`: it has failed, reached its end, or the subscription is over.
  */
 type State = 'begins' | 'reads' | 'thirsty' | 'over';
+
+export interface SourceParts extends LeaderParts {
+  /** Absent: only what this broker leads is read. */
+  readonly elsewhere?: ReadElsewhere | undefined;
+}
+
+/** Another leader, or the same a moment later, may know better. */
+const passing: ReadonlySet<ErrorName> = new Set<ErrorName>([
+  'BROKER_NOT_AVAILABLE',
+  'FENCED_LEADER_EPOCH',
+  'LEADER_NOT_AVAILABLE',
+  'NETWORK_EXCEPTION',
+  'NOT_LEADER_OR_FOLLOWER',
+  'OFFSET_NOT_AVAILABLE',
+  'REQUEST_TIMED_OUT',
+  'UNKNOWN_LEADER_EPOCH',
+  // There it is, as far as this broker knows: the other one has yet to hear of it.
+  'UNKNOWN_TOPIC_ID',
+]);
 
 export class SubscribedPartition {
   readonly topic: TopicInfo;
@@ -23,7 +43,10 @@ export class SubscribedPartition {
   until: Offset | undefined;
   readonly #wake: () => void;
   #start: Start | undefined;
-  #partition: Partition | undefined;
+  #source: ReadSource | undefined;
+  /** On the monotonic clock, ms: since when one leader after the other has failed, and when the last one did. */
+  #failingSince: number | undefined;
+  #failedAt = Number.NEGATIVE_INFINITY;
   #unsubscribe: (() => void) | undefined;
   #leave: (() => void) | undefined;
 
@@ -36,40 +59,96 @@ export class SubscribedPartition {
   }
 
   /** Only where {@link begin} has resolved. */
-  get partition(): Partition {
-    if (this.#partition === undefined) throw new TributaryError('NOT_LEADER_OR_FOLLOWER', 'not begun');
-    return this.#partition;
+  get source(): ReadSource {
+    if (this.#source === undefined) throw new TributaryError('NOT_LEADER_OR_FOLLOWER', 'not begun');
+    return this.#source;
   }
 
   /**
    * Finds the partition and, the first time, the position. @param stopAtEnd it is to stop where the log ends now.
-   * @throws TributaryError as `ledPartition`; CORRUPT_MESSAGE, KAFKA_STORAGE_ERROR from the search for a timestamp.
+   * @throws TributaryError as `ledPartition`, CORRUPT_MESSAGE, KAFKA_STORAGE_ERROR from the search for a timestamp; where others may be asked, what was
+   * the matter all of `limits.subscribeLeaderMs`.
    */
-  async begin(parts: LeaderParts, stopAtEnd: boolean, signal: AbortSignal): Promise<void> {
+  async begin(parts: SourceParts, stopAtEnd: boolean, signal: AbortSignal): Promise<void> {
     this.state = 'begins';
-    const partition = await ledPartition(parts, this.topic.topicId, this.index, signal);
-    if (this.#start !== undefined) {
-      // The end first: what is appended while the position is looked for lies behind it.
-      if (stopAtEnd) this.until = await latest(partition, signal);
-      this.position = await located(partition, this.#start, signal);
-      this.#start = undefined;
+    const { clock } = parts;
+    if (clock.monotonicMs() - this.#failedAt < limits.retryBackoffMs) await clock.sleep(limits.retryBackoffMs, signal);
+    for (;;) {
+      try {
+        await this.#begin(parts, stopAtEnd, signal);
+        return;
+      } catch (thrown) {
+        const error = TributaryError.from(thrown);
+        if (signal.aborted || parts.elsewhere === undefined || !this.mayRetry(error, parts)) throw error;
+        await clock.sleep(limits.retryBackoffMs, signal);
+      }
     }
-    if (signal.aborted) return;
-    this.#unsubscribe?.();
-    this.#partition = partition;
-    this.#unsubscribe = partition.onReadable(this.#wake);
+  }
+
+  /** A leader has failed. @returns whether another one, or the same, may be tried. */
+  mayRetry(error: TributaryError, { clock, source: { current } }: LeaderParts): boolean {
+    const now = clock.monotonicMs();
+    // What has read for a while has found its leader.
+    if (now - this.#failedAt > limits.subscribeLeaderMs / 2) this.#failingSince = undefined;
+    this.#failedAt = now;
+    this.#failingSince ??= now;
+    const isThere = current.topic(this.topic.topicId)?.phase === 'ready' && this.index >= 0;
+    return (
+      passing.has(error.error) &&
+      isThere &&
+      this.index < this.topic.partitions &&
+      now - this.#failingSince < limits.subscribeLeaderMs
+    );
+  }
+
+  async #begin(parts: SourceParts, stopAtEnd: boolean, signal: AbortSignal): Promise<void> {
+    const source = await this.#find(parts, signal);
+    try {
+      if (this.#start !== undefined) {
+        // The end first: what is appended while the position is looked for lies behind it.
+        if (stopAtEnd) this.until = await source.locate({ kind: 'end' }, signal);
+        this.position = await source.locate(this.#start, signal);
+        this.#start = undefined;
+      }
+    } catch (thrown) {
+      source.close();
+      throw thrown;
+    }
+    if (signal.aborted) {
+      source.close();
+      return;
+    }
+    this.#leaveSource();
+    this.#source = source;
+    this.#unsubscribe = source.onReadable(this.#wake);
     this.state = 'reads';
   }
 
-  /** Still here, as when it began. */
+  async #find(parts: SourceParts, signal: AbortSignal): Promise<ReadSource> {
+    const { topicId } = this.topic;
+    // Who is about to lead it waits for that, rather than ask a leader that was.
+    const elsewhere =
+      parts.elsewhere === undefined || isMine(parts, topicId, this.index)
+        ? undefined
+        : parts.elsewhere.find(this.topic, this.index);
+    return elsewhere ?? new LedHere(await ledPartition(parts, topicId, this.index, signal));
+  }
+
+  #leaveSource(): void {
+    this.#unsubscribe?.();
+    this.#unsubscribe = undefined;
+    this.#source?.close();
+    this.#source = undefined;
+  }
+
+  /** Still there, as when it began. */
   get isLed(): boolean {
-    return this.#partition?.state.role.kind === 'leading';
+    return this.#source?.isLed === true;
   }
 
   /** Where reading may go on if what stands at the position is known to be lost (L3); else the position itself. */
   get behindDamage(): Offset {
-    const damaged = this.partition.log.health.damaged;
-    return damaged.find(({ from, to }) => from <= this.position && this.position < to)?.to ?? this.position;
+    return this.source.behindDamage(this.position);
   }
 
   get hasReachedEnd(): boolean {
@@ -79,64 +158,14 @@ export class SubscribedPartition {
   /** Others may read it too. */
   share(chunks: SharedChunks): void {
     this.#leave?.();
-    this.#leave = this.state === 'reads' ? chunks.join(this.partition) : undefined;
+    const here = this.state === 'reads' ? this.source.here : undefined;
+    this.#leave = here === undefined ? undefined : chunks.join(here);
   }
 
   end(): void {
     this.state = 'over';
     this.#leave?.();
     this.#leave = undefined;
-    this.#unsubscribe?.();
-    this.#unsubscribe = undefined;
+    this.#leaveSource();
   }
-}
-
-async function located(partition: Partition, start: Start, signal: AbortSignal): Promise<Offset> {
-  switch (start.kind) {
-    case 'beginning':
-      return partition.startOffset;
-    case 'end':
-      return await latest(partition, signal);
-    case 'offset':
-      return within(partition, start.offset);
-    case 'timestamp': {
-      const found = await partition.log.offsetForTimestamp(start.timestampMs);
-      if (found !== undefined && found.offset < partition.highWatermark) return found.offset;
-      return await latest(partition, signal);
-    }
-  }
-}
-
-/** Before anything else is said of it: a position beyond the end is an error, not an end. */
-function within({ state, startOffset }: Partition, wanted: Offset): Offset {
-  if (wanted >= startOffset && wanted <= state.staged) return wanted;
-  throw new TributaryError(
-    'OFFSET_OUT_OF_RANGE',
-    `${state.name} has offsets ${startOffset} to ${state.highWatermark}; asked for was ${wanted}.`,
-  );
-}
-
-/** R8: a new leader knows where the log ends once its epoch's start is committed; until then it is waited for. */
-async function latest(partition: Partition, signal: AbortSignal): Promise<Offset> {
-  for (;;) {
-    try {
-      return partition.latest();
-    } catch (thrown) {
-      if (!(thrown instanceof TributaryError) || thrown.error !== 'OFFSET_NOT_AVAILABLE') throw thrown;
-    }
-    signal.throwIfAborted();
-    await moved(partition, signal);
-  }
-}
-
-function moved(partition: Partition, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const settle = (): void => {
-      unsubscribe();
-      signal.removeEventListener('abort', settle);
-      resolve();
-    };
-    const unsubscribe = partition.onReadable(settle);
-    signal.addEventListener('abort', settle, { once: true });
-  });
 }

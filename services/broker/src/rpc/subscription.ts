@@ -11,10 +11,11 @@ import {
 import type { Slice } from '../partition/partition.ts';
 import type { Turns } from '../turns.ts';
 import type { FetchObserver } from './fetch.ts';
-import { currentEpoch, type LeaderParts } from './named-topic.ts';
+import type { LeaderParts } from './named-topic.ts';
 import { OpenSlice, type Taken } from './open-slice.ts';
+import type { ReadElsewhere } from './read-elsewhere.ts';
 import type { SharedChunks } from './shared-chunks.ts';
-import type { SubscribedPartition } from './subscribed-partition.ts';
+import type { SourceParts, SubscribedPartition } from './subscribed-partition.ts';
 
 export interface SubscriptionParts extends LeaderParts {
   readonly turns: Turns;
@@ -28,6 +29,7 @@ export class Subscription {
   readonly id: string;
   readonly stopAtEnd: boolean;
   readonly #parts: SubscriptionParts;
+  readonly #sources: SourceParts;
   readonly #stream: Answers;
   readonly #signal: AbortSignal;
   readonly #readers = new Set<SubscribedPartition>();
@@ -42,20 +44,23 @@ export class Subscription {
   #toldAt = -1;
   #pumping = false;
   #awaitsMore = true;
+  #isHeldBack = false;
   readonly #over = Promise.withResolvers<void>();
 
-  /** @param creditBytes 0: no bound. @param signal of the call. */
+  /** @param creditBytes 0: no bound. @param signal of the call. @param elsewhere what other brokers lead; absent: only what this one does is read. */
   constructor(
     id: string,
     { creditBytes, stopAtEnd }: Pick<SubscribeRequest, 'creditBytes' | 'stopAtEnd'>,
     stream: Answers,
     parts: SubscriptionParts,
     signal: AbortSignal,
+    elsewhere?: ReadElsewhere,
   ) {
     this.id = id;
     this.stopAtEnd = stopAtEnd;
     this.#stream = stream;
     this.#parts = parts;
+    this.#sources = { ...parts, elsewhere };
     this.#signal = signal;
     this.#creditLimit = creditBytes === 0n ? undefined : Number(creditBytes);
     if (signal.aborted) this.#over.resolve();
@@ -107,11 +112,28 @@ export class Subscription {
     if (reader.queued || reader.state !== 'reads') return;
     reader.queued = true;
     this.#queue.push(reader);
-    if (this.#pumping) return;
+    this.#pumpSoon();
+  };
+
+  #pumpSoon(): void {
+    if (this.#pumping || this.#isHeldBack) return;
     this.#pumping = true;
     // After the tick that made it readable: several batches leave in one answer.
     queueMicrotask(() => void this.#pump());
-  };
+  }
+
+  /** Says nothing before `announce`. */
+  holdBack(): void {
+    this.#isHeldBack = true;
+  }
+
+  /** The first answer, which names the subscription. */
+  announce(): void {
+    if (!this.#isHeldBack) return;
+    this.#isHeldBack = false;
+    this.#stream.send({ throttleMs: 0, subscriptionId: this.id, partitions: [], creditNeeded: 0n });
+    if (this.#queue.length > 0) this.#pumpSoon();
+  }
 
   close(): void {
     this.#over.resolve();
@@ -121,7 +143,7 @@ export class Subscription {
 
   async #begin(reader: SubscribedPartition): Promise<void> {
     try {
-      await reader.begin(this.#parts, this.stopAtEnd, this.#signal);
+      await reader.begin(this.#sources, this.stopAtEnd, this.#signal);
       reader.share(this.#parts.chunks);
       this.wake(reader);
     } catch (thrown) {
@@ -151,14 +173,7 @@ export class Subscription {
   async #read(reader: SubscribedPartition): Promise<void> {
     if (reader.hasReachedEnd) return this.#end(reader);
     if (await this.#readShared(reader)) return;
-    const { partition } = reader;
-    // A batch larger than the target is read whole: no bound but max.message.bytes.
-    const pending = partition.read(
-      reader.position,
-      limits.fetchChunk,
-      Number.MAX_SAFE_INTEGER,
-      currentEpoch(partition),
-    );
+    const pending = reader.source.read(reader.position);
     const slice: Slice = pending instanceof Promise ? await pending : pending;
     if (slice.kind !== 'records') return;
     try {
@@ -175,7 +190,8 @@ export class Subscription {
 
   /** What another subscription has just read here saves reading it. @returns false: there is nothing of the kind. */
   async #readShared(reader: SubscribedPartition): Promise<boolean> {
-    if (this.#parts.chunks.find(reader.partition, reader.position) === undefined) return false;
+    const { here } = reader.source;
+    if (here === undefined || this.#parts.chunks.find(here, reader.position) === undefined) return false;
     let isRead = false;
     await this.#parts.turns.run(() => {
       const cost = this.#takeShared(reader);
@@ -189,7 +205,8 @@ export class Subscription {
   /** @returns what it cost; undefined: there is none, or not within the credit and the bound. */
   #takeShared(reader: SubscribedPartition): number | undefined {
     if (reader.state !== 'reads' || reader.until !== undefined || this.#signal.aborted) return undefined;
-    const chunk = this.#parts.chunks.find(reader.partition, reader.position);
+    const { here } = reader.source;
+    const chunk = here === undefined ? undefined : this.#parts.chunks.find(here, reader.position);
     if (chunk === undefined || chunk.bytes > this.#credit) return undefined;
     reader.position = chunk.next;
     this.#sent += chunk.bytes;
@@ -255,38 +272,40 @@ export class Subscription {
   }
 
   #answer(reader: SubscribedPartition, from: Offset, { records, bytes, why }: Taken): void {
-    const { partition, position } = reader;
+    const { source, position } = reader;
     const { chunks } = this.#parts;
     const answer: SubscribedRecords = {
       topic: reader.topic.name,
       partition: reader.index,
       errorCode: 0,
       errorMessage: '',
-      highWatermark: partition.highWatermark,
+      highWatermark: source.highWatermark,
       records,
       nextOffset: position,
     };
     const isWhole = (why.kind === 'full' || why.kind === 'end') && reader.until === undefined;
-    const isForOthers = isWhole && chunks.isShared(partition);
-    if (isForOthers) {
+    const sharedBy = isWhole && source.here !== undefined && chunks.isShared(source.here) ? source.here : undefined;
+    if (sharedBy !== undefined) {
       encodeOnce(answer);
       // Their memory is the log's, or is used again soon.
       answer.records = [];
     }
     this.#stream.send({ throttleMs: 0, subscriptionId: '', partitions: [answer], creditNeeded: 0n });
-    if (isForOthers) chunks.keep(partition, { answer, from, next: position, bytes });
+    if (sharedBy !== undefined) chunks.keep(sharedBy, { answer, from, next: position, bytes });
   }
 
   /** A leader that begins a new epoch only pauses; for one that has moved away, or a topic that is gone, beginning again finds the error. */
   #failedToRead(reader: SubscribedPartition, error: TributaryError): void {
     if (reader.state !== 'reads' || this.#signal.aborted) return;
-    if (error.error === 'NOT_LEADER_OR_FOLLOWER') void this.#begin(reader);
+    const isMoved = this.#sources.elsewhere !== undefined && reader.mayRetry(error, this.#sources);
+    if (isMoved || error.error === 'NOT_LEADER_OR_FOLLOWER') void this.#begin(reader);
     else this.#fail(reader, error, error.error === 'CORRUPT_MESSAGE' ? reader.behindDamage : reader.position);
   }
 
   /** The partition is over, the others go on. @param next where reading could go on. */
   #fail(reader: SubscribedPartition, error: TributaryError, next: bigint = reader.position): void {
     this.#parts.observer.refused(error);
+    this.announce();
     this.#stream.send({
       throttleMs: 0,
       subscriptionId: '',

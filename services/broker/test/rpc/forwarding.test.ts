@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { serializers } from '@tributary/client';
 import { errorName } from '@tributary/model';
 import { methods, OffsetSpec } from '@tributary/wire';
-import { context, record } from './one-broker.ts';
+import { context, fromBeginning, record } from './one-broker.ts';
 import { withBrokers } from './several-brokers.ts';
 
 const partitions = 6;
@@ -162,6 +162,74 @@ describe('through one address (F1)', () => {
       );
       const others = producer.send({ topic: 't', value: 'b', partition: leaders.indexOf(2) });
       assert.equal((await others).offset, 0n);
+    });
+  });
+
+  test('Subscribe reads from every leader, in the order of each partition, up to the end that there was', async () => {
+    await withBrokers(6, 3, async (brokers) => {
+      await brokers.at(1).createTopic('t', partitions);
+      await brokers.leaders('t');
+      const records = values(300).map((value) =>
+        record(value.padStart(Number(value) % 50 === 0 ? 400_000 : 10), { partition: Number(value) % partitions }),
+      );
+      for (let from = 0; from < 300; from += 30) await brokers.at(1).publish('t', records.slice(from, from + 30));
+      for (const nodeId of [1, 2, 3]) {
+        const subscribed = await brokers.at(nodeId).readAll('t');
+        assert.deepEqual(subscribed.errors, []);
+        for (let partition = 0; partition < partitions; partition++)
+          assert.deepEqual(
+            subscribed.values(partition).map((value) => value?.trim()),
+            values(300).filter((value) => Number(value) % partitions === partition),
+          );
+      }
+      // What is added later comes too, also where reading began at the end or at a time.
+      const positions = [{ partition: 1, start: { position: { $case: 'timestampMs' as const, value: 0n } } }];
+      const later = brokers.at(2).subscribe({ topics: [{ topic: 't', partitions: [], start: undefined, positions }] });
+      await later.until(() => later.answers.length > 0);
+      const more = values(12).map((value) => record(`more ${value}`, { partition: Number(value) % partitions }));
+      await brokers.at(3).publish('t', more);
+      await later.until(() => later.values().length === 62);
+      assert.equal(later.values(1).at(-1), 'more 7');
+    });
+  });
+
+  test('the credit of a subscription holds over all leaders, and may be raised at any broker', async () => {
+    await withBrokers(7, 3, async (brokers) => {
+      await brokers.at(1).createTopic('t', partitions);
+      await brokers.leaders('t');
+      const records = values(120).map((value) =>
+        record(value.padStart(1_000), { partition: Number(value) % partitions }),
+      );
+      await brokers.at(1).publish('t', records);
+      const subscribed = brokers.at(1).subscribe({ topics: [fromBeginning('t')], creditBytes: 30_000n });
+      await subscribed.until(() => subscribed.answers.at(-1)?.creditNeeded !== 0n);
+      await brokers.clock.sleep(2_000, new AbortController().signal);
+      assert.ok(subscribed.bytes <= 30_000 && subscribed.bytes > 25_000, `${subscribed.bytes} bytes`);
+      await brokers.at(3).grantCredit(subscribed.id, 1_000_000n);
+      await subscribed.until(() => subscribed.values().length === 120);
+      subscribed.stream.cancel();
+      await brokers.clock.sleep(1_000, new AbortController().signal);
+      await assert.rejects(brokers.at(2).grantCredit(subscribed.id, 2_000_000n), /its stream is over/);
+      await assert.rejects(brokers.at(2).grantCredit('nonsense', 1n), /its stream is over/);
+    });
+  });
+
+  test('a subscriber hears by name of a leader that is gone for good, and goes on with the others', async () => {
+    await withBrokers(8, 3, async (brokers) => {
+      await brokers.at(1).createTopic('t', partitions);
+      const leaders = await brokers.leaders('t');
+      const subscribed = brokers.at(1).subscribe({ topics: [fromBeginning('t')] });
+      const all = values(partitions).map((value) => record(value, { partition: Number(value) }));
+      await brokers.at(1).publish('t', all);
+      await subscribed.until(() => subscribed.values().length === partitions);
+      brokers.process(3).end({ how: 'killed' });
+      await subscribed.until(() => subscribed.errors.length === leaders.filter((leader) => leader === 3).length);
+      assert.ok(leaders.includes(3));
+      for (const error of subscribed.errors)
+        assert.match(error, /BROKER_NOT_AVAILABLE|NOT_LEADER_OR_FOLLOWER|LEADER_NOT_AVAILABLE/);
+      const living = leaders.findIndex((leader) => leader === 2);
+      await brokers.at(1).publish('t', [record('after', { partition: living })]);
+      await subscribed.until(() => subscribed.values(living).at(-1) === 'after');
     });
   });
 });
