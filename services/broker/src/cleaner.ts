@@ -2,7 +2,7 @@
  * The cleaner: compacts one log after the other, the dirtiest first, and rests when none is dirty enough (L5). What goes wrong with one log is said and keeps
  * neither the others nor the broker from their work.
  */
-import { type Offset, type TopicConfig, TributaryError } from '@tributary/model';
+import { type TopicConfig, TributaryError } from '@tributary/model';
 import type { Clock, Logger, Random } from '@tributary/ports';
 import type { CompactionReport } from './log/compaction.ts';
 import type { Cleanable } from './log/compaction-plan.ts';
@@ -27,7 +27,7 @@ interface CleanerPorts {
   readonly random: Random;
 }
 
-type Cleaned = Pick<Partition, 'state' | 'log'>;
+type Cleaned = Pick<Partition, 'state' | 'log' | 'passedByAll'>;
 
 interface Candidate {
   readonly partition: Cleaned;
@@ -119,7 +119,7 @@ class Cleaner {
         buffer: cleanerBuffer,
         bytesPerSecond: cleanerBytesPerSecond,
         random: this.#ports.random,
-        passed: () => passedByAll(partition),
+        passed: () => partition.passedByAll,
         signal: this.#signal,
       });
       if (report === undefined) return false;
@@ -148,9 +148,6 @@ class Cleaner {
 /** What has waited too long comes first, then the larger dirty share. */
 const byDirt = (one: Cleanable, other: Cleanable): number =>
   Number(other.isOverdue) - Number(one.isOverdue) || other.ratio - one.ratio;
-
-/** L5: what every assigned replica and every registered link has passed. There is one replica and no link: all that is there. */
-const passedByAll = ({ log }: Cleaned): Offset => log.endOffset;
 
 const shown = ({ from, to, longestSliceMs, ...figures }: CompactionReport): Readonly<Record<string, unknown>> => ({
   from: from.toString(),

@@ -2,7 +2,7 @@
  * One partition's log: a folder of segments, and what is known of them in memory. Written means in the page cache, durable means flushed (L2).
  * The caller appends one group at a time; reading, flushing, retention and checkpoints go on meanwhile.
  */
-import { assert, type LeaderEpoch, type Offset, type TopicConfig, TributaryError } from '@tributary/model';
+import { assert, type LeaderEpoch, type Offset, type TopicConfig, type TributaryError } from '@tributary/model';
 import { FileError } from '@tributary/ports';
 import { Chronicle } from './chronicle.ts';
 import { cutFiles } from './cut-files.ts';

@@ -14,7 +14,6 @@ import {
 } from '@tributary/model';
 import type { Clock } from '@tributary/ports';
 import {
-  type BatchHeader,
   checkBatch,
   checkKeys,
   readBatchHeader,
@@ -22,11 +21,12 @@ import {
   stampLeaderEpoch,
   stampLogAppendTime,
 } from '@tributary/record';
-import type { LogBatch, LogSlice } from '../log/log-types.ts';
+import type { LogSlice } from '../log/log-types.ts';
 import type { PartitionLog } from '../log/partition-log.ts';
 import { type Parked, ParkedAnswers } from './parked.ts';
 import type { LeaderTerm } from './leadership.ts';
 import { type Acks, type FollowTerm, PartitionState } from './partition-state.ts';
+import { StagedWrites } from './staged-writes.ts';
 import type { ProducerState } from './producer-state.ts';
 
 export type ProduceOutcome =
@@ -54,22 +54,16 @@ export class Partition {
   readonly log: PartitionLog;
   readonly #clock: Clock;
   readonly #producers: ProducerState;
-  #stagedBatches: LogBatch[] = [];
-  #stagedBytes = 0;
-  #writing = false;
-  #flushing = false;
-  /** A failed write is being undone: nothing is staged meanwhile. */
-  #undoing = false;
-  #cutting = false;
+  readonly #writes: StagedWrites;
   /** As the leader said last. */
   #leadersHighWatermark = offset(0n);
+  #passedByAll = offset(0n);
   /** Stops accepting; what is staged is still written. */
   #closed = false;
   readonly #awaitingWrite = new ParkedAnswers<Waiting>();
   readonly #awaitingCommit = new ParkedAnswers<Waiting>();
   readonly #readable = new Set<() => void>();
   readonly #replicable = new Set<() => void>();
-  readonly #idle: (() => void)[] = [];
   #sayDurable: (() => void) | undefined;
   /** Of a follower: its leader was heard lately, so that what it can give is not old. */
   isFresh: () => boolean = () => false;
@@ -96,6 +90,17 @@ export class Partition {
       producers.logTimeMs,
       log.latestEpoch,
     );
+    this.#writes = new StagedWrites(this.state, log, {
+      written: () => {
+        this.#commit();
+        this.#wakeReplicas();
+      },
+      flushed: () => this.#commit(),
+      undone: (error) => {
+        const { written } = this.state;
+        this.#fail([...this.#awaitingWrite.takeFrom(written), ...this.#awaitingCommit.takeFrom(written)], error);
+      },
+    });
   }
 
   get highWatermark(): Offset {
@@ -120,7 +125,7 @@ export class Partition {
 
   /** Bytes accepted and not yet written. */
   get stagedBytes(): number {
-    return this.#stagedBytes;
+    return this.#writes.bytes;
   }
 
   /** Answers that wait for durability. */
@@ -159,7 +164,7 @@ export class Partition {
    * @throws TributaryError CORRUPT_MESSAGE.
    */
   replicate(records: Uint8Array, leadersHighWatermark: Offset): boolean {
-    if (this.state.role.kind !== 'following' || this.#undoing || this.#cutting || this.#closed) return false;
+    if (this.state.role.kind !== 'following' || this.#writes.isHeld || this.#closed) return false;
     for (let at = 0; at < records.length; ) {
       const size = checkBatch(records, at, records.length, 'log');
       const header = readBatchHeader(records, at);
@@ -169,11 +174,21 @@ export class Partition {
           `${this.state.name}: broker ${this.state.role.term.leader} sent a batch at offset ${header.baseOffset} of epoch ${header.leaderEpoch}; the log ends at ${this.state.staged}, the epoch is ${this.state.role.epoch}.`,
         );
       }
-      this.#stage(records.subarray(at, at + size), header);
+      this.#writes.stage(records.subarray(at, at + size), header);
       at += size;
     }
     this.followHighWatermark(leadersHighWatermark);
     return true;
+  }
+
+  /** L5: how far every assigned replica is, as far as is known here. */
+  get passedByAll(): Offset {
+    return this.state.leadership?.passedByAll(this.highWatermark) ?? this.#passedByAll;
+  }
+
+  /** As the leader says. */
+  notePassedByAll(to: Offset): void {
+    if (this.state.role.kind === 'following') this.#passedByAll = to;
   }
 
   /** As far as the log here goes; the rest when that has grown. */
@@ -191,16 +206,12 @@ export class Partition {
     const { role } = this.state;
     if (role.kind !== 'following' || role.term !== term || this.#closed) return 'over';
     if (!this.state.mayCut(end)) return 'contradicts';
-    // Whoever gives it another role waits.
-    this.#cutting = true;
     this.#leadersHighWatermark = offset(0n);
-    try {
+    // Whoever gives it another role waits.
+    await this.#writes.cut(async () => {
       await this.log.truncateTo(end);
       this.state.applyCut(this.log.endOffset);
-    } finally {
-      this.#cutting = false;
-      this.#settle();
-    }
+    });
     return 'cut';
   }
 
@@ -234,7 +245,7 @@ export class Partition {
     deadline: Millis,
     answer: (outcome: ProduceOutcome) => void,
   ): number {
-    if (this.#undoing || this.#closed || this.#stagedBytes > limits.stagedBytesPerPartition) {
+    if (this.#writes.isHeld || this.#closed || this.#writes.bytes > limits.stagedBytesPerPartition) {
       answer({ kind: 'failed', error: this.#busy() });
       return 0;
     }
@@ -263,7 +274,7 @@ export class Partition {
         stampLeaderEpoch(bytes, 0, decision.epoch);
         if (logAppendTime) stampLogAppendTime(bytes, 0, nowMs);
         const header = readBatchHeader(bytes, 0);
-        this.#stage(bytes, header);
+        this.#writes.stage(bytes, header);
         this.#park(header.lastOffset, acks, deadline, {
           baseOffset: header.baseOffset,
           logAppendTimeMs: logAppendTime ? nowMs : -1,
@@ -293,81 +304,17 @@ export class Partition {
   #busy(): TributaryError {
     const why = this.#closed
       ? 'the broker is stopping'
-      : this.#undoing
+      : this.#writes.isHeld
         ? 'a failed write is being undone'
-        : `${this.#stagedBytes} bytes wait for the disk`;
+        : `${this.#writes.bytes} bytes wait for the disk`;
     return new TributaryError(
       this.#closed ? 'NOT_LEADER_OR_FOLLOWER' : 'KAFKA_STORAGE_ERROR',
       `${this.state.name} takes no records now: ${why}; try again.`,
     );
   }
 
-  #stage(bytes: Uint8Array, header: BatchHeader): void {
-    this.state.applyAppend(header);
-    this.#stagedBatches.push({
-      bytes,
-      baseOffset: header.baseOffset,
-      lastOffset: header.lastOffset,
-      maxTimestamp: header.maxTimestamp,
-      leaderEpoch: header.leaderEpoch,
-    });
-    this.#stagedBytes += bytes.length;
-    if (this.#writing) return;
-    this.#writing = true;
-    // After this tick's other batches: they share the write.
-    queueMicrotask(() => void this.#write());
-  }
-
   #park(lastOffset: Offset, acks: Acks, deadline: Millis, answer: Waiting): void {
     (acks === 'all' ? this.#awaitingCommit : this.#awaitingWrite).park({ lastOffset, deadline, answer });
-  }
-
-  async #write(): Promise<void> {
-    while (this.#stagedBatches.length > 0) {
-      const group = this.#stagedBatches;
-      const groupEnd = this.state.staged;
-      this.#stagedBatches = [];
-      try {
-        await this.log.append(group);
-      } catch (thrown) {
-        await this.#undo(TributaryError.from(thrown));
-        continue;
-      }
-      for (const batch of group) this.#stagedBytes -= batch.bytes.length;
-      this.state.applyWritten(groupEnd);
-      if (this.state.config.flushPolicy === 'commit') this.#flush();
-      this.#commit();
-      this.#wakeReplicas();
-    }
-    this.#writing = false;
-    this.#settle();
-  }
-
-  /** The disk took nothing of the last group: offsets, producers and answers go back to what is written, and clients try again. */
-  async #undo(error: TributaryError): Promise<void> {
-    this.#undoing = true;
-    this.#stagedBatches = [];
-    this.#stagedBytes = 0;
-    const written = this.state.written;
-    await this.log.truncateTo(written);
-    this.state.applyCut(written);
-    this.#undoing = false;
-    this.#fail([...this.#awaitingWrite.takeFrom(written), ...this.#awaitingCommit.takeFrom(written)], error);
-  }
-
-  #flush(): void {
-    if (this.#flushing || this.state.durable >= this.state.written) return;
-    this.#flushing = true;
-    void this.#flushAll();
-  }
-
-  async #flushAll(): Promise<void> {
-    while (this.state.durable < this.state.written) {
-      this.state.applyFlushed(await this.log.sync());
-      this.#commit();
-    }
-    this.#flushing = false;
-    this.#settle();
   }
 
   #commit(): void {
@@ -467,6 +414,11 @@ export class Partition {
     return () => this.#replicable.delete(listener);
   }
 
+  /** Records were taken away: those who follow hear of it at once. */
+  startMoved(): void {
+    this.#wakeReplicas();
+  }
+
   #wakeReplicas(): void {
     for (const listener of this.#replicable) listener();
   }
@@ -483,25 +435,13 @@ export class Partition {
 
   /** All that was staged is written, or has been undone, and nothing is being cut. */
   async quiet(): Promise<void> {
-    await this.#until(() => !this.#writing && !this.#cutting);
-  }
-
-  async #until(condition: () => boolean): Promise<void> {
-    while (!condition()) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#idle.push(resolve);
-      await promise;
-    }
-  }
-
-  #settle(): void {
-    for (const resolve of this.#idle.splice(0)) resolve();
+    await this.#writes.quiet();
   }
 
   /** Writes and flushes what it has accepted, then closes the log. */
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#until(() => !this.#writing && !this.#flushing && !this.#cutting);
+    await this.#writes.ended();
     this.wait('the broker is stopping');
     await this.log.close();
   }

@@ -4,7 +4,7 @@
  * leader or epoch, hence another object of this class, goes on.
  */
 import type { PartitionName } from '@tributary/metadata';
-import { type Offset, offset } from '@tributary/model';
+import { offset } from '@tributary/model';
 import type { ReplicaAcknowledgement, ReplicaAttach } from '@tributary/wire';
 import type { FollowTerm } from '../partition/partition-state.ts';
 import type { Partition } from '../partition/partition.ts';
@@ -22,8 +22,6 @@ export class FollowedReplica {
   isCatchingUp = false;
   /** Another leader, another role, or gone. */
   isOver = false;
-  /** All assigned replicas have passed this, as the leader said (L5). */
-  passedByAll = offset(0n);
   #saidEnd: bigint = -1n;
   #saidStart: bigint = -1n;
   #leadersStart = offset(0n);
@@ -66,8 +64,13 @@ export class FollowedReplica {
     return { session, endOffset, logStartOffset };
   }
 
+  /** The leader's log begins later than the one here. */
+  get isBehindStart(): boolean {
+    return this.#leadersStart > this.partition.startOffset;
+  }
+
   /** L4: the log here begins where the leader's does, as far as what is known to be committed goes. @returns whether it has moved. */
-  async followStart(leaders: Offset): Promise<boolean> {
+  async followStart(leaders = this.#leadersStart): Promise<boolean> {
     if (leaders > this.#leadersStart) this.#leadersStart = leaders;
     const { log } = this.partition;
     const before = log.startOffset;

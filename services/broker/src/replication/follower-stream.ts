@@ -6,6 +6,7 @@ import {
   leaderEpoch,
   limits,
   type NodeId,
+  type Offset,
   offset,
   TributaryError,
 } from '@tributary/model';
@@ -168,6 +169,8 @@ export class FollowerStream {
         const silentMs = this.#ports.clock.monotonicMs() - this.#heardMs;
         if (silentMs >= limits.replicaSilenceMs)
           attempt.abort(new Error(`it was silent for ${Math.round(silentMs)} ms`));
+        // What had no room, or lay above the high watermark, when it was told.
+        for (const replica of this.#replicas) if (replica.isBehindStart) void this.#followStart(replica);
         if (this.#replicas.size === 0) attempt.abort(new Error('nobody follows it any more'));
         if (this.#ports.brokerEpoch() !== epoch) attempt.abort(new Error('this broker has registered anew'));
       }
@@ -294,7 +297,7 @@ export class FollowerStream {
     if (replica === undefined || replica.state !== 'attached') return;
     const { partition } = replica;
     const highWatermark = offset(push.highWatermark);
-    replica.passedByAll = offset(push.passedByAll);
+    partition.notePassedByAll(offset(push.passedByAll));
     try {
       if (push.records.length === 0) partition.followHighWatermark(highWatermark);
       else if (push.from !== partition.state.staged || !partition.replicate(push.records, highWatermark)) {
@@ -309,7 +312,7 @@ export class FollowerStream {
     if (push.logStartOffset > partition.startOffset) void this.#followStart(replica, offset(push.logStartOffset));
   }
 
-  async #followStart(replica: FollowedReplica, leaders: ReturnType<typeof offset>): Promise<void> {
+  async #followStart(replica: FollowedReplica, leaders?: Offset): Promise<void> {
     try {
       if (await replica.followStart(leaders)) this.#owe(replica);
     } catch (thrown) {

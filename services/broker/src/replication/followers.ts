@@ -43,11 +43,6 @@ export class Followers implements AsyncDisposable {
     streams?.catchUp.remove(replica);
   }
 
-  /** How far every replica is, as the leader said (L5); undefined: this one follows nobody. */
-  passedByAll(name: PartitionName) {
-    return this.#replicas.get(partitionKey(name))?.passedByAll;
-  }
-
   #to(leader: NodeId): Streams {
     const before = this.#streams.get(leader);
     if (before !== undefined) return before;

@@ -95,11 +95,11 @@ export class LeaderSession {
   }
 
   #numbers() {
-    const { partition, leadership } = this;
+    const { partition } = this;
     return {
       highWatermark: partition.highWatermark,
       logStartOffset: partition.startOffset,
-      passedByAll: leadership.passedByAll(partition.highWatermark),
+      passedByAll: partition.passedByAll,
     };
   }
 

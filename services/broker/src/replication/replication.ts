@@ -1,6 +1,6 @@
 /** This broker's part in keeping replicas in step: what it leads is pushed to others, what it follows comes from them (docs/adr/0008-replication.md). */
 import type { ImageSource, PartitionName } from '@tributary/metadata';
-import type { BrokerEpoch, BrokerSettings, Offset } from '@tributary/model';
+import type { BrokerEpoch, BrokerSettings } from '@tributary/model';
 import type { Clock, Handlers, Logger, Transport } from '@tributary/ports';
 import { methods } from '@tributary/wire';
 import type { IsrProposer } from '../attendance/proposals.ts';
@@ -73,12 +73,6 @@ export class Replication implements Roles, AsyncDisposable {
   forget(name: PartitionName): void {
     this.#keeper.forget(name);
     this.#followers.forget(name);
-  }
-
-  /** How far every assigned replica is known to be (L5). */
-  passedByAll(name: PartitionName, partition: Partition): Offset | undefined {
-    const { leadership, highWatermark } = partition.state;
-    return leadership === undefined ? this.#followers.passedByAll(name) : leadership.passedByAll(highWatermark);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -209,7 +209,13 @@ describe('deleting records', () => {
 test('R8: what a new leader is about to commit is neither out of range nor absent', async () => {
   const notYet = new TributaryError('OFFSET_NOT_AVAILABLE', 'not yet');
   const partition = {
-    state: { name: 't-0', checkLeader: () => undefined, config: topicConfig({}) },
+    state: {
+      name: 't-0',
+      checkLeader: () => undefined,
+      config: topicConfig({}),
+      leadership: { isStartKnown: () => true },
+    },
+    startMoved: () => undefined,
     startOffset: 0n,
     highWatermark: 3n,
     latest: () => {
