@@ -21,7 +21,7 @@ case $what in
   base)
     libraries+=(libstdc++6 libatomic1 busybox-static)
     node=$root/node_modules/node/bin/node
-    [[ -x $node ]] || { echo "base.sh: $node is not there: run any npm command of this project first" >&2; exit 1; }
+    [[ -x $node ]] || { echo "base.sh: $node is not there: \`npm rebuild node\` fetches it" >&2; exit 1; }
     recipe=$(sha256sum "${BASH_SOURCE[0]}" <("$node" --version) | sha256sum)
     ;;
   etcd)
