@@ -121,6 +121,20 @@ describe('a cluster that parts of go', { skip, timeout: 180_000 }, () => {
     assert.equal(kinds(await health()), '');
   });
 
+  test('a broker that stands still keeps nobody from being shown, whether brokers are asked for or topics', async () => {
+    await local.ok('pause', 'broker-3');
+    const { code, stdout } = await run('broker', 'describe', '--output', 'json');
+    assert.equal(code, 1);
+    const shown: { id: number; error?: string }[] = JSON.parse(stdout.toString());
+    assert.deepEqual(
+      shown.map(({ id, error }) => `${id} ${error === undefined ? 'told' : 'silent'}`),
+      ['1 told', '2 told', '3 silent'],
+    );
+    assert.match(await ok('topic', 'describe', 'single'), /^2 +(3|none) .*\?\n/m);
+    await local.ok('resume', 'broker-3');
+    await until('');
+  });
+
   test('several that are restarted are so one after the other: records are acknowledged all the time, and none is refused', async (t: TestContext) => {
     await using cluster = await connect({ bootstrap: env['TRIBUTARY_BOOTSTRAP'] ?? '' });
     const producer = cluster.producer();
@@ -148,9 +162,15 @@ describe('a cluster that parts of go', { skip, timeout: 180_000 }, () => {
     const { problems } = await health();
     assert.match(problems[0]?.sentence ?? '', /^No controller answered within 3 s: .*Start a controller/);
     assert.equal(kinds({ healthy: false, problems }), 'no_controller');
-    const { code, stdout } = await run('cluster', 'health', '--bootstrap', '127.0.0.1:1', '--output', 'json');
-    assert.equal(code, 1);
-    assert.equal(JSON.parse(stdout.toString()).problems[0].kind, 'no_cluster');
+    const described = await run('cluster', 'describe');
+    assert.equal(described.code, 1);
+    assert.match(
+      described.stdout.toString(),
+      /^Cluster \S+\. No controller answers: [\s\S]*^3 +127\.0\.0\.1:\d+ +broker-3/m,
+    );
+    const nowhere = await run('cluster', 'health', '--bootstrap', '127.0.0.1:1', '--output', 'json');
+    assert.equal(nowhere.code, 1);
+    assert.equal(JSON.parse(nowhere.stdout.toString()).problems[0].kind, 'no_cluster');
     await local.ok('up');
     assert.equal(kinds(await health()), '');
   });

@@ -1,4 +1,10 @@
-import type { BrokerDescription, ConfigValue, LogDirDescription } from '@tributary/client';
+import {
+  type Admin,
+  type BrokerDescription,
+  type ConfigValue,
+  type LogDirDescription,
+  TributaryError,
+} from '@tributary/client';
 import { open } from '../cluster.ts';
 import { byteSize, count, counted } from '../figures.ts';
 import type { ConnectionOptions } from '../program/options.ts';
@@ -11,23 +17,51 @@ interface Shown {
   readonly configs: readonly ConfigValue[];
 }
 
-/** @param id undefined: every broker of the cluster, one after the other. */
+/** Of several: how long one of them may take, ms. One that stands still must not keep the others from being shown. */
+const eachMs = 5_000;
+
+/** @param id undefined: every broker of the cluster, one after the other; exit code 1 where one of them does not answer. */
 export async function brokerDescribe(id: number | undefined, options: ConnectionOptions): Promise<void> {
   await using cluster = await open(options);
   const { admin } = cluster;
-  const ids = id === undefined ? (await admin.describeCluster()).brokers.map((each) => each.id) : [id];
-  const shown: Shown[] = [];
-  for (const each of ids) {
-    shown.push({
-      broker: await admin.describeBroker(each),
-      directories: await admin.describeLogDirs({ ids: [each] }),
-      configs: await admin.describeConfigs({ kind: 'broker', id: each }),
-    });
+  if (id !== undefined) {
+    const shown = await ask(admin, id);
+    await print(options.output === 'json' ? JSON.stringify(json(shown)) : text(shown));
+    return;
   }
-  const [only] = shown;
-  if (options.output === 'text') await print(shown.map(text).join('\n'));
-  else await print(JSON.stringify(id === undefined || only === undefined ? shown.map(json) : json(only)));
+  const { brokers } = await admin.describeCluster();
+  const answers = await Promise.all(
+    brokers.map(async (broker) => await ask(admin, broker.id, eachMs).catch((thrown: unknown) => ({ broker, thrown }))),
+  );
+  if (answers.some((answer) => 'thrown' in answer)) process.exitCode = 1;
+  await print(
+    options.output === 'json'
+      ? JSON.stringify(answers.map((answer) => ('thrown' in answer ? silentJson(answer) : json(answer))))
+      : answers.map((answer) => ('thrown' in answer ? silentText(answer) : text(answer))).join('\n'),
+  );
 }
+
+async function ask(admin: Admin, id: number, timeoutMs?: number): Promise<Shown> {
+  const [broker, directories, configs] = await Promise.all([
+    admin.describeBroker(id, { timeoutMs }),
+    admin.describeLogDirs({ ids: [id] }, { timeoutMs }),
+    admin.describeConfigs({ kind: 'broker', id }, { timeoutMs }),
+  ]);
+  return { broker, directories, configs };
+}
+
+/** One that has not answered. */
+interface Silent {
+  readonly broker: { readonly id: number; readonly address: string };
+  readonly thrown: unknown;
+}
+
+const silentJson = ({ broker: { id, address }, thrown }: Silent) => {
+  return { id, address, error: TributaryError.from(thrown).message };
+};
+
+const silentText = ({ broker: { id, address }, thrown }: Silent): string =>
+  `Broker ${id} at ${address} does not tell: ${TributaryError.from(thrown).message}\n`;
 
 function json({ broker, directories, configs }: Shown) {
   return {

@@ -1,14 +1,37 @@
-import type { ClusterReport } from '@tributary/client';
+import { type ClusterDescription, type ClusterReport, TributaryError } from '@tributary/client';
 import { open } from '../cluster.ts';
 import { count, counted } from '../figures.ts';
 import type { ConnectionOptions } from '../program/options.ts';
 import { print } from '../standard-output.ts';
 import { table } from '../table.ts';
 
+/** How long a controller may take to answer, ms: an election takes 3 s. */
+const controllerMs = 10_000;
+
+/** Without a controller: what the broker that is asked sees, and exit code 1. */
 export async function clusterDescribe(options: ConnectionOptions): Promise<void> {
   await using cluster = await open(options);
-  const report = await cluster.admin.clusterReport();
-  await print(options.output === 'json' ? json(report) : text(report));
+  const { admin } = cluster;
+  try {
+    const report = await admin.clusterReport({ timeoutMs: controllerMs });
+    await print(options.output === 'json' ? json(report) : text(report));
+  } catch (thrown) {
+    const error = TributaryError.from(thrown);
+    if (!error.retriable) throw thrown;
+    process.exitCode = 1;
+    const seen = await admin.describeCluster();
+    await print(
+      options.output === 'json' ? JSON.stringify({ ...seen, controller: null }) : leaderlessText(seen, error),
+    );
+  }
+}
+
+function leaderlessText({ clusterId, brokers }: ClusterDescription, { message }: TributaryError): string {
+  const rows = brokers.map(({ id, address, host, rack }) => [id, address, host, rack]);
+  return [
+    `Cluster ${clusterId}. No controller answers: ${message}\n\n`,
+    table(['broker', 'address', 'host', 'rack'], rows),
+  ].join('');
 }
 
 function json({ brokers, ...report }: ClusterReport): string {
