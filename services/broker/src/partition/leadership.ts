@@ -51,9 +51,9 @@ interface Follower {
   logStart: Offset;
   /** It had then what the leader's log had. */
   caughtUpMs: number;
-  /** When it acknowledged last, and where the leader's log ended then. */
-  heardMs: number;
-  endWhenHeard: Offset;
+  /** At some time, and where the leader's log ended then: once it has acknowledged that, it was caught up at that time. */
+  markedMs: number;
+  endMarked: Offset;
 }
 
 /** For those who watch. */
@@ -124,8 +124,8 @@ export class Leadership {
         acknowledged: undefined,
         logStart: offset(0n),
         caughtUpMs: now,
-        heardMs: now,
-        endWhenHeard: offset(0n),
+        markedMs: now,
+        endMarked: offset(0n),
       });
     }
   }
@@ -174,9 +174,11 @@ export class Leadership {
     follower.acknowledged = end;
     follower.logStart = logStart;
     if (end >= leaderEnd) follower.caughtUpMs = now;
-    else if (end >= follower.endWhenHeard) follower.caughtUpMs = Math.max(follower.caughtUpMs, follower.heardMs);
-    follower.heardMs = now;
-    follower.endWhenHeard = leaderEnd;
+    else if (end < follower.endMarked) return true;
+    else follower.caughtUpMs = Math.max(follower.caughtUpMs, follower.markedMs);
+    // Not before the last mark is reached: acknowledgements may follow each other faster than a record gets there and back.
+    follower.markedMs = now;
+    follower.endMarked = leaderEnd;
     return true;
   }
 
