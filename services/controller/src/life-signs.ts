@@ -106,13 +106,16 @@ export class LifeSigns {
     const gone = new Set<NodeId>();
     const dead = new Map<NodeId, BrokerEpoch>();
     const silent: { readonly node: NodeId; readonly epoch: BrokerEpoch; readonly quietMs: number }[] = [];
-    const graceEndsMs = this.#beganMs + this.#sessionTimeoutMs;
-    let againAtMs: number | undefined = nowMs < graceEndsMs ? graceEndsMs : undefined;
+    let againAtMs: number | undefined;
     let [registered, hushed] = [0, 0];
     for (const { nodeId, registration, status } of image.brokers()) {
       if (registration === undefined) {
-        const isOut = status === undefined || status.fenced;
-        if (!isOut && (nowMs >= graceEndsMs || this.#vanished.has(nodeId))) gone.add(nodeId);
+        if (status === undefined || status.fenced) continue;
+        // M5: not what the store lets go of, but silence that was heard in this term.
+        const silentSinceMs = Math.max(this.#beganMs, this.#signs.get(nodeId)?.heardMs ?? 0);
+        const graceEndsMs = silentSinceMs + this.#sessionTimeoutMs;
+        if (nowMs >= graceEndsMs || this.#vanished.has(nodeId)) gone.add(nodeId);
+        else againAtMs = earlier(againAtMs, graceEndsMs);
         continue;
       }
       registered++;

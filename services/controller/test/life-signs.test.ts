@@ -43,6 +43,16 @@ describe('silence of a broker (R10)', () => {
     assert.deepEqual(dead(6_002), []);
   });
 
+  test('begins with the last sign of life also where the store has let a registration from before the term go (M5)', () => {
+    const { cluster, signs, beat } = heard(3);
+    beat(5_500, 1, 2, 3);
+    cluster.lose(1);
+    const gone = (nowMs: number): readonly number[] => [...signs.judge(cluster.image, nowMs).gone];
+    assert.deepEqual(gone(6_000), []);
+    assert.equal(signs.judge(cluster.image, 6_000).againAtMs, 11_500);
+    assert.deepEqual(gone(11_500), [1]);
+  });
+
   test('of most brokers is the silence of their controller: none of them is dead, and it resigns unless leases run out', () => {
     const { signs, cluster, beat, dead, isCutOff } = heard(3);
     beat(1_000, 2);
