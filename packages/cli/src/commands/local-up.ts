@@ -1,5 +1,6 @@
 /** `tributary local up`. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { quoted } from '../completion/model.ts';
 import { InterruptedError } from '../failure.ts';
 import { duration } from '../figures.ts';
 import { Interruption } from '../interruption.ts';
@@ -136,7 +137,9 @@ async function announce(
 /** Exactly what works where this was started from. */
 function nextSteps(bootstrap: string, folder: ClusterFolder): readonly string[] {
   const command = process.env['npm_lifecycle_event'] === undefined ? 'tributary' : 'npx tributary';
-  const where = folder.isDefault ? '' : ` --data-dir ${folder.directory}`;
+  const { directory } = folder;
+  const shown = /^[\w./-]+$/.test(directory) ? directory : quoted(directory);
+  const where = folder.isDefault ? '' : ` --data-dir ${shown}`;
   return [
     `export TRIBUTARY_BOOTSTRAP=${bootstrap}`,
     `${command} topic create events --partitions 6`,

@@ -114,7 +114,11 @@ export class ClusterFolder {
   remove({ parts }: Pick<LocalCluster, 'parts'>): void {
     const own = [...parts.map(({ name }) => name), 'logs', `${stateFile}.new`, lockName, stateFile];
     for (const name of own) fs.rmSync(path.join(this.directory, name), { recursive: true, force: true });
-    if (fs.readdirSync(this.directory).length === 0) fs.rmdirSync(this.directory);
+    try {
+      fs.rmdirSync(this.directory);
+    } catch {
+      // Something else is in it, or it is where a disk is mounted.
+    }
   }
 }
 
