@@ -2,7 +2,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type Consumer, serializers } from '@tributary/client';
-import { fromBeginning, record } from './one-broker.ts';
+import { errorName } from '@tributary/model';
+import { BatchBuilder } from '@tributary/record';
+import { Acks, methods } from '@tributary/wire';
+import { context, fromBeginning, record } from './one-broker.ts';
 import { type Brokers, withBrokers } from './several-brokers.ts';
 
 const never = new AbortController().signal;
@@ -114,27 +117,65 @@ for (const way of ['direct', 'through one address'] as const) {
   });
 }
 
-test('a subscriber follows the leader, and hears of no error; nothing is missed, nothing comes twice', async () => {
-  await withBrokers(14, 3, async (brokers) => {
+for (const how of ['killed', 'stopped'] as const) {
+  test(`a subscriber whose leader is ${how} follows the next one, and hears of no error; nothing is missed, nothing comes twice`, async () => {
+    await withBrokers(14, 3, async (brokers) => {
+      const client = await brokers.direct();
+      const configs = { 'min.insync.replicas': '2' };
+      await client.admin.createTopic({ name: 't', partitions: 3, replicationFactor: 3, configs });
+      const partition = (await brokers.leaders('t')).indexOf(3);
+      const subscribed = brokers.at(1).subscribe({ topics: [fromBeginning('t')] });
+      await brokers.at(1).publish('t', [record('0', { partition })]);
+      await subscribed.until(() => subscribed.values(partition).length === 1);
+      if (how === 'killed') brokers.process(3).end({ how: 'killed' });
+      else brokers.machine(3).pause(brokers.process(3));
+      const producer = client.producer();
+      for (let count = 1; count < 50; count++) {
+        await producer.send({ topic: 't', value: `${count}`, partition });
+        await brokers.clock.sleep(20, never);
+      }
+      const publishedAt = brokers.clock.monotonicMs();
+      await subscribed.until(() => subscribed.values(partition).length >= 50);
+      assert.ok(brokers.clock.monotonicMs() - publishedAt < 1_000);
+      assert.deepEqual(
+        subscribed.values(partition),
+        Array.from({ length: 50 }, (_, index) => `${index}`),
+      );
+      assert.deepEqual(subscribed.errors, []);
+    });
+  });
+}
+
+test('a batch that was passed on to a leader that is then stopped is answered, in doubt, as soon as another one leads', async () => {
+  await withBrokers(16, 3, async (brokers) => {
     const client = await brokers.direct();
-    const configs = { 'min.insync.replicas': '2' };
-    await client.admin.createTopic({ name: 't', partitions: 3, replicationFactor: 3, configs });
+    await client.admin.createTopic({ name: 't', partitions: 3, replicationFactor: 3 });
     const partition = (await brokers.leaders('t')).indexOf(3);
-    const subscribed = brokers.at(1).subscribe({ topics: [fromBeginning('t')] });
-    await brokers.at(1).publish('t', [record('0', { partition })]);
-    await subscribed.until(() => subscribed.values(partition).length === 1);
-    brokers.process(3).end({ how: 'killed' });
-    const producer = client.producer();
-    for (let count = 1; count < 50; count++) {
-      await producer.send({ topic: 't', value: `${count}`, partition });
-      await brokers.clock.sleep(20, never);
+    const about = { context, topics: ['t'], allTopics: false };
+    const { topics } = await brokers.at(1).peer.unary(methods.getMetadata, about, { deadlineMs: 5_000 });
+    const topicId = topics[0]?.topicId ?? '';
+    const leaderEpoch = topics[0]?.partitions[partition]?.leaderEpoch ?? -1;
+    const produce = brokers.at(1).peer.stream(methods.produce, new AbortController().signal);
+    const send = (correlationId: number): void => {
+      const builder = new BatchBuilder(1_000);
+      builder.append(0, null, Buffer.from('x'), []);
+      const batch = { correlationId, topicId, partition, leaderEpoch, records: builder.build() };
+      produce.send({ context, acks: Acks.ALL, timeoutMs: 0, transactionalId: '', batches: [batch] });
+    };
+    const results: [number, string][] = [];
+    send(1);
+    for await (const answer of produce) {
+      for (const { correlationId, errorCode } of answer.results) results.push([correlationId, errorName(errorCode)]);
+      if (results.length > 1) break;
+      brokers.machine(3).pause(brokers.process(3));
+      send(2);
     }
-    await subscribed.until(() => subscribed.values(partition).length >= 50);
-    assert.deepEqual(
-      subscribed.values(partition),
-      Array.from({ length: 50 }, (_, index) => `${index}`),
-    );
-    assert.deepEqual(subscribed.errors, []);
+    assert.deepEqual(results, [
+      [1, errorName(0)],
+      [2, 'NOT_LEADER_OR_FOLLOWER'],
+    ]);
+    assert.ok(brokers.clock.monotonicMs() < 20_000);
+    produce.cancel();
   });
 });
 
