@@ -52,11 +52,14 @@ export async function upkeep(
 
 /** A disk that is too full for the new log start to be written down is no reason to end a broker that others still read from. */
 async function retain(partition: Partition, { clock, logger }: UpkeepPorts): Promise<void> {
-  const { name } = partition.state;
+  const { name, role } = partition.state;
+  // L4: where a log begins is the leader's to say; followers hear of it with what they replicate.
+  if (role.kind !== 'leading') return;
   try {
     const segments = await partition.log.enforceRetention(clock.wallMs());
-    if (segments > 0)
-      logger.info('retention', { partition: name, segments, logStart: partition.startOffset.toString() });
+    if (segments === 0) return;
+    logger.info('retention', { partition: name, segments, logStart: partition.startOffset.toString() });
+    partition.startMoved();
   } catch (thrown) {
     if (!(thrown instanceof TributaryError) || thrown.error !== 'KAFKA_STORAGE_ERROR') throw thrown;
     logger.warn('retention-put-off', { partition: name, why: thrown.message });

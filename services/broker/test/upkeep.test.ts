@@ -29,7 +29,7 @@ async function retainOnce(
   const warned: string[] = [];
   const stop = new AbortController();
   const partition = (name: string, enforceRetention: () => Promise<number>) => ({
-    partition: { state: { name }, log: { enforceRetention } },
+    partition: { state: { name, role: { kind: 'leading' } }, log: { enforceRetention } },
   });
   const open = () => [
     partition('t-0', async () => {

@@ -160,24 +160,25 @@ export class Partition {
 
   /**
    * Batches from the leader, stamped by it, that begin at or after the end of what is here (R1). They are checked, written and flushed like those of producers.
-   * @returns false: nothing is taken now, because a failed write is being undone or the role has changed.
+   * @param term in which the histories were compared. @returns false: nothing is taken now, because a failed write is being undone or that term is over.
    * @throws TributaryError CORRUPT_MESSAGE.
    */
-  replicate(records: Uint8Array, leadersHighWatermark: Offset): boolean {
-    if (this.state.role.kind !== 'following' || this.#writes.isHeld || this.#closed) return false;
+  replicate(term: FollowTerm, records: Uint8Array, leadersHighWatermark: Offset): boolean {
+    const { role } = this.state;
+    if (role.kind !== 'following' || role.term !== term || this.#writes.isHeld || this.#closed) return false;
     for (let at = 0; at < records.length; ) {
       const size = checkBatch(records, at, records.length, 'log');
       const header = readBatchHeader(records, at);
-      if (header.baseOffset < this.state.staged || header.leaderEpoch > this.state.role.epoch) {
+      if (header.baseOffset < this.state.staged || header.leaderEpoch > role.epoch) {
         throw new TributaryError(
           'CORRUPT_MESSAGE',
-          `${this.state.name}: broker ${this.state.role.term.leader} sent a batch at offset ${header.baseOffset} of epoch ${header.leaderEpoch}; the log ends at ${this.state.staged}, the epoch is ${this.state.role.epoch}.`,
+          `${this.state.name}: broker ${term.leader} sent a batch at offset ${header.baseOffset} of epoch ${header.leaderEpoch}; the log ends at ${this.state.staged}, the epoch is ${role.epoch}.`,
         );
       }
       this.#writes.stage(records.subarray(at, at + size), header);
       at += size;
     }
-    this.followHighWatermark(leadersHighWatermark);
+    this.followHighWatermark(term, leadersHighWatermark);
     return true;
   }
 
@@ -192,7 +193,9 @@ export class Partition {
   }
 
   /** As far as the log here goes; the rest when that has grown. */
-  followHighWatermark(leaders: Offset): void {
+  followHighWatermark(term: FollowTerm, leaders: Offset): void {
+    const { role } = this.state;
+    if (role.kind !== 'following' || role.term !== term) return;
     this.#leadersHighWatermark = leaders;
     this.#commit();
   }

@@ -299,8 +299,11 @@ export class FollowerStream {
     const highWatermark = offset(push.highWatermark);
     partition.notePassedByAll(offset(push.passedByAll));
     try {
-      if (push.records.length === 0) partition.followHighWatermark(highWatermark);
-      else if (push.from !== partition.state.staged || !partition.replicate(push.records, highWatermark)) {
+      if (push.records.length === 0) partition.followHighWatermark(replica.term, highWatermark);
+      else if (
+        push.from !== partition.state.staged ||
+        !partition.replicate(replica.term, push.records, highWatermark)
+      ) {
         // A failed write was undone here: what follows it does not fit.
         void this.#beginAgain(replica, limits.replicaRetryMsMax);
         return;

@@ -37,6 +37,8 @@ export function compareHistories(leader: LeadersLog, follower: FollowersLog): At
   const lacksTombstones = end < leader.tombstonesGone && follower.tombstonesGone < leader.tombstonesGone;
   if (lacksTombstones && !isEmpty) return { kind: 'restart' };
   if (lastEpoch === undefined) {
+    // Cut as far as it goes, it says nothing of what lies below: an unclean election may have put that, and where batches begin, another way.
+    if (isEmpty && startOffset > leader.startOffset) return { kind: 'restart' };
     if (end <= leader.endOffset) return { kind: 'agreed' };
     return { kind: 'diverges', epoch: beforeAll, end: leader.endOffset };
   }
@@ -47,7 +49,7 @@ export function compareHistories(leader: LeadersLog, follower: FollowersLog): At
   return { kind: 'diverges', epoch: common.epoch, end: common.end };
 }
 
-/** Where a follower cuts its log after `diverges`. @param own its history. */
+/** Where a follower cuts its log after `diverges`; below its start, nothing of it stays. @param own its history. */
 export function cutAt(
   verdict: { readonly epoch: LeaderEpoch; readonly end: Offset },
   own: Pick<LeadersLog, 'endOffset' | 'endOffsetFor'>,
