@@ -2,7 +2,9 @@
  * npm run bench: Tributary end to end, beside Apache Kafka where a script is given that runs one. No figure passes or fails.
  *
  *     npm run bench -- [--kafka-script FILE] [--only start,produce,consume,latency,records,limits] [--repeats 3] [--scale 1] [--data-dir data-bench]
- *                      [--output table|json] [--profile FOLDER]
+ *                      [--nodes 1|3] [--output table|json] [--profile FOLDER]
+ *
+ * --nodes 3: as many brokers, each topic with a replica on each, of which two must be in sync; not for start, records and limits.
  */
 import { mkdirSync, mkdtempDisposableSync } from 'node:fs';
 import path from 'node:path';
@@ -29,6 +31,7 @@ const { values: flags } = parseArgs({
     only: { type: 'string', default: usual.map(({ name }) => name).join(',') },
     repeats: { type: 'string', default: '3' },
     scale: { type: 'string', default: '1' },
+    nodes: { type: 'string', default: '1' },
     'data-dir': { type: 'string', default: 'data-bench' },
     output: { type: 'string', default: 'table' },
     profile: { type: 'string' },
@@ -57,6 +60,7 @@ async function measure(chosen: readonly Scenario[], stage: Omit<Stage, 'repeat' 
 }
 
 async function main(): Promise<void> {
+  const nodes = Number(flags.nodes);
   const names = flags.only.split(',');
   const chosen = names.map((name) => {
     const scenario = scenarios.find((one) => one.name === name);
@@ -67,14 +71,14 @@ async function main(): Promise<void> {
   mkdirSync(flags['data-dir'], { recursive: true });
   using folder = mkdtempDisposableSync(path.join(flags['data-dir'], 'run-'));
   await using stack = new AsyncDisposableStack();
-  const contenders: Contender[] = [new Tributary(folder.path, flags.profile)];
+  const contenders: Contender[] = [new Tributary(folder.path, nodes, flags.profile)];
   const notes: string[] = [];
   if (flags['kafka-script'] === '')
     notes.push(
       'No Kafka beside it: --kafka-script FILE or KAFKA_PEER names a script that runs one (benchmarks/README.md).',
     );
   else {
-    const kafka = new Kafka(flags['kafka-script'], flags['data-dir']);
+    const kafka = new Kafka(flags['kafka-script'], nodes, flags['data-dir']);
     stack.defer(() => kafka.remove());
     contenders.push(kafka);
   }
@@ -88,7 +92,15 @@ async function main(): Promise<void> {
   const results = path.join(import.meta.dirname, 'results');
   mkdirSync(results, { recursive: true });
   const file = path.join(results, `${new Date().toISOString().replaceAll(':', '-')}.json`);
-  publish({ benchmark: `end to end, ${flags.repeats} repeats`, rows: comparison.rows, notes }, flags.output, file);
+  publish(
+    {
+      benchmark: `end to end, ${flags.nodes} broker${nodes === 1 ? '' : 's'}, ${flags.repeats} repeats`,
+      rows: comparison.rows,
+      notes,
+    },
+    flags.output,
+    file,
+  );
   say(`Also in ${path.relative('', file)}`);
 }
 

@@ -29,6 +29,6 @@ export interface Contender {
   consume(job: Job): Promise<number>;
   /** One record at a time, acks=all, linger 0, after a warm-up. */
   latency(job: Job): Promise<AckLatency>;
-  /** Resident memory of the broker's process, MiB. */
+  /** Resident memory of a broker's process, the largest where there are several, MiB. */
   memory(): number;
 }

@@ -11,17 +11,19 @@ const controllerDistance = 100;
 const startMs = 60_000;
 const tools = 'org.apache.kafka.tools';
 
-/** Apache Kafka, one node, driven by a script: benchmarks/README.md says what it must understand. */
+/** Apache Kafka, one node or several, driven by a script: benchmarks/README.md says what it must understand. */
 export class Kafka implements Contender {
   readonly name = 'Kafka';
   /** It flushes when the page cache does. */
   readonly flushPolicies: readonly FlushPolicy[] = ['async'];
   readonly #script: string;
   readonly #folder: { readonly path: string; remove(): void };
+  readonly #nodes: number;
   #port = 0;
 
-  /** @param parent a folder on the disk that is measured. */
-  constructor(script: string, parent: string) {
+  /** @param parent a folder on the disk that is measured. @param nodes each topic has a replica on each. */
+  constructor(script: string, nodes: number, parent: string) {
+    this.#nodes = nodes;
     this.#script = path.resolve(script);
     this.#folder = mkdtempDisposableSync(path.join(path.resolve(parent), 'kafka-'));
   }
@@ -30,7 +32,8 @@ export class Kafka implements Contender {
   async start(): Promise<{ metadataSeconds: number }> {
     if (this.#port === 0) this.#port = await freePort(controllerDistance);
     await this.#call('clean');
-    await this.#call('start', '1');
+    await this.#call('start', String(this.#nodes));
+    if (this.#nodes > 1) return { metadataSeconds: 0 };
     await this.#call('stop');
     const begin = performance.now();
     await this.#call('restart-node', '1');
@@ -52,7 +55,8 @@ export class Kafka implements Contender {
   }
 
   async createTopic(name: string, partitions: number): Promise<void> {
-    await this.#call('topic', name, String(partitions), '1');
+    const settings = this.#nodes > 1 ? ['min.insync.replicas=2'] : [];
+    await this.#call('topic', name, String(partitions), String(this.#nodes), ...settings);
   }
 
   async deleteTopic(name: string): Promise<void> {
@@ -89,7 +93,8 @@ export class Kafka implements Contender {
   }
 
   memory(): number {
-    return residentMib(Number(readFileSync(path.join(this.#folder.path, 'node1', 'pid'), 'utf8')));
+    const nodes = Array.from({ length: this.#nodes }, (_, i) => path.join(this.#folder.path, `node${i + 1}`, 'pid'));
+    return Math.max(...nodes.map((file) => residentMib(Number(readFileSync(file, 'utf8')))));
   }
 
   get #bootstrap(): string {

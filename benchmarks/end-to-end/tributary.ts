@@ -12,12 +12,20 @@ const ackLatency = path.join(import.meta.dirname, 'ack-latency.ts');
 const httpPortDistance = 100;
 const startMs = 20_000;
 
-/** `tributary dev`, and our client in a process of its own. */
+interface Part {
+  readonly role: string;
+  readonly pid: number;
+  readonly ports: { readonly grpc: number };
+}
+
+/** `tributary dev`, or several brokers by `tributary local`, and our client in a process of its own. */
 export class Tributary implements Contender {
   readonly name = 'Tributary';
   readonly flushPolicies: readonly FlushPolicy[] = ['async', 'commit'];
   readonly #parent: string;
   readonly #profile: string | undefined;
+  readonly #nodes: number;
+  #brokers: readonly number[] = [];
   #folder: { readonly path: string; remove(): void } | undefined;
   #process: Started | undefined;
   #cluster: Cluster | undefined;
@@ -28,25 +36,43 @@ export class Tributary implements Contender {
     return this.#bootstrap;
   }
 
-  /** @param parent a folder on the disk that is measured. @param profile folder for CPU profiles. */
-  constructor(parent: string, profile: string | undefined) {
+  /** @param parent a folder on the disk that is measured. @param nodes brokers; each topic has a replica on each. @param profile folder for CPU profiles. */
+  constructor(parent: string, nodes: number, profile: string | undefined) {
     this.#parent = parent;
+    this.#nodes = nodes;
     this.#profile = profile;
   }
 
   async start(): Promise<{ metadataSeconds: number; acknowledgedSeconds: number }> {
     this.#folder = mkdtempDisposableSync(path.join(this.#parent, 'tributary-'));
-    const port = await freePort(httpPortDistance);
-    this.#bootstrap = `127.0.0.1:${port}`;
     const begin = performance.now();
-    const args = [...this.#profiling(), cli, 'dev', '--data-dir', this.#folder.path, '--port', String(port)];
-    this.#process = new Started(process.execPath, args, { UV_THREADPOOL_SIZE: '80' });
+    await (this.#nodes === 1 ? this.#startOne(this.#folder.path) : this.#startSeveral(this.#folder.path));
     this.#cluster = await this.#connected();
     const metadataSeconds = (performance.now() - begin) / 1_000;
     await this.#createFirstTopic(this.#cluster);
     await using producer = this.#cluster.producer();
     await producer.send({ topic: 'first', value: 'hello' });
     return { metadataSeconds, acknowledgedSeconds: (performance.now() - begin) / 1_000 };
+  }
+
+  async #startOne(folder: string): Promise<void> {
+    const port = await freePort(httpPortDistance);
+    this.#bootstrap = `127.0.0.1:${port}`;
+    const args = [...this.#profiling(), cli, 'dev', '--data-dir', folder, '--port', String(port)];
+    this.#process = new Started(process.execPath, args, { UV_THREADPOOL_SIZE: '80' });
+  }
+
+  /** As Kafka's nodes, each is broker and so on in a process of its own; our controllers and etcd are further ones. */
+  async #startSeveral(folder: string): Promise<void> {
+    await this.#local('up', folder, '--brokers', String(this.#nodes), '--controllers', '2');
+    const parts = JSON.parse(await this.#local('ps', folder, '--output', 'json')) as readonly Part[];
+    const brokers = parts.filter(({ role }) => role === 'broker');
+    this.#bootstrap = brokers.map(({ ports }) => `127.0.0.1:${ports.grpc}`).join(',');
+    this.#brokers = brokers.map(({ pid }) => pid);
+  }
+
+  #local(command: string, folder: string, ...args: readonly string[]): Promise<string> {
+    return run(process.execPath, [cli, 'local', command, '--data-dir', folder, ...args]);
   }
 
   /** Metadata is served a little before the broker is registered and topics can be placed. */
@@ -78,6 +104,8 @@ export class Tributary implements Contender {
   async stop(): Promise<void> {
     await this.#cluster?.close();
     await this.#process?.[Symbol.asyncDispose]();
+    if (this.#brokers.length > 0 && this.#folder !== undefined) await this.#local('down', this.#folder.path);
+    this.#brokers = [];
     this.#folder?.remove();
     this.#cluster = undefined;
     this.#process = undefined;
@@ -85,7 +113,12 @@ export class Tributary implements Contender {
   }
 
   async createTopic(name: string, partitions: number, policy: FlushPolicy): Promise<void> {
-    await this.#cluster?.admin.createTopic({ name, partitions, configs: { 'flush.policy': policy } });
+    await this.#cluster?.admin.createTopic({
+      name,
+      partitions,
+      replicationFactor: this.#nodes,
+      configs: { 'flush.policy': policy, ...(this.#nodes > 1 && { 'min.insync.replicas': '2' }) },
+    });
   }
 
   async deleteTopic(name: string): Promise<void> {
@@ -117,7 +150,7 @@ export class Tributary implements Contender {
   }
 
   memory(): number {
-    return residentMib(this.#process?.pid ?? 0);
+    return Math.max(...(this.#process === undefined ? this.#brokers : [this.#process.pid]).map(residentMib));
   }
 
   /** @returns MiB/s. */
