@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { clusterId, offset } from '@tributary/model';
+import { clusterId, errorName, offset } from '@tributary/model';
 import type { CallContext, Stream } from '@tributary/ports';
 import type { FetchRequest, FetchResponse } from '@tributary/wire';
 import type { Slice } from '../../src/partition/partition.ts';
@@ -45,6 +45,11 @@ function fetching() {
     onReadable: () => () => undefined,
     read: (_from: unknown, _target: number, credit: number) =>
       new Promise<Slice>((done) => reads.push({ credit, done })),
+    state: { name: 't-0', role: { kind: 'leading' } },
+    // Epoch 2 began at 7; epoch 1 ended there.
+    log: {
+      endOffsetFor: (epoch: number) => (epoch > 2 ? undefined : { epoch, end: offset(epoch === 2 ? 10n : 7n) }),
+    },
   };
   const replicas = { clusterId: clusterId('c'), find: () => partition, leads: () => true, leaderOf: () => undefined };
   const context: CallContext = { peer: 'test', signal: over.signal };
@@ -109,4 +114,25 @@ test('a stream that is over is read for no further, although nobody has told its
   reads[0]?.done({ kind: 'records', records: [batch], next: offset(5n) });
   await turn();
   assert.ok(reads.length === 1 && sent.length <= 1, `${reads.length} reads`);
+});
+
+test('E1: a reader whose last record is of an epoch that ended before it is told where the histories part', async () => {
+  const { sent, reads, tell } = fetching();
+  const open = async (from: bigint, lastEpoch: number): Promise<string> => {
+    sent.length = 0;
+    reads.length = 0;
+    await tell({ open: [{ ...position, generation: ++generation, offset: from, lastEpoch, creditLimit: 100n }] });
+    const begun = reads.length;
+    for (const { done } of reads) done({ kind: 'end' });
+    await turn();
+    const answer = sent[0]?.partitions[0];
+    return answer === undefined ? `${begun} read` : `${errorName(answer.errorCode)} ${answer.errorMessage}`;
+  };
+  let generation = 1;
+  assert.match(await open(9n, 1), /OFFSET_OUT_OF_RANGE .*up to offset 9, of leader epoch 1.*both agree up to 7/);
+  assert.equal(await open(7n, 1), '1 read');
+  assert.equal(await open(9n, 2), '1 read');
+  // Nothing was read yet, or nothing is known of the epoch.
+  assert.equal(await open(9n, -1), '1 read');
+  assert.equal(await open(9n, 3), '1 read');
 });
