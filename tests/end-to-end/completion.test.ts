@@ -66,6 +66,9 @@ describe('completion', () => {
     ['tributary produce x --value-schema u', ['user.avsc']],
     ['tributary dev --data-dir s', ['schemas']],
     ['tributary topic create ', []],
+    ['tributary local kill --data-dir x br', ['broker-1', 'broker-2', 'broker-3']],
+    ['tributary local pause controller-1 et', ['etcd']],
+    ['tributary cluster h', ['health']],
   ];
 
   test('bash completes commands, options, values, files and folders', { skip: requires('bash') }, () => {

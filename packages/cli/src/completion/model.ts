@@ -1,5 +1,6 @@
 /** What can be completed, read from the commands themselves: nothing is written down twice. */
 import type { Command, Option } from 'commander';
+import { usualNames } from '../local/shape.ts';
 
 /** What a value is: of these words, a topic, a file, a folder, or something that nobody can guess. */
 export type ValueKind =
@@ -72,6 +73,8 @@ function argumentOf(command: Command, path: string): ValueKind | undefined {
   if (argument.name() === 'topic') return { kind: 'topics' };
   // The name of a topic that is to be made is nobody's yet.
   if (path.startsWith('topic ') && path !== 'topic create' && argument.name() === 'name') return { kind: 'topics' };
+  // There may be others, but asking costs more than a keypress should.
+  if (path.startsWith('local ') && argument.name() === 'names') return { kind: 'choice', words: usualNames };
   if (argument.name() === 'paths') return { kind: 'files' };
   return { kind: 'text' };
 }

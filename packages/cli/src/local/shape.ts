@@ -12,3 +12,10 @@ export const controllersMax = 100;
 /** Room above the first port for the HTTP ports of all of them. */
 export const portMax = 60_000;
 export const firstId = { broker: 1, controller: 1 + brokersMax } as const;
+
+/** What its parts are called. */
+export const usualNames: readonly string[] = [
+  'etcd',
+  ...Array.from({ length: defaultControllers }, (_, at) => `controller-${at + 1}`),
+  ...Array.from({ length: defaultBrokers }, (_, at) => `broker-${at + 1}`),
+];
