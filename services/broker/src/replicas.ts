@@ -287,7 +287,8 @@ export class Replicas {
     // The admitted registration named it: it has left, and what it catches up with is whole (L3).
     if (partition.log.health.suspect && this.#admitted && !isMember) await partition.log.clearSuspect();
     if (info.leader === this.#me && this.#admitted) {
-      this.#roles.forget(replica.name);
+      // What follows is over before the log is led; a leadership that goes on keeps its proposal, which nothing but the image or its answer ends (M4).
+      if (partition.state.leadership?.epoch !== info.leaderEpoch) this.#roles.forget(replica.name);
       await partition.lead({
         epoch: info.leaderEpoch,
         partitionEpoch: info.partitionEpoch,

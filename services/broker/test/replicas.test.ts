@@ -16,12 +16,13 @@ function imageOf(
   phase: 'ready' | 'deleting' = 'ready',
   setting: 'commit' | 'async' = 'commit',
   key: 'commit' | 'async' = 'commit',
+  epoch = 4,
 ): ClusterImage {
   const info = {
     topicId: topic,
     partition: index,
     leader: me,
-    leaderEpoch: leaderEpoch(4),
+    leaderEpoch: leaderEpoch(epoch),
     replicas: [{ nodeId: me, directoryId }],
     isr: [me],
     effectiveMinIsr: 1,
@@ -98,6 +99,32 @@ test('R6: a replica goes without flushing only where both the setting and the ke
       });
     }
   }
+});
+
+test('M4: a setting that changes leaves a leadership, and what it has proposed, alone; a new epoch begins anew', async () => {
+  await onSimulatedDisk('leading on', async ({ disk }) => {
+    const directory = await openDirectory(disk.mount());
+    const logger = { info: () => undefined, error: () => undefined, warn: () => undefined };
+    const image = imageOf(directory.directoryId);
+    const replicas = new Replicas(me, directory, { clock: testClock(), logger }, image);
+    const told: string[] = [];
+    replicas.roles = {
+      leading: () => void told.push('leading'),
+      following: () => void told.push('following'),
+      forget: () => void told.push('forget'),
+    };
+    await replicas.follow(image, true, []);
+    assert.deepEqual(told.splice(0), ['forget', 'leading']);
+    await replicas.follow(imageOf(directory.directoryId, 'ready', 'async'), true, [
+      { topicId: topic, partition: index },
+    ]);
+    assert.deepEqual(told.splice(0), ['leading']);
+    await replicas.follow(imageOf(directory.directoryId, 'ready', 'async', 'commit', 5), true, [
+      { topicId: topic, partition: index },
+    ]);
+    assert.deepEqual(told, ['forget', 'leading']);
+    await replicas.close();
+  });
 });
 
 test('a log that cannot be opened keeps neither its broker from starting nor the others from serving, and says why', async () => {
