@@ -122,12 +122,12 @@ export class TributaryError extends Error {
   override readonly name = 'TributaryError';
   readonly error: ErrorName;
   /** Of NETWORK_EXCEPTION, where it is known. It does not travel. */
-  readonly unreachable: Unreachable | undefined;
+  declare readonly unreachable?: Unreachable;
 
   constructor(error: ErrorName, message: string, options?: { cause?: unknown; unreachable?: Unreachable }) {
     super(message, options);
     this.error = error;
-    this.unreachable = options?.unreachable;
+    if (options?.unreachable !== undefined) this.unreachable = options.unreachable;
   }
 
   /** Kafka's number. */

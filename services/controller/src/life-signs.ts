@@ -114,7 +114,8 @@ export class LifeSigns {
         // M5: not what the store lets go of, but silence that was heard in this term.
         const silentSinceMs = Math.max(this.#beganMs, this.#signs.get(nodeId)?.heardMs ?? 0);
         const graceEndsMs = silentSinceMs + this.#sessionTimeoutMs;
-        if (nowMs >= graceEndsMs || this.#vanished.has(nodeId)) gone.add(nodeId);
+        // One that said that it was leaving has left.
+        if (nowMs >= graceEndsMs || this.#vanished.has(nodeId) || status.leaving) gone.add(nodeId);
         else againAtMs = earlier(againAtMs, graceEndsMs);
         continue;
       }

@@ -53,6 +53,14 @@ describe('silence of a broker (R10)', () => {
     assert.deepEqual(gone(11_500), [1]);
   });
 
+  test('is not waited for when a broker has said that it was leaving, and its registration is gone', () => {
+    const { signs, cluster, beat } = heard(3);
+    beat(20_000, 1, 2, 3);
+    cluster.leave(1);
+    cluster.lose(1);
+    assert.deepEqual([...signs.judge(cluster.image, 20_001).gone], [1]);
+  });
+
   test('of most brokers is the silence of their controller: none of them is dead, and it resigns unless leases run out', () => {
     const { signs, cluster, beat, dead, isCutOff } = heard(3);
     beat(1_000, 2);
