@@ -136,6 +136,8 @@ export function brokerProgram(at: string | BrokerPlace): ProcessMain {
     const broker = stack.use(await createBroker(brokerConfig(place), ports, stop));
     stack.use(await ports.transport.serve(brokerAddress(machine), broker.service));
     await broker.start(brokerAddress(machine));
+    // While it is still served, as in `main.ts`.
+    stack.defer(() => broker.handOver());
     ports.logger.info('serving');
     await until(stop);
   };

@@ -1,4 +1,4 @@
-import { TributaryError, brokerEpoch, limits, type BrokerEpoch } from '@tributary/model';
+import { TributaryError, brokerEpoch, limits, type BrokerEpoch, type IncarnationId } from '@tributary/model';
 import { type Clock, type Lease, type MetadataStore, MetadataStoreError } from '@tributary/ports';
 import type { MetadataKeys } from './keys.ts';
 import type { RegistrationInfo, Stored } from './state.ts';
@@ -19,6 +19,11 @@ export interface RegistrationOptions {
   readonly sessionTimeoutMs?: number;
   /** Aborting stops registering, and later the keeping alive: the lease then runs out. */
   readonly signal: AbortSignal;
+  /**
+   * Of a registration with the same directory: this broker made it, before its restart or before it was taken for dead. Another one is of a process
+   * with a copy of the directory: two such would take it from each other for ever. Default: all are.
+   */
+  readonly isOwn?: (incarnation: IncarnationId) => boolean;
   /** Told of each attempt at a store that did not answer, or not as hoped. */
   readonly onFailure?: (why: string) => void;
 }
@@ -26,7 +31,7 @@ export interface RegistrationOptions {
 /**
  * Writes the broker's registration under a lease of its own (R6). A registration of the same data directory is replaced, whether or not its
  * lease lives; the new one has a new epoch in any case. The controller then looks at it; the broker waits for `isAdmitted`.
- * @throws TributaryError DUPLICATE_BROKER_REGISTRATION while a broker with this node id and another data directory is registered.
+ * @throws TributaryError DUPLICATE_BROKER_REGISTRATION while a broker with this node id and another data directory, or a copy of this one, is registered.
  * @throws MetadataStoreError `refused`: no further attempt would do better.
  * @throws the signal's reason. A store that does not answer is asked again until then.
  */
@@ -45,7 +50,7 @@ export async function registerBroker(
     let refusal: Error | undefined;
     try {
       lease = await store.lease(options.sessionTimeoutMs ?? limits.sessionTimeoutMs, attempt.signal);
-      const epoch = await write(store, keys, registration, lease);
+      const epoch = await write(store, keys, registration, lease, options);
       if (epoch !== undefined) return held(lease, epoch);
     } catch (thrown) {
       if (thrown instanceof TributaryError) refusal = thrown;
@@ -118,11 +123,13 @@ async function write(
   keys: MetadataKeys,
   registration: RegistrationInfo,
   lease: Lease,
+  { isOwn }: Pick<RegistrationOptions, 'isOwn'>,
 ): Promise<BrokerEpoch | undefined> {
   const place = { kind: 'registration', nodeId: registration.nodeId } as const;
   const existing = await readRegistration(store, keys, keys.of(place));
   if (existing !== undefined) {
     refuseOtherDirectory(existing, registration);
+    if (isOwn?.(existing.incarnationId) === false) throw twin(existing, registration);
     // A deletion and a creation, in two transactions: the create revision, which is the epoch, must change, and no transaction may name a key twice.
     const removal = {
       expect: [{ place, is: 'modified-at', revision: existing.modRevision }],
@@ -159,5 +166,13 @@ function refuseOtherDirectory(existing: RegistrationInfo, mine: RegistrationInfo
     'DUPLICATE_BROKER_REGISTRATION',
     `Node id ${mine.nodeId} belongs to the running broker at ${existing.address} with data directory ${existing.directoryId}; ` +
       `this one has ${mine.directoryId}. Give it another node id, or stop the other broker first.`,
+  );
+}
+
+function twin(existing: RegistrationInfo, mine: RegistrationInfo): TributaryError {
+  return new TributaryError(
+    'DUPLICATE_BROKER_REGISTRATION',
+    `Another process, at ${existing.address}, has registered as broker ${mine.nodeId} with a copy of data directory ${mine.directoryId}; ` +
+      `this one, at ${mine.address}, stops. Find out which has the newest records, and start that one alone.`,
   );
 }

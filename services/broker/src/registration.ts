@@ -94,8 +94,7 @@ export class Registration {
 
   /**
    * Registers. When the lease is lost the registration is put under another if it is still there, which no one notices: the store was away. Else,
-   * and when the image shows that it is gone, because the controller took the broker for dead (R10), or is another, the broker registers anew.
-   * Ends with the signal. @throws TributaryError DUPLICATE_BROKER_REGISTRATION; MetadataStoreError `refused`.
+   * and when the image shows that it is gone, because the controller took the broker for dead (R10), the broker registers anew. Ends with the signal. @throws TributaryError DUPLICATE_BROKER_REGISTRATION; MetadataStoreError `refused`.
    */
   async keep(
     suspects: readonly PartitionName[],
@@ -113,7 +112,7 @@ export class Registration {
           logger.warn('registration-lost', { why: held.lost.reason instanceof Error ? held.lost.reason.message : '' });
           held = await this.#renew(held, signal);
         } else {
-          const why = 'the controller took this broker for dead, or it was registered elsewhere: it registers anew';
+          const why = 'the controller took this broker for dead: it registers anew';
           logger.warn('registration-gone', { brokerEpoch: held.epoch.toString(), why });
           await held.revoke().catch(() => undefined);
           held = undefined;
@@ -161,7 +160,9 @@ export class Registration {
     const { nodeId, address, host, rack, configs } = this.#where;
     const { identity } = this.#directory;
     const incarnation = incarnationId(randomId(() => this.#ports.random.nextU32()));
-    const known = incarnationsIn(this.#ports.images.current, nodeId, identity.directoryId);
+    const own = identity.incarnations;
+    const inMetadata = incarnationsIn(this.#ports.images.current, nodeId, identity.directoryId);
+    const known = inMetadata.filter((each) => own.includes(each));
     // Synced before registering: a directory restored from a backup knows neither of the two ids that etcd holds (R6).
     await identity.recordPending(incarnation, known);
     const registration = {
@@ -178,7 +179,8 @@ export class Registration {
       configs,
     };
     const { store, keys, clock } = this.#ports;
-    const { brokerEpoch, lost, revoke } = await registerBroker(store, keys, registration, clock, this.#options(signal));
+    const options = { ...this.#options(signal), isOwn: (id: IncarnationId) => identity.incarnations.includes(id) };
+    const { brokerEpoch, lost, revoke } = await registerBroker(store, keys, registration, clock, options);
     const held = { registration, epoch: brokerEpoch, lost, revoke };
     this.#held = held;
     await identity.recordRegistered(incarnation, known);

@@ -184,6 +184,32 @@ describe('a broker', () => {
       stop.abort();
     }));
 
+  test('and a second process with a copy of its directory: one of them stops and names the other, instead of taking turns for ever', async () => {
+    for (let seed = 10; seed < 30; seed++) {
+      await registered(seed, async (bench) => {
+        const { seen, admit, until, store, clock, keeping } = bench;
+        await until(() => seen.length === 1);
+        await admit(seen[0]);
+        const copied = seen[0]?.incarnationId;
+        const copy = { directoryId: directoryId('mine'), incarnationId: incarnationId('twin'), address: 'b9:9095' };
+        const options = { signal: never, isOwn: (id: IncarnationId) => id === copied };
+        const second = registerBroker(store, keys, aRegistration(me, copy), clock, options);
+        const ended = await Promise.race([
+          keeping.then(
+            () => assert.fail('it ended'),
+            (thrown: unknown) => thrown,
+          ),
+          second.then(
+            () => new Promise<never>(() => undefined),
+            (thrown: unknown) => thrown,
+          ),
+        ]);
+        assert.ok(ended instanceof TributaryError && ended.error === 'DUPLICATE_BROKER_REGISTRATION');
+        assert.match(ended.message, /Another process, at b\d:9095, has registered as broker 1 with a copy of data/);
+      });
+    }
+  });
+
   test('M5: that was only cut off from the store keeps its registration, and nobody notices', () =>
     registered(5, async (bench) => {
       const { seen, admit, until, world, clock } = bench;
