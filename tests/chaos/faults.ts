@@ -88,7 +88,7 @@ export async function aim(cluster: ChaosCluster, topic: string, fault: Fault): P
     case 'cut':
       return await aimCut(cluster, topic, fault);
     case 'full-disk':
-      return aimFullDisk(cluster);
+      return await aimFullDisk(cluster, topic);
     case 'power':
       return aimPower(cluster);
   }
@@ -206,11 +206,13 @@ async function aimCut(
   };
 }
 
-function aimFullDisk({ disk, processes }: ChaosCluster): Aimed {
+async function aimFullDisk(cluster: ChaosCluster, topic: string): Promise<Aimed> {
+  const { disk, processes } = cluster;
   const broker = processes.broker(smallDiskBroker);
+  const leads = (await cluster.partitionsOf(topic)).some(({ leader }) => leader === broker.id);
   return {
     what: `no space left for ${broker.name}`,
-    hits: { kind: 'produce', address: broker.address },
+    hits: { kind: 'produce', address: leads ? broker.address : undefined },
     goesOn: { records: false, decisions: true },
     strike: () => Promise.resolve(disk.fill()),
     heal: async () => {

@@ -89,7 +89,7 @@ async function main(): Promise<void> {
     say(`FAILED ${thrown instanceof Error ? thrown.message : String(thrown)}`);
     if (flags.verbose)
       for (const part of [...cluster.processes.controllers, ...cluster.processes.brokers])
-        say(`${part.name}:\n${part.said.slice(-4_000)}`);
+        say(`${part.name}:\n${part.said.slice(-400_000)}`);
   }
   say(bad === 0 ? `seed ${flags.seed}: every promise kept` : `seed ${flags.seed}: not every promise was kept`);
   if (bad > 0) process.exitCode = 1;
