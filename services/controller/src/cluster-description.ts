@@ -1,4 +1,3 @@
-// pure
 /** The cluster as `cluster describe` and `cluster health` show it. */
 import { type BrokerImage, type ClusterImage, isUnfenced } from '@tributary/metadata';
 import { type NodeId, limits } from '@tributary/model';

@@ -1,7 +1,8 @@
 // pure
 /** What is wrong with a partition, in one sentence that says who can mend it. */
-import { type ClusterImage, type PartitionInfo, type Replica, isUnfenced } from '@tributary/metadata';
+import type { ClusterImage, PartitionInfo, Replica } from '@tributary/metadata';
 import type { NodeId } from '@tributary/model';
+import { canLead, noLosses } from './brokers.ts';
 
 /** The worst that holds, in this order. */
 export type Trouble = 'offline' | 'under_min_isr' | 'under_replicated';
@@ -43,10 +44,9 @@ export function leaderlessReason(image: ClusterImage, partition: PartitionInfo):
 
 /** What an operator may do who would rather lose records than wait; '' while nobody could lead. */
 function lossyWay(image: ClusterImage, partition: PartitionInfo, awaited: readonly NodeId[]): string {
-  const able = partition.replicas.filter(({ nodeId, directoryId }) => {
-    const broker = image.broker(nodeId);
-    return isUnfenced(broker) && broker?.registration?.directoryId === directoryId && !awaited.includes(nodeId);
-  });
+  const able = partition.replicas.filter(
+    (replica) => !awaited.includes(replica.nodeId) && canLead(image, noLosses, replica),
+  );
   if (able.length === 0) return '';
   return ` An unclean election would let broker ${able.map((each) => each.nodeId).join(' or ')} lead at once, without what it lacks.`;
 }

@@ -65,7 +65,7 @@ function factsOf(changes: readonly PartitionChange[], reason: PartitionReason): 
 
 const isNewLeader = ({ before, after }: PartitionChange): boolean => before.leader !== after.leader;
 
-export const unchanged = ({ topicId, partition, modRevision }: Stored<PartitionInfo>): Expectation => {
+const unchanged = ({ topicId, partition, modRevision }: Stored<PartitionInfo>): Expectation => {
   return { place: { kind: 'partition', topicId, partition }, is: 'modified-at', revision: modRevision };
 };
 

@@ -63,7 +63,10 @@ describe('a broker that is leaving', () => {
     assert.deepEqual(share(3), [0, 1]);
     for (const each of [1, 2, 3]) cluster.lose(each);
     cluster.settle();
-    assert.deepEqual([...cluster.partition(id).isr, ...cluster.partition(id).eligibleLeaderReplicas].sort(), [2, 3]);
+    assert.deepEqual(
+      [...cluster.partition(id).isr, ...cluster.partition(id).eligibleLeaderReplicas].sort((a, b) => a - b),
+      [2, 3],
+    );
     cluster.join(1);
     assert.equal(cluster.partition(id).leader, undefined);
     cluster.join(2);
