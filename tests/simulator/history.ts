@@ -39,6 +39,8 @@ interface Sent extends SentRecord {
 interface Reader {
   next: bigint | undefined;
   highWatermark: bigint;
+  /** In which it was told so. */
+  leaderEpoch: number;
   /** It has seen the log begin here, or had been told so before it took up its position. */
   logStart: bigint;
 }
@@ -55,6 +57,8 @@ export interface PartitionPromise {
   readonly hasRetention: boolean;
   /** Of each key the newest record stays (L5). */
   readonly isCompacted?: boolean;
+  /** Another leader may know less of the high watermark at first (R3, R8). */
+  readonly isReplicated?: boolean;
 }
 
 export class PartitionHistory {
@@ -173,8 +177,16 @@ export class PartitionHistory {
   }
 
   /** One answer: records without a gap, all below `highWatermark`. */
-  read(name: string, records: readonly ReadRecord[], highWatermark: bigint, logStart: bigint): void {
+  read(
+    name: string,
+    records: readonly ReadRecord[],
+    highWatermark: bigint,
+    logStart: bigint,
+    leaderEpoch: number,
+  ): void {
     const reader = this.#reader(name);
+    if (this.#promise.isReplicated === true && leaderEpoch > reader.leaderEpoch) reader.highWatermark = 0n;
+    reader.leaderEpoch = leaderEpoch;
     if (highWatermark < reader.highWatermark) {
       this.#fail('R3', `${name} saw the high watermark go back from ${reader.highWatermark} to ${highWatermark}`);
     }
@@ -381,7 +393,7 @@ export class PartitionHistory {
   #reader(name: string): Reader {
     let reader = this.#readers.get(name);
     if (reader === undefined) {
-      reader = { next: undefined, highWatermark: 0n, logStart: 0n };
+      reader = { next: undefined, highWatermark: 0n, leaderEpoch: -1, logStart: 0n };
       this.#readers.set(name, reader);
     }
     return reader;

@@ -247,10 +247,10 @@ export class RawConsumer {
   }
 
   #took(position: Position, records: readonly ReadRecord[], answer: FetchedPartition): void {
-    const { topic, partition } = position.route;
+    const { topic, partition, leaderEpoch } = position.route;
     this.#observers
       .history(topic, partition)
-      .read(this.#plan.name, records, answer.highWatermark, answer.logStartOffset);
+      .read(this.#plan.name, records, answer.highWatermark, answer.logStartOffset, leaderEpoch);
     const last = records.at(-1);
     if (last === undefined) return;
     position.next = last.offset + 1n;

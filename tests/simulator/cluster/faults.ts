@@ -314,8 +314,7 @@ function putDisk(member: Member, copy: DiskCopy): void {
   member.isHeld = true;
   member.kill();
   member.machine.disk.replaceContents(DATA_DIRECTORY, copy);
-  member.lacks = 'all';
-  member.losses += 1;
+  member.lostAll();
 }
 
 /** Takes a copy of a broker's directory, and puts it back after the broker has registered at least once more. */

@@ -27,6 +27,8 @@ export class Member {
   diskTrouble = false;
   /** What it once had is not all on its disk; until a registration that was made since has been let in. */
   lacks: 'nothing' | 'what was not flushed' | 'all' = 'nothing';
+  /** True time at which its disk was last replaced, in virtual microseconds. */
+  replacedMicros = Number.NEGATIVE_INFINITY;
   /** How often it lost what was not flushed, or more. */
   losses = 0;
   /** True time of the last thing that could keep others from hearing of it, in virtual microseconds. */
@@ -70,6 +72,13 @@ export class Member {
     if (!this.machine.isOn) return;
     this.machine.losePower();
     this.lostUnflushed();
+  }
+
+  /** Its disk is another one. */
+  lostAll(): void {
+    this.replacedMicros = this.#world.scheduler.nowMicros;
+    this.losses += 1;
+    this.lacks = 'all';
   }
 
   /** The cache is gone, or a sync failed: what was written and not flushed may be lost. */

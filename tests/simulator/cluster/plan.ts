@@ -31,8 +31,7 @@ const topics: readonly TopicPlan[] = [
   {
     name: 'metrics',
     partitions: 1,
-    // One, until the controller compares several last members (R7).
-    replicationFactor: 1,
+    replicationFactor: 3,
     flushPolicy: 'async',
     configs: { 'segment.bytes': '8000', 'min.insync.replicas': '2', 'flush.policy': 'async' },
   },

@@ -123,7 +123,7 @@ export class Stage {
     if (history === undefined) {
       const plan = topicNamed(topic);
       const flushPolicy = plan?.flushPolicy ?? 'commit';
-      const promise = { name, flushPolicy, hasRetention: false, isCompacted: isCompacted(plan) };
+      const promise = { name, flushPolicy, hasRetention: false, isCompacted: isCompacted(plan), isReplicated: true };
       history = new PartitionHistory(promise, (rule, what) => this.world.broken(rule, what));
       this.#histories.set(name, history);
     }

@@ -16,11 +16,13 @@ import { type RunResult, runIn } from '../run-result.ts';
 import { World, type WorldOptions } from '../world.ts';
 import { compareReplicas, notEven, notSettled, readEverything, within } from './convergence.ts';
 import { expectFaults, heal, strikeAll } from './faults.ts';
+import { menderProgram, operatorProgram } from './operator.ts';
 import { consumerPlans, producerPlans } from './plan.ts';
 import { Stage } from './stage.ts';
 
 /** So many of the producers are the library's; the others speak to the bare streams. */
 const LIBRARY_CHANCE = 0.35;
+const OPERATOR_CHANCE = 0.4;
 
 /** @throws RunFailure. */
 export function clusterStory(seed: number, options: WorldOptions = {}): Promise<RunResult> {
@@ -43,6 +45,29 @@ export function expectEverything(coverage: Coverage): void {
     'checked: epoch of a batch',
     'log: registered',
     'log: controller-elected',
+    'operator: min.insync.replicas set',
+    'election: from the ISR',
+    'election: from the ELR',
+    'election: nobody can lead',
+    'election: unclean, of an async partition',
+    'isr: grew',
+    'isr: shrank',
+    'isr: left for the ELR',
+    'broker: began anew under its old id',
+    'broker: with an older disk',
+    'broker: taken for dead',
+    'checked: acknowledgement of a follower',
+    'checked: replicas byte by byte',
+    'log: isr-proposed',
+    'log: isr-refused',
+    'log: replica-cut',
+    'library: records read',
+    'world: process paused',
+    'metadata: leases short after it was away',
+    'metadata: a machine cut off',
+    'metadata: a machine hears nothing',
+    'network: slow between machines',
+    'network: silence between machines',
   );
 }
 
@@ -52,13 +77,19 @@ async function tell(stage: Stage): Promise<void> {
   await run(stage, 'admin', (ports, stop) => createTopics(stage, ports, stop));
   const faults = strikeAll(stage);
   const producing = startClients(stage);
+  const operating = startOperator(stage);
   await faults;
   heal(stage);
   stage.isCalm = true;
+  let isMended = false;
+  const mender = menderProgram(stage, stage.random.stream('mender'), () => isMended);
+  run(stage, 'mender', mender).catch((thrown: unknown) => world.scheduler.fail(thrown));
   await within(stage, 'the producers are done', () =>
     producing.size === 0 ? undefined : `${[...producing].join(', ')} still wait\n${notSettled(stage) ?? ''}`,
   );
+  await within(stage, 'the operator is done', () => (operating.done ? undefined : 'it still waits'));
   await within(stage, 'every partition is led and all its replicas are in sync', () => notSettled(stage));
+  isMended = true;
   await within(stage, 'all replicas end at the same offset', () => notEven(stage));
   await readEverything(stage, 'final');
   compareReplicas(stage);
@@ -115,6 +146,20 @@ function startClients(stage: Stage): ReadonlySet<string> {
   for (const plan of consumerPlans(bootstrap, producers, random.stream('consumers'), isCalm))
     startConsumer(stage, plan);
   return left;
+}
+
+/** In some runs. */
+function startOperator(stage: Stage): { readonly done: boolean } {
+  const operating = { done: false };
+  const random = stage.random.stream('operator');
+  if (!random.chance(OPERATOR_CHANCE)) return { done: true };
+  run(stage, 'operator', operatorProgram(stage, random)).then(
+    () => {
+      operating.done = true;
+    },
+    (thrown: unknown) => stage.world.scheduler.fail(thrown),
+  );
+  return operating;
 }
 
 function startConsumer(stage: Stage, plan: RawConsumerPlan): void {

@@ -22,6 +22,7 @@ export class Truth {
   readonly keys: MetadataKeys = metadataKeys('simulated');
   readonly #listeners: ((change: ImageChange, before: ClusterImage) => void)[] = [];
   readonly #decisions = new Map<string, EpochDecision>();
+  readonly #leastMinIsr = new Map<string, number>();
   readonly #trace: Trace;
   #image = ClusterImage.empty;
 
@@ -56,14 +57,22 @@ export class Truth {
     return this.#decisions.get(`${folder} ${leaderEpoch}`);
   }
 
+  /** The smallest that the effective min ISR ever was: a leader may not have heard of the newest. */
+  leastMinIsr(folder: string): number {
+    return this.#leastMinIsr.get(folder) ?? 0;
+  }
+
   #note({ image, delta }: ImageChange): void {
     for (const { topicId: topic, partition, before, after } of delta.partitions.values()) {
       if (after === undefined) continue;
       const name = `${image.topic(topic)?.name ?? topic}-${partition}`;
+      const folder = `${topic}-${partition}`;
+      const least = this.#leastMinIsr.get(folder) ?? after.effectiveMinIsr;
+      this.#leastMinIsr.set(folder, Math.min(least, after.effectiveMinIsr));
       this.#trace.add('truth', `r${image.revision} ${name} ${described(after)}`);
       if (before?.leaderEpoch === after.leaderEpoch) continue;
       const decision = { leader: after.leader, revision: image.revision };
-      this.#decisions.set(`${topic}-${partition} ${after.leaderEpoch}`, decision);
+      this.#decisions.set(`${folder} ${after.leaderEpoch}`, decision);
     }
     for (const [node, { after }] of delta.brokers) {
       const { registration, status } = after ?? {};

@@ -26,9 +26,9 @@ describe('the judge of histories', () => {
       for (const [order, id] of ['a', 'b', 'c'].entries()) history.sending(record(id, order));
       history.acknowledgedAt('a', 0n);
       history.acknowledgedAt('b', 1n);
-      history.read('r', [at(0n, 'a'), at(1n, 'b')], 2n, 0n);
+      history.read('r', [at(0n, 'a'), at(1n, 'b')], 2n, 0n, 0);
       history.sending(record('c', 2));
-      history.read('r', [at(2n, 'c')], 3n, 0n);
+      history.read('r', [at(2n, 'c')], 3n, 0n, 0);
       history.finish([at(0n, 'a'), at(1n, 'b'), at(2n, 'c')], 0n, 3n);
     });
     assert.deepEqual(rules, []);
@@ -41,9 +41,9 @@ describe('the judge of histories', () => {
       history.positioned('early', 0n);
       history.deleting(2n);
       history.deletedBelow(2n);
-      history.read('early', [at(0n, 'a')], 3n, 0n);
+      history.read('early', [at(0n, 'a')], 3n, 0n, 0);
       history.positioned('late', 2n);
-      history.read('late', [at(2n, 'c')], 3n, 2n);
+      history.read('late', [at(2n, 'c')], 3n, 2n, 0);
       history.handedOut('library', [at(0n, 'a'), at(2n, 'c')]);
       history.finish([at(2n, 'c')], 2n, 3n);
     });
@@ -95,8 +95,8 @@ describe('the judge of histories', () => {
         (history) => {
           history.sending(record('a'));
           history.sending(record('b', 1));
-          history.read('r', [at(0n, 'a')], 1n, 0n);
-          history.read('q', [at(0n, 'b')], 1n, 0n);
+          history.read('r', [at(0n, 'a')], 1n, 0n, 0);
+          history.read('q', [at(0n, 'b')], 1n, 0n, 0);
         },
       ],
       [
@@ -112,14 +112,14 @@ describe('the judge of histories', () => {
       [
         'a high watermark that went back',
         'R3',
-        (history) => [5n, 4n].forEach((mark) => history.read('r', [], mark, 0n)),
+        (history) => [5n, 4n].forEach((mark) => history.read('r', [], mark, 0n, 0)),
       ],
       [
         'a record read above the high watermark',
         'R3',
         (history) => {
           history.sending(record('a'));
-          history.read('r', [at(0n, 'a')], 0n, 0n);
+          history.read('r', [at(0n, 'a')], 0n, 0n, 0);
         },
       ],
       [
@@ -128,7 +128,7 @@ describe('the judge of histories', () => {
         (history) => {
           history.sending(record('a'));
           history.positioned('r', 3n);
-          history.read('r', [at(4n, 'a')], 5n, 0n);
+          history.read('r', [at(4n, 'a')], 5n, 0n, 0);
         },
       ],
       [
@@ -140,7 +140,7 @@ describe('the judge of histories', () => {
           history.finish([at(0n, 'a'), at(2n, 'b')], 0n, 3n);
         },
       ],
-      ['a record that nobody sent', 'judge', (history) => history.read('r', [at(0n, 'x')], 1n, 0n)],
+      ['a record that nobody sent', 'judge', (history) => history.read('r', [at(0n, 'x')], 1n, 0n, 0)],
       [
         'a refused record that is there',
         'durability',
@@ -155,7 +155,7 @@ describe('the judge of histories', () => {
         'L4',
         (history) => {
           history.deleting(7n);
-          for (const start of [7n, 6n]) history.read('r', [], 9n, start);
+          for (const start of [7n, 6n]) history.read('r', [], 9n, start, 0);
         },
       ],
       [
@@ -165,7 +165,7 @@ describe('the judge of histories', () => {
           history.deleting(7n);
           history.deletedBelow(7n);
           history.positioned('r', 6n);
-          history.read('r', [], 9n, 6n);
+          history.read('r', [], 9n, 6n, 0);
         },
       ],
       [
@@ -173,7 +173,7 @@ describe('the judge of histories', () => {
         'L4',
         (history) => {
           history.deleting(3n);
-          history.read('r', [], 9n, 4n);
+          history.read('r', [], 9n, 4n, 0);
         },
       ],
       [
@@ -224,9 +224,9 @@ describe('the judge of histories', () => {
     const story = (history: PartitionHistory): void => {
       history.sending(record('a'));
       history.acknowledgedAt('a', 0n);
-      history.read('r', [at(0n, 'a')], 1n, 0n);
+      history.read('r', [at(0n, 'a')], 1n, 0n, 0);
       history.lossyStop();
-      history.read('r', [], 0n, 0n);
+      history.read('r', [], 0n, 0n, 0);
       history.finish([], 0n, 0n);
     };
     assert.deepEqual(broken(story, 'async'), []);

@@ -1,12 +1,15 @@
 /** What is said about a partition, against what the disks of its members hold at that very moment. */
-import { batchHeaderBytes, scanBatches } from '@tributary/record';
+import { batchHeaderBytes, crc32c, scanBatches } from '@tributary/record';
 import { Acks, type FetchedPartition, methods, type ProduceResult } from '@tributary/wire';
 import type { Call } from '../../network/connection.ts';
 import type { Member } from '../member.ts';
-import { batchesOn, type Depth, endOn, findOn } from '../on-disk.ts';
+import { type Depth, endOn, findOn } from '../on-disk.ts';
 import { isCompacted, topicNamed } from '../plan.ts';
 import type { KnownPartition, Stage } from '../stage.ts';
 import { described } from '../truth.ts';
+
+/** What a leader knows of the others is not older than this: it hears of them, or leads no longer. */
+const STALE_MS_MAX = 10_000;
 
 /** A batch as it reached a broker. */
 interface AskedBatch {
@@ -14,6 +17,8 @@ interface AskedBatch {
   readonly acks: Acks;
   /** Without the header, which the leader stamps. */
   readonly records: Uint8Array;
+  /** Nobody was ever asked for it before: what is there of it was appended for this request. */
+  readonly isFirst: boolean;
 }
 
 /**
@@ -45,9 +50,6 @@ export class DurabilityRules {
       epochs.set(`${topicId}-${partition}`, leaderEpoch);
     this.#epochsAtStart.set(member, epochs);
     this.#startedAt.set(member, this.#stage.truth.image.revision);
-    for (const { folder } of this.#stage.partitions)
-      for (const baseOffset of batchesOn(member.machine.disk, folder, 'cache').keys())
-        this.#wasThere.add(`${member.name} ${folder} ${baseOffset}`);
   }
 
   /** The controller has let in a registration of this broker: whatever its disk lacks, the ISRs no longer count on it. */
@@ -119,8 +121,13 @@ export class DurabilityRules {
     const { acks, batches } = methods.produce.request.decode(bytes);
     const asked = this.#asked.get(call) ?? new Map<number, AskedBatch>();
     this.#asked.set(call, asked);
-    for (const { correlationId, topicId, partition, records } of batches)
-      asked.set(correlationId, { folder: `${topicId}-${partition}`, acks, records: records.slice(batchHeaderBytes) });
+    for (const { correlationId, topicId, partition, records: batch } of batches) {
+      const folder = `${topicId}-${partition}`;
+      const records = batch.slice(batchHeaderBytes);
+      const mark = `${folder} ${records.length} ${crc32c(records)}`;
+      asked.set(correlationId, { folder, acks, records, isFirst: !this.#everAsked.has(mark) });
+      this.#everAsked.add(mark);
+    }
   }
 
   #answered(call: Call, bytes: Uint8Array): void {
@@ -147,7 +154,8 @@ export class DurabilityRules {
     const depth: Depth = isForAll ? this.#depth(batch.folder) : 'cache';
     const there = this.#find(server, batch, result.baseOffset, depth);
     // Where it was forwarded, the one that answers need not be the one that has it.
-    if (there !== undefined) this.#checkEpoch(server, batch.folder, there.leaderEpoch, result.baseOffset);
+    if (there !== undefined && batch.isFirst)
+      this.#checkEpoch(server, batch.folder, there.leaderEpoch, result.baseOffset);
     if (!isForAll) return;
     this.#checkHolders(batch, result.baseOffset, known);
   }
@@ -172,8 +180,15 @@ export class DurabilityRules {
     const missing = partition.isr.filter((node) => lacks.includes(node));
     world.coverage.count('checked: acknowledgement against the disks');
     if (missing.length > 0) world.broken('P5', `${what} and is not durable on ${missing.join(', ')}`);
-    if (has.length < partition.effectiveMinIsr) world.broken('P5', `${what} and is only on ${has.join(', ')}`);
+    // What was durable on a disk that has been replaced meanwhile was so when its broker said it; the leader may not have heard of it.
+    const had = partition.replicas.filter(({ nodeId }) => !has.includes(nodeId) && this.#wasReplaced(nodeId)).length;
+    if (has.length + had < truth.leastMinIsr(folder)) world.broken('P5', `${what} and is only on ${has.join(', ')}`);
     this.shown(folder, baseOffset + 1n, 'an acknowledgement');
+  }
+
+  #wasReplaced(node: number): boolean {
+    const replacedMicros = this.#stage.broker(node)?.replacedMicros ?? Number.NEGATIVE_INFINITY;
+    return this.#stage.world.scheduler.nowMicros - replacedMicros < STALE_MS_MAX * 1_000;
   }
 
   #find(member: Member, batch: AskedBatch, baseOffset: bigint, depth: Depth) {
@@ -187,15 +202,13 @@ export class DurabilityRules {
     const decision = truth.decision(folder, leaderEpoch);
     if (decision?.leader === undefined) return world.broken('R6', `${what}, in which nobody was elected`);
     world.coverage.count('checked: epoch of a batch');
-    const before = this.epochAtStart(server, folder);
-    // A duplicate's original may be of an earlier life, or of another leader.
-    if (decision.leader !== server.nodeId || leaderEpoch > before) return;
-    if (!this.#wasThere.has(`${server.name} ${folder} ${baseOffset}`))
+    // Where it was forwarded, it is another's.
+    if (decision.leader === server.nodeId && leaderEpoch <= this.epochAtStart(server, folder))
       world.broken('R6', `${what}, and ${server.name} started after that`);
   }
 
-  /** Batches that were there when a broker's process started. */
-  readonly #wasThere = new Set<string>();
+  /** Of every batch that anybody was ever asked to append. */
+  readonly #everAsked = new Set<string>();
 
   #fetched(call: Call, answer: FetchedPartition): void {
     const folder = `${answer.topicId}-${answer.partition}`;

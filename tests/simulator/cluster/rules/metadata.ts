@@ -164,8 +164,6 @@ export class MetadataRules {
         continue;
       }
       if (this.#isInDoubt(node, before, now)) continue;
-      // Where another term of the settings holds from this transaction on the ELR begins anew.
-      if (before.effectiveMinIsr > after.effectiveMinIsr && before.isr.length >= after.effectiveMinIsr) continue;
       this.#broken('R5', `${what}: ${node} left an ISR that is too small and is not eligible any more`);
     }
     if (then.revision > now.revision) this.#broken('M2', 'the store went back');
