@@ -228,9 +228,9 @@ export class PartitionState {
     return unclean !== undefined && (this.#highWatermarkEpoch === undefined || unclean > this.#highWatermarkEpoch);
   }
 
-  /** The log was cut to `end` after a failed write, or because the leader's differs; the producer state has been rebuilt from it. */
-  applyCut(end: Offset): void {
-    assert(this.mayCut(end), `${this.name}: cut at ${end} below the high watermark ${this.#highWatermark} (L6)`);
+  /** The log was cut to `end` after a failed write, or because the leader's differs; the producer state has been rebuilt from it. @param isAllowed as it began. */
+  applyCut(end: Offset, isAllowed = this.mayCut(end)): void {
+    assert(isAllowed, `${this.name}: cut at ${end} below the high watermark ${this.#highWatermark} (L6)`);
     if (this.#highWatermark > end) this.#highWatermark = end;
     this.#staged = end;
     this.#written = end;
@@ -260,8 +260,10 @@ export class PartitionState {
   }
 
   #moveHighWatermark(to: Offset): boolean {
+    // Less than is known already says nothing of that in this epoch (R2).
+    if (to < this.#highWatermark) return false;
     if (this.role.kind !== 'waiting') this.#highWatermarkEpoch = this.role.epoch;
-    if (to <= this.#highWatermark) return false;
+    if (to === this.#highWatermark) return false;
     this.#highWatermark = to;
     let committed = 0;
     for (const batch of this.#uncommitted) {

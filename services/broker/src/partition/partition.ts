@@ -201,7 +201,7 @@ export class Partition {
   }
 
   /**
-   * R2: cuts the log of a follower, whose leader has another history from `end` on.
+   * R2: cuts the log of a follower, whose leader has another history from `end` on: all of it, where that lies below its start.
    * @param term under which it was told to. @returns `contradicts`: that would take what is known to be committed; `over`: it has another role by now.
    */
   async cut(term: FollowTerm, end: Offset): Promise<'cut' | 'contradicts' | 'over'> {
@@ -212,8 +212,9 @@ export class Partition {
     this.#leadersHighWatermark = offset(0n);
     // Whoever gives it another role waits.
     await this.#writes.cut(async () => {
-      await this.log.truncateTo(end);
-      this.state.applyCut(this.log.endOffset);
+      await this.log.truncateTo(end < this.log.startOffset ? this.log.startOffset : end);
+      // It may have another role by now, under which nobody could allow it.
+      this.state.applyCut(this.log.endOffset, true);
     });
     return 'cut';
   }
