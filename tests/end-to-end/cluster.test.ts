@@ -81,13 +81,15 @@ describe('a cluster of processes', { skip: requires('etcd') }, () => {
     await assert.rejects(client.admin.createTopic({ name: 'four', replicationFactor: 4 }), error);
   });
 
-  test('a broker that is asked at the record level for what another leads names that one', async () => {
+  test('a broker that is asked at the record level for what another leads, by one that has passed it on already, names that one (F1)', async () => {
     const [first = 0] = await ledBy(2);
     await using peer = grpcTransport.connect(cluster.broker(1).address);
+    const nobody = { clusterId: '', clientId: '', principal: '', originalPrincipal: '', host: '' };
+    const context = { ...nobody, hops: 1, minRevision: 0n };
     const record = { value: Buffer.from('x'), headers: [], partition: first };
     const { records } = await peer.unary(
       methods.publish,
-      { context: undefined, topic, records: [record], acks: Acks.ALL, timeoutMs: 0 },
+      { context, topic, records: [record], acks: Acks.ALL, timeoutMs: 0 },
       { deadlineMs: 10_000 },
     );
     assert.equal(errorName(records[0]?.errorCode ?? 0), 'NOT_LEADER_OR_FOLLOWER');
@@ -96,7 +98,7 @@ describe('a cluster of processes', { skip: requires('etcd') }, () => {
     const start = { position: { $case: 'beginning', value: true } } as const;
     const selection = { topic, partitions: [first], start, positions: [] };
     const isolationLevel = IsolationLevel.READ_UNCOMMITTED;
-    subscription.send({ context: undefined, topics: [selection], isolationLevel, creditBytes: 0n, stopAtEnd: true });
+    subscription.send({ context, topics: [selection], isolationLevel, creditBytes: 0n, stopAtEnd: true });
     const failures: string[] = [];
     for await (const answer of subscription) failures.push(...answer.partitions.map((each) => each.errorMessage));
     assert.match(failures.join(), /broker 2 leads it/);
