@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { cp, readdir, rename, rm } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, serializers } from '@tributary/client';
 import { requires } from '../requirements.ts';
 import { ClusterProcesses, type PartProcess } from './cluster-processes.ts';
@@ -111,5 +112,63 @@ describe('a cluster', { skip: requires('etcd'), timeout: 100_000 }, () => {
     await cluster.etcd.restore('newest');
     await Promise.all([controller.start(), broker.start()]);
     await allIsThere();
+  });
+});
+
+describe('a cluster of three', { skip: requires('etcd'), timeout: 60_000 }, () => {
+  test('fills an empty disk, and one that is an older copy, from the brokers that have all (R6)', async () => {
+    const settings = { 'session.timeout.ms': 3_000 };
+    await using cluster = await ClusterProcesses.begin({ controllers: 1, brokers: 3, settings });
+    const broker = cluster.broker(2);
+    const data = cluster.dataOf(2);
+    await using client = await connect({ bootstrap: cluster.bootstrap });
+    const configs = { 'min.insync.replicas': '2' };
+    await client.admin.createTopic({ name: topic, partitions: 3, replicationFactor: 3, configs });
+    const sent: string[] = [];
+    const send = async (): Promise<void> => {
+      const values = Array.from({ length: 30 }, (_, i) => `${sent.length + i}`);
+      await client.producer().sendAll(values.map((value, i) => ({ topic, partition: i % 3, value })));
+      sent.push(...values);
+    };
+    const inSync = async (): Promise<void> => {
+      const deadline = Date.now() + endMsMax;
+      for (;;) {
+        const { partitionDescriptions } = await client.admin.describeTopic(topic);
+        if (partitionDescriptions.every(({ isr }) => isr.length === 3)) return;
+        assert.ok(Date.now() < deadline, JSON.stringify(partitionDescriptions));
+        await sleep(50);
+      }
+    };
+
+    await send();
+    await inSync();
+    await broker.end('SIGTERM');
+    await cp(data, `${data}-older`, { recursive: true });
+    await broker.start();
+    await send();
+    await inSync();
+    for (const disk of ['older', 'empty'] as const) {
+      await broker.end('SIGKILL');
+      await rm(data, { recursive: true });
+      if (disk === 'older') await rename(`${data}-older`, data);
+      await send();
+      // Until the lease of the one that was killed is over, its id is taken.
+      const deadline = Date.now() + endMsMax;
+      while (
+        !(await broker.start().then(
+          () => true,
+          () => false,
+        ))
+      )
+        assert.ok(Date.now() < deadline, broker.said);
+      await inSync();
+    }
+    assert.ok(broker.events.some(({ event }) => event === 'older-copy-put-aside'));
+    // Now the others may go: what is read then comes from the disk that was filled.
+    await cluster.broker(1).end('SIGTERM');
+    const consumer = client.consumer({ valueDeserializer: serializers.string });
+    await consumer.assign([{ topic, offset: 'beginning' }]);
+    const values = new Set<string>();
+    for await (const { value } of consumer) if (values.add(value ?? '').size === sent.length) break;
   });
 });
