@@ -70,9 +70,19 @@ export class ChaosCluster implements AsyncDisposable {
     const name = `load-${++this.#topics}`;
     const { partitions, replicationFactor, minInsyncReplicas } = this.shape;
     const configs = { 'min.insync.replicas': String(minInsyncReplicas) };
+    await this.#registered();
     await this.client.admin.createTopic({ name, partitions, replicationFactor, configs });
     await this.whole(name, 30_000);
     return name;
+  }
+
+  /** A fault may have cost a broker its registration, which it is about to renew. */
+  async #registered(): Promise<void> {
+    for (const until = performance.now() + 30_000; ; await sleep(50)) {
+      const { brokers } = await this.client.admin.describeCluster();
+      if (brokers.length === this.shape.brokers) return;
+      if (performance.now() > until) throw new Error(`only ${brokers.length} brokers are registered, for 30 s`);
+    }
   }
 
   async partitionsOf(topic: string): Promise<readonly PartitionDescription[]> {

@@ -1,8 +1,8 @@
 /**
- * npm run chaos -- [--minutes 10] [--seed N] [--only kill-leader,cut-…] [--rounds N]
+ * npm run chaos -- [--minutes 10] [--seed N] [--only kill-leader,cut-…] [--verbose]
  *
  * A cluster of processes in network namespaces of its own, under load, and one fault after the other, chosen by the seed; each round has a topic of its
- * own, whose history is judged at its end. Needs root (Linux), etcd and iproute2.
+ * own, whose history is judged at its end. --verbose: what every part has logged. Needs root (Linux), etcd and iproute2.
  */
 import { parseArgs } from 'node:util';
 import { requires } from '../requirements.ts';
@@ -44,7 +44,7 @@ async function round(cluster: ChaosCluster, faults: readonly Fault[], random: Se
   await using load = await Load.begin({ bootstrap: cluster.processes.bootstrap, topic, partitions });
   for (const fault of faults) {
     const lastsMs = random.pick([1_000, sessionMs, 2 * sessionMs + random.below(4_000)]);
-    say(`${nameOf(fault)} for ${lastsMs} ms`);
+    say(`${new Date().toISOString()} ${nameOf(fault)} for ${lastsMs} ms`);
     const seen = await episode(cluster, load, topic, fault, { lastsMs, goesOnWithinMs: 60_000 });
     say(`  ${told(seen)}`);
     for (const error of seen.errors) say(`  error: ${error}`);
@@ -87,10 +87,9 @@ async function main(): Promise<void> {
   } catch (thrown) {
     bad++;
     say(`FAILED ${thrown instanceof Error ? thrown.message : String(thrown)}`);
-    if (flags.verbose)
-      for (const part of [...cluster.processes.controllers, ...cluster.processes.brokers])
-        say(`${part.name}:\n${part.said.slice(-400_000)}`);
   }
+  const { controllers, brokers } = cluster.processes;
+  if (flags.verbose) for (const part of [...controllers, ...brokers]) say(`${part.name}:\n${part.said}`);
   say(bad === 0 ? `seed ${flags.seed}: every promise kept` : `seed ${flags.seed}: not every promise was kept`);
   if (bad > 0) process.exitCode = 1;
 }
