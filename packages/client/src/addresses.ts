@@ -5,7 +5,7 @@ import type { Clock } from '@tributary/ports';
 export class Addresses {
   readonly #bootstrap: readonly string[];
   readonly #clock: Clock;
-  /** Advertised addresses that could not be reached, and until when they are not tried again. */
+  /** Advertised addresses that could not be reached, and when they are tried again, on the monotonic clock, ms. */
   readonly #detours = new Map<string, number>();
   /** Addresses that have answered. */
   readonly #reached = new Set<string>();
@@ -32,18 +32,27 @@ export class Addresses {
 
   /** The way to a broker, by the address that it advertises. */
   reachable(advertised: string): string {
-    const until = this.#detours.get(advertised);
-    if (until === undefined) return advertised;
-    if (until > this.#clock.monotonicMs()) return this.#entry;
-    this.#detours.delete(advertised);
-    return advertised;
+    return this.#detours.has(advertised) ? this.#entry : advertised;
   }
 
-  /** A connection to this address failed; if none ever carried anything, the way by another broker is taken for a while. */
+  /** It has been gone round for so long that it may be tried again; not again before as much time has passed. */
+  isDueForTrial(advertised: string): boolean {
+    const until = this.#detours.get(advertised);
+    const now = this.#clock.monotonicMs();
+    if (until === undefined || until > now) return false;
+    this.#detours.set(advertised, now + limits.detourMs);
+    return true;
+  }
+
+  /** A connection to this address failed; if none ever carried anything, the way by another broker is taken. */
   unreachable(address: string): void {
-    // A broker that was reached before is down, not out of reach: no other address leads to it either.
-    if (address === this.#entry || this.#reached.has(address)) return;
-    this.#detours.set(address, this.#clock.monotonicMs() + limits.detourMs);
+    // A broker that was reached before, and refuses connections, is down rather than out of reach.
+    if (!this.#reached.has(address)) this.outOfReach(address);
+  }
+
+  /** Nothing comes from this address, and yet others say that a broker is there: the way by another one is taken, if there is one (F1). */
+  outOfReach(address: string): void {
+    if (address !== this.#entry) this.#detours.set(address, this.#clock.monotonicMs() + limits.detourMs);
   }
 
   /** A connection to this address carried an answer. */
@@ -51,6 +60,11 @@ export class Addresses {
     this.#reached.add(address);
     this.#detours.delete(address);
     if (this.#entryFailed || address === this.#entry) this.enterBy(address);
+  }
+
+  /** Nobody else reaches it either: if it was ever reached from here, it is down rather than out of reach, and tried at once when it is back. */
+  isDown(address: string): void {
+    if (this.#reached.has(address)) this.#detours.delete(address);
   }
 
   /** A broker has come, or come back: it may be reached by now. */

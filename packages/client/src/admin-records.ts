@@ -68,7 +68,7 @@ async function askLeader(
   const { signal } = options;
   let answers: readonly Answer[];
   try {
-    answers = (await routing.ask(address, methods.deleteRecords, request, deadlineMs, signal)).partitions;
+    answers = (await routing.connections.ask(address, methods.deleteRecords, request, deadlineMs, signal)).partitions;
   } catch (thrown) {
     routing.refreshAvoiding(address);
     throw TributaryError.from(thrown);

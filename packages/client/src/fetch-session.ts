@@ -63,7 +63,7 @@ export class FetchSession<K, V> {
     this.#rack = settings.rack;
     this.#listener = listener;
     this.#heardAt = routing.ports.clock.monotonicMs();
-    this.#stream = routing.peer(at.address).stream(methods.fetch, this.#cancel.signal);
+    this.#stream = routing.connections.peer(at.address).stream(methods.fetch, this.#cancel.signal);
     void this.#read();
   }
 
@@ -156,6 +156,7 @@ export class FetchSession<K, V> {
     try {
       for await (const message of this.#stream) {
         if (this.#over) return;
+        if (!this.#heard) this.#routing.connections.reached(this.address);
         this.#heard = true;
         this.#heardAt = this.#routing.ports.clock.monotonicMs();
         for (const frame of message.partitions) this.#take(frame);
@@ -227,13 +228,12 @@ export class FetchSession<K, V> {
     const { clock } = this.#routing.ports;
     try {
       const request = { context: { ...this.#routing.context, minRevision: 0n }, topics: [], allTopics: false };
-      const deadlineMs = this.fromFollower ? limits.answerDoubtMs : limits.attemptTimeoutMs;
-      const call = { deadlineMs, signal: this.#cancel.signal };
-      await this.#routing.peer(this.address).unary(methods.getMetadata, request, call);
+      const call = { deadlineMs: limits.answerDoubtMs, signal: this.#cancel.signal };
+      await this.#routing.connections.peer(this.address).unary(methods.getMetadata, request, call);
       this.#heardAt = clock.monotonicMs();
     } catch (thrown) {
       const { message } = TributaryError.from(thrown);
-      if (!this.#over) this.#routing.reconnect(this.address);
+      if (!this.#over) this.#routing.connections.outOfReach(this.address);
       this.abandon(
         new TributaryError('NETWORK_EXCEPTION', `${this.address} was silent and does not answer: ${message}`, {
           cause: thrown,

@@ -232,6 +232,7 @@ export class Fetcher<K, V> implements Disposable {
       if (error.refreshMetadata) {
         this.#routing.leaderMoved(fetch.topic, fetch.partition, frame.leaderId, frame.leaderEpoch);
         this.#routing.doubtLeader(fetch.topic, fetch.partition, fetch.leaderEpoch);
+        if (error.error === 'BROKER_NOT_AVAILABLE') this.#routing.leaderIsDown(fetch.topic, fetch.partition);
       }
       // Told who leads now, it does not wait: see #advance.
       this.#backOff(fetch);
@@ -258,8 +259,7 @@ export class Fetcher<K, V> implements Disposable {
     const key = sessionKey(session);
     if (this.#sessions.get(key) === session) this.#sessions.delete(key);
     if (this.#closing.signal.aborted) return;
-    if (session.heard) this.#routing.reached(session.address);
-    else if (error.error === 'NETWORK_EXCEPTION') this.#routing.unreachable(session.address);
+    if (!session.heard && error.error === 'NETWORK_EXCEPTION') this.#routing.connections.unreachable(session.address);
     this.#routing.refreshAvoiding(session.address);
     for (const fetch of fetches) {
       this.#sessionOf.delete(fetch);

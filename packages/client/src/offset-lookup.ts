@@ -69,7 +69,7 @@ async function ask(
   let listed: readonly ListedOffset[];
   try {
     const request = { context: routing.context, partitions };
-    listed = (await routing.ask(address, methods.listOffsets, request, deadlineMs, signal)).partitions;
+    listed = (await routing.connections.ask(address, methods.listOffsets, request, deadlineMs, signal)).partitions;
   } catch (thrown) {
     routing.refreshAvoiding(address);
     throw TributaryError.from(thrown);

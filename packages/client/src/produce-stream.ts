@@ -59,7 +59,7 @@ export class ProduceStream {
     this.#acks = acks;
     this.#listener = listener;
     this.#heardAt = routing.ports.clock.monotonicMs();
-    this.#stream = routing.peer(address).stream(methods.produce, this.#cancel.signal);
+    this.#stream = routing.connections.peer(address).stream(methods.produce, this.#cancel.signal);
     this.#reading = this.#read();
   }
 
@@ -170,6 +170,7 @@ export class ProduceStream {
   async #read(): Promise<void> {
     try {
       for await (const message of this.#stream) {
+        if (!this.#heard) this.#routing.connections.reached(this.address);
         this.#heard = true;
         this.#heardAt = this.#routing.ports.clock.monotonicMs();
         if (message.throttleMs > 0) this.#pause(message.throttleMs);

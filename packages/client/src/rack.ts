@@ -25,5 +25,5 @@ export function sourceOf(
   // Spread over those there are: partitions have them in different orders.
   const follower = near[partition.partition % Math.max(near.length, 1)];
   if (follower === undefined) return { ...route, fromFollower: false };
-  return { ...route, address: routing.wayTo(follower.address), fromFollower: true };
+  return { ...route, address: routing.connections.wayTo(follower.address), fromFollower: true };
 }

@@ -1,15 +1,16 @@
 /** Which broker to talk to: the picture of the cluster, kept fresh, and the connections. One per cluster handle, shared by everything made from it. */
 import { errorTable, limits, TributaryError } from '@tributary/model';
-import type { Peer, UnaryMethod } from '@tributary/ports';
+import type { UnaryMethod } from '@tributary/ports';
 import { type GetMetadataResponse, methods, type RequestContext } from '@tributary/wire';
 import { Addresses } from './addresses.ts';
 import { askAround } from './ask-around.ts';
 import { pauseMs } from './backoff.ts';
 import { FinalError } from './final-error.ts';
+import { Connections } from './connections.ts';
 import { ClusterView, type PartitionView, type TopicView } from './cluster-view.ts';
 import { MetadataRefresh } from './metadata-refresh.ts';
 import type { ClientPorts } from './ports.ts';
-import { Bell, noLongerNeeded } from './waiting.ts';
+import { Bell } from './waiting.ts';
 
 export interface RoutingOptions {
   readonly bootstrap: readonly string[];
@@ -39,12 +40,10 @@ export interface CallOptions {
 export class Routing implements AsyncDisposable {
   readonly ports: ClientPorts;
   readonly options: RoutingOptions;
+  readonly connections: Connections;
   readonly #view = new ClusterView();
   readonly #addresses: Addresses;
   readonly #refresh: MetadataRefresh;
-  readonly #peers = new Map<string, Peer>();
-  /** Connections that were let go of, until they are closed. */
-  readonly #leaving = new Set<Promise<void>>();
   /** Topics of interest, with the number of those who are interested. */
   readonly #interest = new Map<string, number>();
   /** Rings whenever the picture may have changed. */
@@ -58,6 +57,11 @@ export class Routing implements AsyncDisposable {
     this.ports = ports;
     this.options = options;
     this.#addresses = new Addresses(options.bootstrap, ports.clock);
+    this.connections = new Connections(ports, this.#addresses, () => ({
+      context: { ...this.context, minRevision: 0n },
+      topics: [],
+      allTopics: false,
+    }));
     const { retryBackoffMs, retryBackoffMsMax } = options;
     this.#refresh = new MetadataRefresh({
       clock: ports.clock,
@@ -69,11 +73,11 @@ export class Routing implements AsyncDisposable {
       ask: (address, topics, deadlineMs, signal) => this.#askForPicture(address, topics, deadlineMs, signal),
       take: (answer, topics, address) => {
         this.#take(answer, topics);
-        this.reached(address);
+        this.connections.reached(address);
       },
       failed: (address, error) => {
         this.#addresses.failed(address);
-        if (error.error === 'NETWORK_EXCEPTION') this.unreachable(address);
+        if (error.error === 'NETWORK_EXCEPTION') this.connections.unreachable(address);
       },
       leaderEpoch: (topic, partition) => this.leaderEpoch(topic, partition),
       isIncomplete: (topic) => this.#incomplete(topic),
@@ -113,7 +117,7 @@ export class Routing implements AsyncDisposable {
       ask: (address, deadlineMs, signal) => this.#askForPicture(address, [], deadlineMs, signal),
       take: (answer: GetMetadataResponse, address) => {
         this.#take(answer, []);
-        this.reached(address);
+        this.connections.reached(address);
         this.#addresses.enterBy(address);
       },
       failed: (address, { message }) => void failures.set(address, message),
@@ -164,7 +168,7 @@ export class Routing implements AsyncDisposable {
     if (partition.leaderId === undefined) return undefined;
     const broker = this.#view.broker(partition.leaderId);
     if (broker === undefined) return undefined;
-    return { address: this.wayTo(broker.address), topicId, leaderEpoch: partition.leaderEpoch };
+    return { address: this.connections.wayTo(broker.address), topicId, leaderEpoch: partition.leaderEpoch };
   }
 
   /** An answer told who leads now. */
@@ -239,38 +243,12 @@ export class Routing implements AsyncDisposable {
     }
   }
 
-  /** The connection to an address; made if need be. */
-  peer(address: string): Peer {
-    let peer = this.#peers.get(address);
-    if (peer === undefined) {
-      peer = this.ports.transport.connect(address);
-      this.#peers.set(address, peer);
-    }
-    return peer;
-  }
-
-  /** The way to a broker, by the address that it advertises. */
-  wayTo(advertised: string): string {
-    return this.#addresses.reachable(advertised);
-  }
-
-  /** A connection to this address failed. */
-  unreachable(address: string): void {
-    this.#addresses.unreachable(address);
-  }
-
-  /** A connection to this address carried an answer. */
-  reached(address: string): void {
-    this.#addresses.reached(address);
-  }
-
-  /** Lets go of a connection that has been silent: what begins now takes a new one, instead of waiting for what the network has lost. */
-  reconnect(address: string): void {
-    const peer = this.#peers.get(address);
-    if (peer === undefined) return;
-    this.#peers.delete(address);
-    const leaving = this.#close(peer).finally(() => this.#leaving.delete(leaving));
-    this.#leaving.add(leaving);
+  /** The way round to the partition's leader leads nowhere either: it is down, not out of reach. */
+  leaderIsDown(topic: string, partition: number): void {
+    const known = this.topic(topic);
+    const leaderId = known.kind === 'known' ? known.partitions[partition]?.leaderId : undefined;
+    const advertised = leaderId === undefined ? undefined : this.#view.broker(leaderId)?.address;
+    if (advertised !== undefined) this.#addresses.isDown(advertised);
   }
 
   /** A call that any broker answers: retried on other brokers while it fails retriably. @throws TributaryError. */
@@ -294,59 +272,7 @@ export class Routing implements AsyncDisposable {
     signal: AbortSignal | undefined,
   ): Promise<Response> {
     const address = this.#candidates(attempt, nobody)[0] ?? '';
-    return await this.ask(address, method, request, deadlineMs, signal);
-  }
-
-  /**
-   * A call to one broker. While it takes long the broker is asked whether it is there at all: one that is stopped breaks no connection.
-   * @throws TributaryError: its, or NETWORK_EXCEPTION.
-   */
-  async ask<Request, Response>(
-    address: string,
-    method: UnaryMethod<Request, Response>,
-    request: Request,
-    deadlineMs: number,
-    signal: AbortSignal | undefined,
-  ): Promise<Response> {
-    const peer = this.peer(address);
-    const over = new AbortController();
-    const stop = (): void => over.abort(signal?.reason);
-    signal?.addEventListener('abort', stop, { once: true });
-    if (signal?.aborted === true) stop();
-    let silent: TributaryError | undefined;
-    const isSilent = (error: TributaryError): void => {
-      silent = new TributaryError(
-        'NETWORK_EXCEPTION',
-        `${address} has been silent for more than ${limits.answerDoubtMs} ms, to other questions too: ${error.message}`,
-        { cause: error },
-      );
-      over.abort(noLongerNeeded);
-      this.reconnect(address);
-    };
-    void this.#watch(peer, over.signal, isSilent);
-    try {
-      return await peer.unary(method, request, { deadlineMs, signal: over.signal });
-    } catch (thrown) {
-      const error = silent ?? TributaryError.from(thrown);
-      if (error.error === 'NETWORK_EXCEPTION') this.unreachable(address);
-      throw error;
-    } finally {
-      signal?.removeEventListener('abort', stop);
-      over.abort(noLongerNeeded);
-    }
-  }
-
-  /** Asks a broker whether it is there, every second until aborted. Never rejects. */
-  async #watch(peer: Peer, signal: AbortSignal, isSilent: (error: TributaryError) => void): Promise<void> {
-    const request = { context: { ...this.context, minRevision: 0n }, topics: [], allTopics: false };
-    try {
-      for (;;) {
-        await this.ports.clock.sleep(limits.answerDoubtMs, signal);
-        await peer.unary(methods.getMetadata, request, { deadlineMs: limits.answerDoubtMs, signal });
-      }
-    } catch (thrown) {
-      if (!signal.aborted) isSilent(TributaryError.from(thrown));
-    }
+    return await this.connections.ask(address, method, request, deadlineMs, signal);
   }
 
   /** Runs an attempt again, with backoff, while it fails retriably and there is time. @throws TributaryError: the last failure. */
@@ -387,19 +313,7 @@ export class Routing implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
-    await Promise.allSettled([
-      this.#refresh.close(),
-      ...[...this.#peers.values()].map((peer) => peer[Symbol.asyncDispose]()),
-      ...this.#leaving,
-    ]);
-  }
-
-  async #close(peer: Peer): Promise<void> {
-    try {
-      await peer[Symbol.asyncDispose]();
-    } catch {
-      // It is of no more use.
-    }
+    await Promise.all([this.#refresh.close(), this.connections.close()]);
   }
 
   async #askForPicture(
@@ -409,7 +323,7 @@ export class Routing implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<GetMetadataResponse> {
     const request = { context: this.context, topics: [...topics], allTopics: false };
-    return await this.peer(address).unary(methods.getMetadata, request, { deadlineMs, signal });
+    return await this.connections.peer(address).unary(methods.getMetadata, request, { deadlineMs, signal });
   }
 
   /** @throws TributaryError when it is older than what is known: of a broker that lags behind, or is cut off. */

@@ -146,7 +146,7 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
       return;
     }
     // Nothing at all has come from there: what else it owes is looked for as well, and on another connection.
-    this.#routing.reconnect(stream.address);
+    this.#routing.connections.reconnect(stream.address);
     stream.abandon(error);
     queue.retryAt = now;
   }
@@ -239,6 +239,7 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
     } else if (answer.error.refreshMetadata) {
       this.#routing.leaderMoved(queue.topic, queue.partition, result.leaderId, result.leaderEpoch);
       this.#routing.doubtLeader(queue.topic, queue.partition, queue.leaderEpoch);
+      if (answer.error.error === 'BROKER_NOT_AVAILABLE') this.#routing.leaderIsDown(queue.topic, queue.partition);
     }
     for (const ended of queue.answered(batch, answer)) this.#end(ended);
     // Told who leads now, it does not wait: see #followLeader.
@@ -249,8 +250,7 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
   broken(stream: ProduceStream, queues: ReadonlySet<PartitionQueue>, error: TributaryError): void {
     if (this.#streams.get(stream.address) === stream) this.#streams.delete(stream.address);
     if (this.#closing.signal.aborted) return;
-    if (stream.heard) this.#routing.reached(stream.address);
-    else if (error.error === 'NETWORK_EXCEPTION') this.#routing.unreachable(stream.address);
+    if (!stream.heard && error.error === 'NETWORK_EXCEPTION') this.#routing.connections.unreachable(stream.address);
     this.#routing.refreshAvoiding(stream.address);
     for (const queue of queues) {
       this.#routing.doubtLeader(queue.topic, queue.partition, queue.leaderEpoch);
@@ -289,6 +289,7 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
       if (this.#doubtAt(stream) <= now) {
         stream.doubtedAt = now;
         this.#routing.refreshAvoiding(stream.address);
+        if (stream.heardAt + 2 * limits.answerDoubtMs <= now) this.#routing.connections.doubtReach(stream.address);
       }
       if (stream.oldestSentAt + this.#answerTimeoutMs <= now) {
         stream.abandon(

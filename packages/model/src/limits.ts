@@ -288,7 +288,7 @@ export const limits = {
   doubtMs: 2_500,
   /** Client: a broker that does not answer for so long, ms, when asked for metadata, is joined by another one: ten round trips of a far network. */
   hedgeMs: 100,
-  /** Client: how long an advertised address that could not be reached is not tried, ms: a detour by the bootstrap address costs one hop. */
+  /** Client: how long an advertised address that could not be reached is not tried, ms: a detour by another broker costs one hop. */
   detourMs: 30_000,
   /** Client: how long closing waits for connections to end, ms. */
   closeTimeoutMs: 5_000,
@@ -315,7 +315,7 @@ export const limits = {
   /** Consumer: a Fetch stream silent for so long, ms, makes it ask other brokers who leads: an idle partition costs one question in that time. */
   fetchSilenceMs: 2_000,
   /** Consumer: a Fetch stream silent for so long, ms, is probed: a peer that vanished sends no farewell. */
-  fetchProbeMs: 10_000,
+  fetchProbeMs: 4_000,
   /** Consumer: how long a follower of its rack is left alone after it failed, ms: reading from the leader costs traffic between racks, no more. */
   rackRetryMs: 30_000,
   /** Received and unread on one stream before its reader holds the sender back: two chunks keep the reader busy. */

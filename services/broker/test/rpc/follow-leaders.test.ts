@@ -48,7 +48,7 @@ async function load(
   };
   await send(1_000);
   await fault(leader);
-  await send(4_000);
+  await send(6_000);
   await producer.flush();
   isOver = true;
   await reading;
@@ -116,6 +116,16 @@ for (const way of ['direct', 'through one address'] as const) {
     });
   });
 }
+
+test('a leader that is well, and that this client alone cannot hear, is reached through another broker', async () => {
+  await withBrokers(17, 3, async (brokers) => {
+    const found = await load(brokers, 'direct', async (leader) => {
+      brokers.world.network.silence(`b${leader}`, 'c');
+      brokers.world.network.silence('c', `b${leader}`);
+    });
+    assert.ok(found.ackGap <= 4_500 && found.readGap <= 4_500, JSON.stringify(found));
+  });
+});
 
 for (const how of ['killed', 'stopped'] as const) {
   test(`a subscriber whose leader is ${how} follows the next one, and hears of no error; nothing is missed, nothing comes twice`, async () => {
