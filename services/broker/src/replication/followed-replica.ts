@@ -22,6 +22,8 @@ export class FollowedReplica {
   isCatchingUp = false;
   /** Another leader, another role, or gone. */
   isOver = false;
+  /** Where what this session has brought ends. */
+  #taken: bigint = -1n;
   #saidEnd: bigint = -1n;
   #saidStart: bigint = -1n;
   #leadersStart = offset(0n);
@@ -38,6 +40,7 @@ export class FollowedReplica {
     const { log } = this.partition;
     this.state = 'attaching';
     this.session = session;
+    this.#taken = log.endOffset;
     this.#saidEnd = -1n;
     this.#saidStart = -1n;
     return {
@@ -50,6 +53,16 @@ export class FollowedReplica {
       needsRestart: !log.producers.isWhole,
       tombstonesGone: log.tombstonesGone,
     };
+  }
+
+  /** What the leader pushed is staged. */
+  took(): void {
+    this.#taken = this.partition.state.staged;
+  }
+
+  /** A write failed and was undone: the leader, which has sent it, waits for an acknowledgement that will not come. */
+  get hasLost(): boolean {
+    return this.state === 'attached' && this.partition.state.staged < this.#taken;
   }
 
   /** undefined: nothing that the leader has not been told. */

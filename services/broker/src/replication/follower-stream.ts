@@ -171,6 +171,8 @@ export class FollowerStream {
           attempt.abort(new Error(`it was silent for ${Math.round(silentMs)} ms`));
         // What had no room, or lay above the high watermark, when it was told.
         for (const replica of this.#replicas) if (replica.isBehindStart) void this.#followStart(replica);
+        for (const replica of this.#replicas)
+          if (replica.hasLost) void this.#beginAgain(replica, limits.replicaRetryMsMax);
         if (this.#replicas.size === 0) attempt.abort(new Error('nobody follows it any more'));
         if (this.#ports.brokerEpoch() !== epoch) attempt.abort(new Error('this broker has registered anew'));
       }
@@ -308,6 +310,7 @@ export class FollowerStream {
         void this.#beginAgain(replica, limits.replicaRetryMsMax);
         return;
       }
+      replica.took();
     } catch (thrown) {
       this.#refused(replica, TributaryError.from(thrown));
       return;
