@@ -1,21 +1,28 @@
+import { clusterMutations } from './cluster.ts';
 import type { StoryName } from '../stories.ts';
 
 /**
  * Bugs that somebody could write tomorrow, as changes to the text of the code: `find` must occur in the file exactly once, so that this list
  * breaks loudly when the code moves.
  */
-export interface Mutation {
-  readonly name: string;
-  /** The rule that it breaks. */
-  readonly rule: string;
+/** One change of text. */
+export interface Edit {
   readonly file: string;
   readonly find: string;
   readonly replace: string;
+}
+
+export interface Mutation extends Edit {
+  readonly name: string;
+  /** The rule that it breaks. */
+  readonly rule: string;
+  /** What belongs to the same bug elsewhere. */
+  readonly also?: readonly Edit[];
   /** The one that finds it; one-broker unless said. */
   readonly story?: StoryName;
 }
 
-export const mutations: readonly Mutation[] = [
+const ofOneBroker: readonly Mutation[] = [
   {
     name: 'answer a duplicate before its original is durable',
     rule: 'P2',
@@ -118,3 +125,5 @@ export const mutations: readonly Mutation[] = [
     replace: 'if (map.get(batch.section, spans.keyStart, spans.keyLength) !== undefined) continue;',
   },
 ];
+
+export const mutations: readonly Mutation[] = [...ofOneBroker, ...clusterMutations];

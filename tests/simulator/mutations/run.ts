@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { type Mutation, mutations } from './list.ts';
+import { type Edit, type Mutation, mutations } from './list.ts';
 
 /** A planted bug that so many seeds do not find is not covered. */
 const SEEDS_MAX = 500;
@@ -49,7 +49,11 @@ export function tryOne(mutation: Mutation): string | undefined {
   }
 }
 
-function plant(tree: string, { name, file, find, replace }: Mutation): void {
+function plant(tree: string, mutation: Mutation): void {
+  for (const edit of [mutation, ...(mutation.also ?? [])]) plantOne(tree, mutation.name, edit);
+}
+
+function plantOne(tree: string, name: string, { file, find, replace }: Edit): void {
   const target = path.join(tree, file);
   const text = readFileSync(target, 'utf8');
   const times = text.split(find).length - 1;
