@@ -25,6 +25,8 @@ export class LeaderSession {
   queued = false;
   unsubscribe: readonly (() => void)[] = [];
   #isOver = false;
+  readonly #from: Offset;
+  readonly #first: Offset;
   readonly #tombstonesGone: Offset;
   #onTheWay: OnTheWay[] = [];
   #saidHighWatermark: bigint = -1n;
@@ -38,6 +40,7 @@ export class LeaderSession {
     leadership: Leadership,
     attachment: number,
     from: Offset,
+    first: Offset,
   ) {
     this.number = number;
     this.name = name;
@@ -45,7 +48,14 @@ export class LeaderSession {
     this.leadership = leadership;
     this.attachment = attachment;
     this.position = from;
+    this.#from = from;
+    this.#first = first;
     this.#tombstonesGone = partition.log.tombstonesGone;
+  }
+
+  /** Of a replica that begins anew, with a batch across the start of the log, not where it ends. */
+  get readFrom(): Offset {
+    return this.position === this.#from ? this.#first : this.position;
   }
 
   get isOver(): boolean {

@@ -12,13 +12,14 @@ import {
   millis,
   type NodeId,
   nodeId,
+  type Offset,
   offset,
   partitionIndex,
   topicId,
   TributaryError,
 } from '@tributary/model';
 import type { CallContext, Clock, Stream } from '@tributary/ports';
-import { nextOffsetOf } from '@tributary/record';
+import { nextOffsetOf, readBatchHeader } from '@tributary/record';
 import {
   AttachOutcome,
   type ErrorCode,
@@ -150,7 +151,7 @@ class LeaderStream {
             endOffset: verdict.end,
           });
         case 'restart':
-          void this.#restart(wanted.session, partition);
+          void this.#restart(wanted, name, partition);
       }
     } catch (thrown) {
       this.#refuse(wanted.session, TributaryError.from(thrown));
@@ -167,7 +168,8 @@ class LeaderStream {
     );
   }
 
-  #begin(wanted: ReplicaAttach, name: PartitionName, partition: Partition): void {
+  /** @param first where its first batch is read. */
+  #begin(wanted: ReplicaAttach, name: PartitionName, partition: Partition, first = offset(wanted.endOffset)): void {
     const from = offset(wanted.endOffset);
     if (partition.log.isInMemory(from) === this.#catchingUp) {
       this.#answer(wanted.session, AttachOutcome.OTHER_STREAM, {});
@@ -182,7 +184,7 @@ class LeaderStream {
       );
     }
     this.#drop(this.#sessions.get(wanted.session));
-    const session = new LeaderSession(wanted.session, name, partition, leadership, attachment, from);
+    const session = new LeaderSession(wanted.session, name, partition, leadership, attachment, from, first);
     const wake = (): void => this.#wake(session);
     session.unsubscribe = [partition.onReplicable(wake), partition.onReadable(wake)];
     this.#sessions.set(wanted.session, session);
@@ -191,24 +193,32 @@ class LeaderStream {
   }
 
   /** L4, L5, P3: where the log begins here, and what is known of producers as of there or later, all of it committed. */
-  async #restart(session: number, partition: Partition): Promise<void> {
+  async #restart(wanted: ReplicaAttach, name: PartitionName, partition: Partition): Promise<void> {
     try {
       const start = partition.startOffset;
-      const known = start === 0n ? undefined : await partition.log.producers.asOf(partition.highWatermark);
-      if (start !== 0n && (known === undefined || known.end < start)) {
+      const base = await firstBase(partition, start);
+      // It has begun anew, with a batch that lies across the start.
+      if (base < start && wanted.endOffset === base && wanted.logStartOffset === base && !wanted.needsRestart) {
+        const notLeader = partition.state.checkLeader(wanted.leaderEpoch);
+        if (notLeader !== undefined) throw notLeader;
+        if (!this.#closing.signal.aborted) this.#begin(wanted, name, partition, start);
+        return;
+      }
+      const known = base === 0n ? undefined : await partition.log.producers.asOf(partition.highWatermark);
+      if (base !== 0n && (known === undefined || known.end < start)) {
         throw new TributaryError(
           'OFFSET_NOT_AVAILABLE',
           `${partition.state.name}: what producers wrote below ${start} is not yet written down here; try again.`,
         );
       }
-      this.#answer(session, AttachOutcome.RESTART, {
-        restartOffset: start,
+      this.#answer(wanted.session, AttachOutcome.RESTART, {
+        restartOffset: base,
         producersEnd: known?.end ?? 0n,
         producers: known?.bytes ?? nothing,
         tombstonesGone: partition.log.tombstonesGone,
       });
     } catch (thrown) {
-      this.#refuse(session, TributaryError.from(thrown));
+      this.#refuse(wanted.session, TributaryError.from(thrown));
     }
   }
 
@@ -281,7 +291,7 @@ class LeaderStream {
       session.bytesInFlight >= limits.replicaWindow ||
       (session.bytesInFlight > 0 && this.#bytesInFlight >= limits.replicaStreamWindow);
     if (isFull || position >= partition.state.written) return { kind: 'end' };
-    return partition.readWritten(position, limits.fetchChunk);
+    return partition.readWritten(session.readFrom, limits.fetchChunk);
   }
 
   #push(session: LeaderSession, slice: Slice): void {
@@ -358,6 +368,16 @@ class LeaderStream {
     this.#hasSpoken = true;
     this.#stream.send(response);
   }
+}
+
+/** DeleteRecords may have moved the start of the log into a batch: whoever begins anew begins with all of that one. */
+async function firstBase(partition: Partition, start: Offset): Promise<Offset> {
+  if (start >= partition.state.written) return start;
+  const slice = await partition.readWritten(start, 1);
+  const first = slice.kind === 'records' ? slice.records[0] : undefined;
+  if (first === undefined) return start;
+  const { baseOffset } = readBatchHeader(first, 0);
+  return baseOffset < start ? baseOffset : start;
 }
 
 const unsaid: ReplicaAttached = {
