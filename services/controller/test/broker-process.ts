@@ -30,6 +30,10 @@ export class BrokerProcess {
   /** Hears and says nothing while it is (SIGSTOP). */
   isStopped = false;
   isLeaving = false;
+  /** The previous stop was one that lost what was not flushed; set before the start. */
+  isLossy = false;
+  /** What it says of its log of partition 0 of the topic; undefined: nothing. */
+  log: { readonly topicId: string; readonly lastEpoch: number; readonly endOffset: bigint } | undefined;
   registration: HeldRegistration | undefined;
   /** What the controller said on any stream, in order. */
   readonly answers: AttendResponse[] = [];
@@ -72,9 +76,10 @@ export class BrokerProcess {
     const store = this.#cluster.world.client(user);
     const images = await openImageSource(store, keys, this.#clock, never);
     const transport = this.#cluster.network.transport(this);
-    const info = registration(this.id, { incarnationId: this.#incarnation });
+    const info = registration(this.id, { incarnationId: this.#incarnation, lossy: this.isLossy });
     await transport.serve(info.address, (handlers) => {
       handlers.unary(methods.describeBroker, () => Promise.resolve(this.#description()));
+      handlers.unary(methods.describeLogDirs, () => Promise.resolve(this.#logDirs()));
     });
     const register = async (): Promise<HeldRegistration> => {
       const held = await registerBroker(store, keys, info, this.#clock, { signal: never });
@@ -156,6 +161,20 @@ export class BrokerProcess {
       }
       await register();
     }
+  }
+
+  #logDirs() {
+    const zeros = { sizeBytes: 0n, segments: 0, logStartOffset: 0n, highWatermark: 0n, firstDirtyOffset: -1n };
+    const disk = { path: '', totalBytes: 0n, freeBytes: 0n, refuseBelowFreeBytes: 0n };
+    const fine = { errorCode: 0 as const, errorMessage: '' };
+    const { topicId = '', lastEpoch = -1, endOffset = 0n } = this.log ?? {};
+    const logged = { topicId, topic: '', partition: 0, lastEpoch, logEndOffset: endOffset, errorMessage: '', ...zeros };
+    const partitions = this.log === undefined ? [] : [logged];
+    return {
+      throttleMs: 0,
+      nodeId: this.id,
+      logDirs: [{ ...disk, ...fine, directoryId: `directory-${this.id}`, partitions }],
+    };
   }
 
   #description() {

@@ -78,6 +78,8 @@ export class CandidateProcess {
   afterCommit: ((transaction: Transaction) => void) | undefined;
   /** Of the election's lease; set before the start. */
   electionTimeoutMs: number = limits.sessionTimeoutMs;
+  /** How often it looks for preferred leaders; undefined: never. Set before the start. */
+  leaderImbalanceCheckMs: number | undefined;
   crashed: string | undefined;
   controller: Controller | undefined;
 
@@ -111,6 +113,7 @@ export class CandidateProcess {
         address: `controller-${this.id}:9096`,
         defaults,
         electionTimeoutMs: this.electionTimeoutMs,
+        ...(this.leaderImbalanceCheckMs === undefined ? {} : { leaderImbalanceCheckMs: this.leaderImbalanceCheckMs }),
       },
       {
         store,
