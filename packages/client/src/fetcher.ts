@@ -87,8 +87,10 @@ export class Fetcher<K, V> implements Disposable {
           break;
         case 'locating':
         case 'closed':
-          if (phase.kind === 'closed' && this.#hasNewerLeader(fetch)) this.#open(fetch, now);
-          else if (now < fetch.retryAt) this.#alarm.at(fetch.retryAt);
+          if (phase.kind === 'closed' && this.#hasNewerLeader(fetch)) {
+            fetch.failingSince = undefined;
+            this.#open(fetch, now);
+          } else if (now < fetch.retryAt) this.#alarm.at(fetch.retryAt);
           else if (phase.kind === 'closed') this.#open(fetch, now);
           else if (!this.#locating.has(fetch)) void this.#locate(fetch, phase.start);
           break;

@@ -133,6 +133,8 @@ export class Sender implements ProduceStreamListener, AsyncDisposable {
     if (queue.retryAt <= now && !queue.awaitsAnswers) return;
     if (!this.#routing.hasNewerLeader(queue.topic, queue.partition, queue.leaderEpoch)) return;
     queue.retryAt = now;
+    // What that one may refuse while it begins is tried again as soon as at first.
+    queue.failingSince = undefined;
     const stream = this.#streamOf.get(queue);
     if (stream === undefined || !queue.awaitsAnswers) return;
     if (stream.oldestOf(queue) + limits.answerDoubtMs > now) return;
