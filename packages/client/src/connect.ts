@@ -18,7 +18,7 @@ export interface ConnectOptions {
   readonly connectTimeoutMs?: number;
   /** Deadline of one call, its retries included, where the call names none. Default 30,000. */
   readonly requestTimeoutMs?: number;
-  /** First wait before a retry; doubled at each failure. Default 50. */
+  /** The longest wait before a retry within the first second of failing; then a quarter of the time that it has lasted. Default 50. */
   readonly retryBackoffMs?: number;
   /** The longest wait between retries. Default 1,000. */
   readonly retryBackoffMsMax?: number;

@@ -24,7 +24,7 @@ export interface ConsumerOptions<K = Uint8Array, V = Uint8Array> {
   readonly checkCrcs?: boolean;
   /** `'read_committed'` leaves out what aborted transactions wrote. Default `'read_uncommitted'`. */
   readonly isolationLevel?: 'read_uncommitted' | 'read_committed';
-  /** Where this client is, for brokers that place reads by rack. */
+  /** Where this client is: partitions are read from in-sync followers in that rack where there are any, and from their leaders otherwise. */
   readonly rack?: string;
 }
 
