@@ -348,6 +348,8 @@ export class Broker implements AsyncDisposable {
   async handOver(): Promise<void> {
     const { config, ports, attendance } = this.#parts;
     await handOver(attendance, nodeId(config.nodeId), ports, this.#stopping.signal);
+    attendance.handedOver();
+    this.#registration?.handedOver();
   }
 
   /** Stops taking records, writes and flushes what it took, leaves the cluster, marks a clean stop. */

@@ -68,6 +68,7 @@ export class Registration {
   #held: Held | undefined;
   /** Suspects and lossiness are told until the controller has looked: what it has made of them is in the image from then on (R6). */
   #isHeard = false;
+  #isOver = false;
 
   constructor(where: Whereabouts, directory: Pick<DataDirectory, 'identity' | 'lastStop'>, ports: RegistrationPorts) {
     this.#where = where;
@@ -92,6 +93,11 @@ export class Registration {
     await this.#directory.identity.recordHeard();
   }
 
+  /** From now on a registration that is gone stays so: the broker is about to stop. */
+  handedOver(): void {
+    this.#isOver = true;
+  }
+
   /**
    * Registers. When the lease is lost the registration is put under another if it is still there, which no one notices: the store was away. Else,
    * and when the image shows that it is gone, because the controller took the broker for dead (R10), the broker registers anew. Ends with the signal. @throws TributaryError DUPLICATE_BROKER_REGISTRATION; MetadataStoreError `refused`.
@@ -107,7 +113,7 @@ export class Registration {
       onRegistered({ epoch: held.epoch, incarnationId: held.registration.incarnationId });
       while (held !== undefined) {
         const what = await this.#over(held, signal);
-        if (signal.aborted) return;
+        if (signal.aborted || this.#isOver) return;
         if (what === 'lease lost') {
           logger.warn('registration-lost', { why: held.lost.reason instanceof Error ? held.lost.reason.message : '' });
           held = await this.#renew(held, signal);

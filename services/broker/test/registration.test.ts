@@ -210,6 +210,18 @@ describe('a broker', () => {
     }
   });
 
+  test('that is about to stop does not register anew when others have seen it go', () =>
+    registered(8, async (bench) => {
+      const { seen, admit, until, keeping, registration } = bench;
+      await until(() => seen.length === 1);
+      await admit(seen[0]);
+      registration.handedOver();
+      await remove(bench);
+      await keeping;
+      assert.equal(seen.length, 1);
+      assert.deepEqual(bench.warnings, []);
+    }));
+
   test('M5: that was only cut off from the store keeps its registration, and nobody notices', () =>
     registered(5, async (bench) => {
       const { seen, admit, until, world, clock } = bench;

@@ -94,6 +94,7 @@ export async function assembleDev(config: DevConfig, ports: DevPorts, signal: Ab
   const server = stack.use(
     await grpcTransport.serve(address, withStandardServices(service, isReady), broker.resources),
   );
+  stack.defer(() => broker.handOver());
   const running = stack.move();
   return { address: server.address, broker, controller, images, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }

@@ -65,6 +65,7 @@ export class Attendance implements IsrProposer {
   readonly #bell = new Bell();
   #incarnation: Incarnation | undefined;
   #streamNumber = 0n;
+  #isOver = false;
   #leaving: ((progress: LeaveProgress) => void) | undefined;
   /** The controller's, ms. */
   #sessionTimeoutMs: number;
@@ -98,6 +99,11 @@ export class Attendance implements IsrProposer {
   sayLeaving(onProgress: (progress: LeaveProgress) => void): void {
     this.#leaving = onProgress;
     this.#bell.ring();
+  }
+
+  /** The broker is about to stop: that streams end now is nothing to tell of. */
+  handedOver(): void {
+    this.#isOver = true;
   }
 
   /** Why no controller can be told anything just now; undefined: one can. */
@@ -250,6 +256,7 @@ export class Attendance implements IsrProposer {
 
   /** Said once, and again where it lasts. */
   #failed(session: Session, thrown: unknown): void {
+    if (this.#isOver) return;
     const why = thrown instanceof Error ? thrown.message : String(thrown);
     const nowMs = this.#ports.clock.monotonicMs();
     const before = this.#failure;
