@@ -224,3 +224,27 @@ test('a reader in a rack reads from its follower, goes to the leader when that f
   assert.equal((await consumer.poll({ timeoutMs: 5_000 }))[0]?.value, '3');
   assert.deepEqual(w.cluster.readBy.at(-1), 'leader 1');
 });
+
+test('what is given up in doubt while a leader is stopped comes at most once, and what follows has another identity (P4)', async () => {
+  await using w = await world({ ...production, bootstrap: ['a:1', 'b:1'] });
+  const partition = topicOf(w, 2);
+  const producer = w.client.producer({ deliveryTimeoutMs: 1_500 });
+  await producer.send({ topic: 't', value: '0' });
+  const before = [...partition.producers.keys()];
+  w.network.stop('b:1');
+  await assert.rejects(
+    Promise.resolve(producer.send({ topic: 't', value: 'in doubt' })),
+    /Whether they were appended is unknown/,
+  );
+  w.cluster.elect(partition, 3);
+  await producer.send({ topic: 't', value: '1' });
+  w.network.resume('b:1');
+  await w.pass(2_000);
+  await producer.send({ topic: 't', value: '2' });
+  assert.deepEqual(
+    partition.values.filter((value) => value !== 'in doubt'),
+    ['0', '1', '2'],
+  );
+  assert.ok(partition.values.length <= 4);
+  assert.equal([...partition.producers.keys()].length, before.length + 1);
+});
