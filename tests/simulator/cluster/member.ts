@@ -10,6 +10,8 @@ export interface MemberObserver {
   starts(member: Member): void;
   ended(member: Member, end: ProcessEnd): void;
   logged(member: Member, event: string, fields: Readonly<Record<string, unknown>>): void;
+  /** Of the metadata store. */
+  revision(): bigint;
 }
 
 export class Member {
@@ -27,6 +29,8 @@ export class Member {
   diskTrouble = false;
   /** What it once had is not all on its disk; until a registration that was made since has been let in. */
   lacks: 'nothing' | 'what was not flushed' | 'all' = 'nothing';
+  /** Revision of the store when it lost that. */
+  lostAt = 0n;
   /** True time at which its disk was last replaced, in virtual microseconds. */
   replacedMicros = Number.NEGATIVE_INFINITY;
   /** How often it lost what was not flushed, or more. */
@@ -78,12 +82,14 @@ export class Member {
   lostAll(): void {
     this.replacedMicros = this.#world.scheduler.nowMicros;
     this.losses += 1;
+    this.lostAt = this.#observer.revision();
     this.lacks = 'all';
   }
 
   /** The cache is gone, or a sync failed: what was written and not flushed may be lost. */
   lostUnflushed(): void {
     this.losses += 1;
+    this.lostAt = this.#observer.revision();
     if (this.lacks === 'nothing') this.lacks = 'what was not flushed';
   }
 

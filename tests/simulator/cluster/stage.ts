@@ -181,6 +181,7 @@ export class Stage {
     starts: (member) => this.durability.starts(member),
     ended: (member, end) => this.#ended(member, end),
     logged: (member, event, fields) => this.#logged(member, event, fields),
+    revision: () => this.truth.image.revision,
   };
 
   #logged(member: Member, event: string, fields: Readonly<Record<string, unknown>>): void {

@@ -54,7 +54,7 @@ export class DurabilityRules {
 
   /** The controller has let in a registration of this broker: whatever its disk lacks, the ISRs no longer count on it. */
   letIn(member: Member, registeredAt: bigint): void {
-    if (registeredAt > this.startedAt(member)) member.lacks = 'nothing';
+    if (registeredAt > member.lostAt) member.lacks = 'nothing';
   }
 
   /** Revision of the store when the broker's process last started. */
