@@ -6,6 +6,8 @@ import { aim, type Fault, nameOf } from './faults.ts';
 import type { Load, Measured } from './load.ts';
 import type { Flight } from './traffic.ts';
 
+/** What was sent so shortly before cannot have been answered yet: the disks of three brokers, or etcd's, take longer. */
+const freshMs = 3;
 /** What is not answered by then has been held up by the fault, ms. */
 const heldUpMs = 100;
 /** How long a healed cluster may take until every replica is in sync and everything goes on. */
@@ -32,6 +34,8 @@ export interface EpisodeOptions {
   readonly lastsMs: number;
   /** Where things are to go on while it lasts, they have so long; then the episode fails. ms. */
   readonly goesOnWithinMs: number;
+  /** Strikes while the first one lasts; nothing need go on then. */
+  readonly also?: Fault;
 }
 
 /** @throws when something does not go on, or come back, in time. */
@@ -43,13 +47,16 @@ export async function episode(
   options: EpisodeOptions,
 ): Promise<Episode> {
   const aimed = await aim(cluster, topic, fault);
+  const second = options.also === undefined ? undefined : await aim(cluster, topic, options.also);
+  const also = second?.victims.some((name) => aimed.victims.includes(name)) === true ? undefined : second;
   const { hits } = aimed;
   const { traffic } = load;
   const hit = (): readonly Flight[] =>
     hits.kind === 'change' ? traffic.changesInFlight : traffic.inFlight(hits.address);
   const errorsBefore = load.errors.length;
   const retriesBefore = traffic.retries;
-  await traffic.until(() => hit().length > 0, 10_000);
+  const isFresh = ({ sentAt }: Flight): boolean => performance.now() - sentAt < freshMs;
+  await traffic.until(() => hit().some(isFresh), 10_000);
   const before = hit();
   const struckAt = performance.now();
   const struck = aimed.strike();
@@ -60,14 +67,18 @@ export async function episode(
   const heldUp = before.filter(({ answeredAt }) => answeredAt === undefined).length + meanwhile.length;
   const wentOnMs = await goesOn(load, aimed.goesOn, struckAt, options.goesOnWithinMs);
   await sleep(Math.max(0, struckAt + options.lastsMs - performance.now()));
+  if (also !== undefined) {
+    await also.strike();
+    await sleep(options.lastsMs);
+  }
   const healedAt = performance.now();
-  await aimed.heal();
+  await Promise.all([aimed.heal(), also?.heal()]);
   await cluster.whole(topic, recoveryMs);
   await load.until(() => load.hasRecoveredSince(healedAt, 'everything'), recoveryMs, 'everything goes on once healed');
   checkAllRun(cluster);
   return {
     fault: nameOf(fault),
-    what: aimed.what,
+    what: also === undefined ? aimed.what : `${aimed.what}, then ${also.what}`,
     inFlight: before.length,
     heldUp,
     wentOnMs,

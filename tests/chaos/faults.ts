@@ -23,6 +23,8 @@ export type Fault =
 export interface Aimed {
   /** For people. */
   readonly what: string;
+  /** Processes that it ends or stops, by their names: no other fault may do that to them at the same time. */
+  readonly victims: readonly string[];
   /** What must be on its way when it strikes: a produce request to this address or to any broker, or a change of a setting. */
   readonly hits: { readonly kind: 'produce'; readonly address: string | undefined } | { readonly kind: 'change' };
   /** Whether records go on before it is healed, and decisions. */
@@ -58,7 +60,8 @@ const pairs: readonly (readonly [Role, Role])[] = [
 ];
 
 /** Every fault that there is. */
-export const allFaults: readonly Fault[] = [
+export const allFaults: readonly [Fault, ...Fault[]] = [
+  { kind: 'power' },
   ...roles.flatMap((role): Fault[] => [
     { kind: 'kill', role },
     { kind: 'stop', role },
@@ -69,7 +72,6 @@ export const allFaults: readonly Fault[] = [
     (['both', 'there', 'back'] as const).map((ways): Fault => ({ kind: 'cut', between, ways })),
   ),
   { kind: 'full-disk' },
-  { kind: 'power' },
 ];
 
 /** Finds who it hits. */
@@ -130,6 +132,7 @@ const withoutEtcd = { records: true, decisions: false };
 function aimKill(cluster: ChaosCluster, role: Role, player: PartProcess): Aimed {
   return {
     what: `SIGKILL of ${player.name} (${role})`,
+    victims: [player.name],
     hits: hitsOf(role, player),
     goesOn: goesOnWithout(cluster, role),
     strike: async () => void (await player.end('SIGKILL')),
@@ -140,6 +143,7 @@ function aimKill(cluster: ChaosCluster, role: Role, player: PartProcess): Aimed 
 function aimStop(cluster: ChaosCluster, role: Role, player: PartProcess): Aimed {
   return {
     what: `SIGSTOP of ${player.name} (${role})`,
+    victims: [player.name],
     hits: hitsOf(role, player),
     goesOn: goesOnWithout(cluster, role),
     strike: () => Promise.resolve(player.pause()),
@@ -150,6 +154,7 @@ function aimStop(cluster: ChaosCluster, role: Role, player: PartProcess): Aimed 
 function aimKillEtcd({ processes: { etcd } }: ChaosCluster): Aimed {
   return {
     what: 'SIGKILL of etcd',
+    victims: ['etcd'],
     hits: { kind: 'change' },
     goesOn: withoutEtcd,
     strike: () => etcd.end('SIGKILL'),
@@ -160,6 +165,7 @@ function aimKillEtcd({ processes: { etcd } }: ChaosCluster): Aimed {
 function aimStopEtcd({ processes: { etcd } }: ChaosCluster): Aimed {
   return {
     what: 'SIGSTOP of etcd',
+    victims: ['etcd'],
     hits: { kind: 'change' },
     goesOn: withoutEtcd,
     strike: () => etcd.pause(),
@@ -174,6 +180,7 @@ async function aimIsolate(cluster: ChaosCluster, topic: string, role: Role, from
   const others = network.members.filter((each) => each !== name && (fromClients || each !== 'clients'));
   return {
     what: `${name} (${role}) cut off from ${fromClients ? 'everybody' : 'the cluster'}`,
+    victims: [],
     hits: hitsOf(role, player),
     goesOn: goesOnWithout(cluster, role),
     strike: () => Promise.resolve(network.cut(name, ...others)),
@@ -198,6 +205,7 @@ async function aimCut(
   const told = { both: 'and back', there: 'but not back', back: 'only back' }[ways];
   return {
     what: `from ${from} (${one}) to ${to} (${other}), ${told}: cut`,
+    victims: [],
     hits: { kind: 'produce', address: one === 'leader' ? players[0]?.address : undefined },
     // A controller that keeps its lease and no longer reaches a broker is not replaced: what that broker needs of it waits.
     goesOn: { records: one === 'active' || other === 'etcd', decisions: one !== 'active' },
@@ -212,6 +220,7 @@ async function aimFullDisk(cluster: ChaosCluster, topic: string): Promise<Aimed>
   const leads = (await cluster.partitionsOf(topic)).some(({ leader }) => leader === broker.id);
   return {
     what: `no space left for ${broker.name}`,
+    victims: [broker.name],
     hits: { kind: 'produce', address: leads ? broker.address : undefined },
     goesOn: { records: false, decisions: true },
     strike: () => Promise.resolve(disk.fill()),
@@ -227,6 +236,7 @@ function aimPower({ processes: { etcd, brokers, controllers } }: ChaosCluster): 
   const parts = [...brokers, ...controllers];
   return {
     what: 'SIGKILL of everything',
+    victims: ['etcd', ...parts.map(({ name }) => name)],
     hits: { kind: 'produce', address: undefined },
     goesOn: { records: false, decisions: false },
     strike: async () => void (await Promise.all([etcd.end('SIGKILL'), ...parts.map((part) => part.end('SIGKILL'))])),

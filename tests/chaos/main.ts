@@ -15,6 +15,10 @@ import { sessionMs, usualShape } from './shape.ts';
 
 /** So many faults share a topic and a history: long enough to meet what an earlier fault has left, short enough to be kept in memory. */
 const faultsPerRound = 6;
+/** Of faults, how many are joined by a second one. */
+const secondShare = 0.3;
+/** Longer than any lease and any session. */
+const etcdAwayMs = 60_000;
 
 const { values: flags } = parseArgs({
   options: {
@@ -43,9 +47,14 @@ async function round(cluster: ChaosCluster, faults: readonly Fault[], random: Se
   const { partitions } = cluster.shape;
   await using load = await Load.begin({ bootstrap: cluster.processes.bootstrap, topic, partitions });
   for (const fault of faults) {
-    const lastsMs = random.pick([1_000, sessionMs, 2 * sessionMs + random.below(4_000)]);
-    say(`${new Date().toISOString()} ${nameOf(fault)} for ${lastsMs} ms`);
-    const seen = await episode(cluster, load, topic, fault, { lastsMs, goesOnWithinMs: 60_000 });
+    const isOfEtcd = 'role' in fault && fault.role === 'etcd';
+    const longMs = isOfEtcd ? etcdAwayMs : 2 * sessionMs + random.below(4_000);
+    const lastsMs = random.pick([1_000, sessionMs, 2 * sessionMs, longMs]);
+    const also = random.chance(secondShare) ? random.pick(allFaults) : undefined;
+    const name = also === undefined ? nameOf(fault) : `${nameOf(fault)}, then ${nameOf(also)},`;
+    say(`${new Date().toISOString()} ${name} for ${lastsMs} ms`);
+    const options = { lastsMs, goesOnWithinMs: 60_000, ...(also !== undefined && { also }) };
+    const seen = await episode(cluster, load, topic, fault, options);
     say(`  ${told(seen)}`);
     for (const error of seen.errors) say(`  error: ${error}`);
   }
