@@ -118,7 +118,8 @@ export class ProducerReplay {
       const snapshot = await this.#snapshots.newest();
       try {
         this.#replay.restore(snapshot?.bytes, snapshot?.end ?? start);
-        this.#isWhole = snapshot !== undefined || start === 0n;
+        // One from before the start says nothing of the batches between, which are gone.
+        this.#isWhole = start === 0n || (snapshot !== undefined && snapshot.end >= start);
         return snapshot?.end ?? start;
       } catch (thrown) {
         if (snapshot === undefined) throw thrown;

@@ -49,4 +49,21 @@ describe('producer snapshots', () => {
       );
     });
   }
+
+  test('P3: after a cut has taken the newest, one from before the log start does not count for the producers below that', async () => {
+    await onSimulatedDisk('cut', async ({ disk }) => {
+      const broker = await start(disk.mount(), { config: config() });
+      for (const [end, from] of [
+        [10, 5],
+        [20, 12],
+      ] as const) {
+        await broker.append(...batches(end - 10, end));
+        broker.log.noteHighWatermark(offset(BigInt(from)));
+        assert.equal(await broker.log.advanceStart(offset(BigInt(from))), true);
+      }
+      assert.equal(broker.log.producers.isWhole, true);
+      await broker.log.truncateTo(offset(15n));
+      assert.equal(broker.log.producers.isWhole, false);
+    });
+  });
 });
