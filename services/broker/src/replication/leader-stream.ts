@@ -151,11 +151,23 @@ class LeaderStream {
             endOffset: verdict.end,
           });
         case 'restart':
+          this.#checkOutOfStep(name, partition);
           void this.#restart(wanted, name, partition);
       }
     } catch (thrown) {
       this.#refuse(wanted.session, TributaryError.from(thrown));
     }
+  }
+
+  /** It is about to empty its log: were it elected then, what is committed would be gone. Its silence takes it out of the ISR. */
+  #checkOutOfStep(name: PartitionName, { state }: Partition): void {
+    const eligible = this.#ports.images.current.partition(name.topicId, name.partition)?.eligibleLeaderReplicas;
+    const node = this.#node;
+    if (state.leadership?.maximalIsr.includes(node) !== true && eligible?.includes(node) !== true) return;
+    throw new TributaryError(
+      'INELIGIBLE_REPLICA',
+      `${state.name}: broker ${node} must begin anew, and cannot while it could be elected: it is in sync, or an eligible leader replica.`,
+    );
   }
 
   /** R6: what an incarnation that is over says must count for nothing. */

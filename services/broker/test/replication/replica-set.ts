@@ -272,6 +272,14 @@ export class ReplicaSet {
     this.machine(id).disk.occupy(isFull ? capacity : 0);
   }
 
+  /** A bit turns over in the snapshots of its producers, while it does not run. */
+  async spoilProducers(id: number): Promise<void> {
+    this.kill(id);
+    const isHit = this.machine(id).disk.flipBit((path) => path.endsWith('.snapshot'));
+    assert.ok(isHit !== undefined, 'there is a snapshot');
+    await this.start(id);
+  }
+
   /** A new disk in the place of the old one. */
   async replaceDisk(id: number): Promise<void> {
     this.kill(id);
@@ -299,6 +307,17 @@ export class ReplicaSet {
       const found = await this.contents(id);
       assert.deepEqual(found.slice(-wanted.length), wanted, `broker ${id}, log start ${start}`);
     }
+  }
+
+  /** Records bytes that a leader has sent to a follower's broker so far, and what its last message took. */
+  countPushes(): { bytes: number; most: number } {
+    const counted = { bytes: 0, most: 0 };
+    this.world.network.onDelivered = (_from, _to, path, kind, bytes) => {
+      if (kind !== 'message' || !path.endsWith('Replicate')) return;
+      counted.bytes += bytes;
+      counted.most = Math.max(counted.most, bytes);
+    };
+    return counted;
   }
 
   logged(id: number, event: string): number {
