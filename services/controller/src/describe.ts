@@ -2,7 +2,7 @@
 import { type ClusterImage, type ConfigScope, type TopicInfo, allBrokers } from '@tributary/metadata';
 import { type TopicConfigKey, brokerConfigKey, brokerConfigNames, topicConfigKeys } from '@tributary/model';
 import { type PartitionDescription, type ConfigEntry, type TopicSummary, ConfigSource } from '@tributary/wire';
-import { troubleOf } from './leaderless.ts';
+import { remarksOn } from './leaderless.ts';
 import { type TopicDefaults, beneath, startedWith } from './topic-defaults.ts';
 
 /** Half-created topics and those being deleted are not shown. Sorted by name. */
@@ -78,7 +78,7 @@ export function describePartitions(image: ClusterImage, topic: TopicInfo): Parti
       replicas: partition.replicas.map((replica) => replica.nodeId),
       isr: [...partition.isr],
       eligibleLeaderReplicas: [...partition.eligibleLeaderReplicas],
-      reason: troubleOf(image, partition)?.reason ?? '',
+      reason: remarksOn(image, partition),
       effectiveMinIsr: partition.effectiveMinIsr,
       flushed: partition.effectiveFlushPolicy === 'commit',
     }));

@@ -24,6 +24,14 @@ export function troubleOf(image: ClusterImage, partition: PartitionInfo): Partit
   return { trouble: 'under_min_isr', reason };
 }
 
+/** All that is to be said of it, what lies behind it included; '' where nothing is. */
+export function remarksOn(image: ClusterImage, partition: PartitionInfo): string {
+  const { possibleLoss, uncleanEpoch } = partition;
+  const loss = `Acknowledged records may be lost: whoever led it in epoch ${uncleanEpoch} was elected without all that had been acknowledged.`;
+  const remarks = [troubleOf(image, partition)?.reason, possibleLoss && uncleanEpoch !== undefined ? loss : undefined];
+  return remarks.filter((each) => each !== undefined).join(' ');
+}
+
 /** Why a partition has no leader, and what would give it one; '' while it has one. */
 export function leaderlessReason(image: ClusterImage, partition: PartitionInfo): string {
   if (partition.leader !== undefined) return '';

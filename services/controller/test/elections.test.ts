@@ -5,7 +5,7 @@ import type { LogDirPartition } from '@tributary/wire';
 import { candidatesIn } from '../src/brokers.ts';
 import { describeCluster } from '../src/cluster-description.ts';
 import { imbalanced } from '../src/elections.ts';
-import { troubleOf } from '../src/leaderless.ts';
+import { remarksOn, troubleOf } from '../src/leaderless.ts';
 import { LogEnds, awaiting, longest, questions } from '../src/longest-log.ts';
 import { PureCluster, leadership } from './pure-cluster.ts';
 
@@ -93,6 +93,7 @@ describe('an unclean election', () => {
     assert.equal(show(), 'leader 2 epoch 1 isr 2');
     const { uncleanEpoch, possibleLoss } = cluster.partition(id);
     assert.deepEqual([uncleanEpoch, possibleLoss], [1, true]);
+    assert.match(remarksOn(cluster.image, cluster.partition(id)), /in epoch 1 was elected without all/);
     cluster.join(1);
     assert.equal(show(), 'leader 2 epoch 1 isr 2');
   });
