@@ -4,7 +4,7 @@
  * leader or epoch, hence another object of this class, goes on.
  */
 import type { PartitionName } from '@tributary/metadata';
-import { offset } from '@tributary/model';
+import { limits, offset } from '@tributary/model';
 import type { ReplicaAcknowledgement, ReplicaAttach } from '@tributary/wire';
 import type { FollowTerm } from '../partition/partition-state.ts';
 import type { Partition } from '../partition/partition.ts';
@@ -20,6 +20,8 @@ export class FollowedReplica {
   session: number | undefined;
   /** It is far behind, as its leader says (R9). */
   isCatchingUp = false;
+  /** How long it waits after it is refused: one that is must not keep the others waiting. */
+  retryMs: number = limits.replicaRetryMsMin;
   /** Another leader, another role, or gone. */
   isOver = false;
   /** Where what this session has brought ends. */

@@ -249,8 +249,8 @@ export class FollowerStream {
       epoch: term.epoch,
       why: error.message,
     });
-    void this.#beginAgain(replica, this.#retryMs);
-    this.#retryMs = Math.min(this.#retryMs * 2, limits.replicaRetryMsMax);
+    void this.#beginAgain(replica, replica.retryMs);
+    replica.retryMs = Math.min(replica.retryMs * 2, limits.replicaRetryMsMax);
   }
 
   /** R2, L4: the log here becomes a prefix of the leader's, or begins anew. */
@@ -311,6 +311,7 @@ export class FollowerStream {
         return;
       }
       replica.took();
+      replica.retryMs = limits.replicaRetryMsMin;
     } catch (thrown) {
       this.#refused(replica, TributaryError.from(thrown));
       return;
