@@ -20,6 +20,8 @@ const heartbeatMs = 1_000;
 interface Surroundings {
   readonly network: SimulatedNetwork;
   readonly world: SimulatedMetadataStore;
+  /** Until the controller that decides has this revision in its own picture. */
+  seenByController(revision: bigint): Promise<void>;
 }
 
 /** As much of a broker as the controller sees: it registers, attends, answers at its address, and confirms the removal of deleted topics. */
@@ -64,7 +66,7 @@ export class BrokerProcess {
     this.#cluster.network.machineOff(this.machine);
   }
 
-  /** Resolves when it has been let in. */
+  /** Resolves when it has been let in, and the controller's picture shows it, too. */
   async start(): Promise<void> {
     const isAlive = (): boolean => this.alive;
     const user = {
@@ -90,7 +92,11 @@ export class BrokerProcess {
     const { brokerEpoch } = await register();
     void this.#confirmRemovals(store, images);
     if (this.#isAttending) void this.#attend(transport, images);
-    await images.until((image) => isAdmitted(image, nodeId(this.id), brokerEpoch, this.#incarnation), never);
+    const { revision } = await images.until(
+      (image) => isAdmitted(image, nodeId(this.id), brokerEpoch, this.#incarnation),
+      never,
+    );
+    await this.#cluster.seenByController(revision);
     void this.#registerAgain(images, register);
   }
 

@@ -1,5 +1,11 @@
 import assert from 'node:assert/strict';
-import { type ClusterImage, decodeEntry, openImageSource, ClusterImage as Image } from '@tributary/metadata';
+import {
+  type ClusterImage,
+  type ImageSource,
+  decodeEntry,
+  openImageSource,
+  ClusterImage as Image,
+} from '@tributary/metadata';
 import { limits, nodeId } from '@tributary/model';
 import type { CallContext, Clock, Handlers, MetadataStore, Transaction, UnaryMethod } from '@tributary/ports';
 import { MachineClock } from '../../../tests/simulator/clock.ts';
@@ -22,6 +28,7 @@ export class SimulatedCluster {
   readonly network: SimulatedNetwork;
   readonly #machineClock: MachineClock;
   readonly #store: MetadataStore;
+  readonly #candidates: CandidateProcess[] = [];
   #started = 0;
 
   constructor(seed: number) {
@@ -48,13 +55,20 @@ export class SimulatedCluster {
     return Image.empty.apply(revision, puts).image;
   }
 
+  async seenByController(revision: bigint): Promise<void> {
+    const isBehind = (each: CandidateProcess): boolean => each.isActive && each.revision < revision;
+    for (let i = 0; i < 100 && this.#candidates.some(isBehind); i++) await this.sleep(100);
+  }
+
   controller(id: number): CandidateProcess {
-    return new CandidateProcess(
+    const candidate = new CandidateProcess(
       this,
       id,
       this.#machineClock,
       this.random.stream(`controller ${id} ${++this.#started}`),
     );
+    this.#candidates.push(candidate);
+    return candidate;
   }
 
   broker(id: number, isAttending = true): BrokerProcess {
@@ -82,6 +96,7 @@ export class CandidateProcess {
   leaderImbalanceCheckMs: number | undefined;
   crashed: string | undefined;
   controller: Controller | undefined;
+  #images: ImageSource | undefined;
 
   constructor(cluster: SimulatedCluster, id: number, clock: MachineClock, random: SeededRandom) {
     this.id = id;
@@ -107,6 +122,7 @@ export class CandidateProcess {
     const isAlive = (): boolean => this.alive;
     const store: MetadataStore = { ...client, commit: (transaction) => this.#commit(client, transaction) };
     const images = await openImageSource(store, keys, this.#clock, never);
+    this.#images = images;
     this.controller = createController(
       {
         nodeId: nodeId(this.id),
@@ -153,6 +169,11 @@ export class CandidateProcess {
     // A dead process hears nothing.
     if (!this.alive) return new Promise(() => undefined);
     return result;
+  }
+
+  /** Of its own picture. */
+  get revision(): bigint {
+    return this.#images?.current.revision ?? 0n;
   }
 
   get isActive(): boolean {
