@@ -34,6 +34,8 @@ export interface PlannedLoss {
   readonly direction: Direction;
   /** Part of the method's path; '' matches all. */
   readonly path: string;
+  /** The machine that called; undefined: any. */
+  readonly client?: string;
 }
 
 /**
@@ -91,7 +93,7 @@ export class SimulatedNetwork {
     this.#stopListening((listener) => listener.endpoint === endpoint);
     for (const connection of [...this.#connections]) {
       if (connection.client !== endpoint && connection.listener?.endpoint !== endpoint) continue;
-      this.#break(connection, 'the process at the other end is gone');
+      this.#closedBy(endpoint.machine, connection, 'the process at the other end is gone');
     }
   }
 
@@ -118,7 +120,8 @@ export class SimulatedNetwork {
     this.#off.delete(machine);
     for (const connection of [...this.#connections]) {
       const theEndIsGone = !connection.client.alive || connection.listener?.endpoint.alive === false;
-      if (theEndIsGone && this.#touches(connection, machine)) this.#break(connection, 'the machine has restarted');
+      if (theEndIsGone && this.#touches(connection, machine))
+        this.#closedBy(machine, connection, 'the machine has restarted');
       else connection.changed();
     }
   }
@@ -174,6 +177,15 @@ export class SimulatedNetwork {
   /** Planned losses that have not found their frame are off. */
   forgetLosses(): void {
     this.#losses = [];
+  }
+
+  /** A machine closes a connection: the other side hears of it when it hears anything of that machine. */
+  #closedBy(machine: string, connection: Connection, why: string): void {
+    const client = connection.client.machine;
+    const other = client === machine ? machineOf(connection.address) : client;
+    const unheard = this.#silent.get(`${machine}>${other}`);
+    if (unheard === undefined) this.#break(connection, why);
+    else unheard.push(() => this.#break(connection, why));
   }
 
   #break(connection: Connection, why: string): void {
@@ -310,9 +322,14 @@ export class SimulatedNetwork {
     };
   }
 
-  #loses(direction: Direction, path: string, frame: Frame): boolean {
+  #loses(connection: Connection, direction: Direction, path: string, frame: Frame): boolean {
     if (frame.kind !== 'message' && frame.kind !== 'call') return false;
-    const at = this.#losses.findIndex((loss) => loss.direction === direction && path.includes(loss.path));
+    const at = this.#losses.findIndex(
+      (loss) =>
+        loss.direction === direction &&
+        path.includes(loss.path) &&
+        (loss.client === undefined || loss.client === connection.client.machine),
+    );
     if (at < 0) return false;
     this.#losses.splice(at, 1);
     return true;
@@ -326,7 +343,7 @@ export class SimulatedNetwork {
     const network = this;
     return {
       wire: (connection, direction) => this.#wire(connection, direction),
-      loses: (direction, path, frame) => this.#loses(direction, path, frame),
+      loses: (connection, direction, path, frame) => this.#loses(connection, direction, path, frame),
       asked: (call, bytes) => this.onAsked?.(call, bytes),
       answered: (call, message) => this.onAnswered?.(call, message),
       delivered: (connection, direction, path, frame) => {

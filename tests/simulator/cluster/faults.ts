@@ -4,6 +4,8 @@ import { DATA_DIRECTORY } from '../cluster.ts';
 import { methods } from '@tributary/wire';
 import type { DiskCopy, DiskOperation } from '../disk.ts';
 import type { SeededRandom } from '../seeded-random.ts';
+import { cut, isSpare, ms, putDisk } from './blows.ts';
+import { decisionUnheard, lostBesideASlowOne, replaceUnheard } from './compound-faults.ts';
 import type { Member } from './member.ts';
 import { SESSION_TIMEOUT_MS } from './plan.ts';
 import type { Stage } from './stage.ts';
@@ -16,8 +18,6 @@ interface Fault {
 
 /** No run has fewer crashes, whatever else its seed chooses. */
 const CRASHES_MIN = 3;
-
-const ms = (stage: Stage, milliseconds: number): Promise<void> => stage.world.scheduler.pause(milliseconds * 1_000);
 
 /** Longer than a session, or shorter. */
 const whileMs = (random: SeededRandom): number =>
@@ -46,22 +46,6 @@ async function powerCycle(stage: Stage, members: readonly Member[], offMs: numbe
   for (const member of members) member.losePower();
   await ms(stage, offMs);
   for (const member of members) member.machine.powerOn();
-}
-
-/** @param whose the ones that cannot be blamed for what others make of it. @returns when they hear each other again. */
-async function cut(
-  stage: Stage,
-  pairs: readonly (readonly [string, string])[],
-  forMs: number,
-  whose: readonly string[] = pairs.flat(),
-): Promise<void> {
-  const { network } = stage.world;
-  const touched = stage.members.filter(({ name }) => whose.includes(name));
-  for (const [from, to] of pairs) network.silence(from, to);
-  for (const member of touched) member.troubled();
-  await ms(stage, forMs);
-  for (const [from, to] of pairs) network.hear(from, to);
-  for (const member of touched) member.troubled();
 }
 
 const crashes: readonly Fault[] = [
@@ -179,6 +163,8 @@ const troubles: readonly Fault[] = [
       disk.syncDelayFactor = 1;
     },
   },
+  { name: 'leader lost beside a slow replica', weight: 2, strike: lostBesideASlowOne },
+  { name: 'decision unheard', weight: 2, strike: decisionUnheard },
   {
     name: 'full disk',
     weight: 1,
@@ -267,6 +253,7 @@ const troubles: readonly Fault[] = [
     strike: async (stage, random) => someMember(stage, random).machine.jumpClock(random.between(-600_000, 600_000)),
   },
   { name: 'empty disk', weight: 2, strike: (stage, random) => replaceDisk(stage, random, new Map()) },
+  { name: 'empty disk, unheard', weight: 1, strike: replaceUnheard },
   { name: 'older disk', weight: 2, strike: olderDisk },
 ];
 
@@ -310,13 +297,6 @@ async function replaceDisk(stage: Stage, random: SeededRandom, copy: DiskCopy): 
   member.isHeld = false;
 }
 
-function putDisk(member: Member, copy: DiskCopy): void {
-  member.isHeld = true;
-  member.kill();
-  member.machine.disk.replaceContents(DATA_DIRECTORY, copy);
-  member.lostAll();
-}
-
 /** Takes a copy of a broker's directory, and puts it back after the broker has registered at least once more. */
 async function olderDisk(stage: Stage, random: SeededRandom): Promise<void> {
   const member = someBroker(stage, random);
@@ -338,17 +318,6 @@ async function olderDisk(stage: Stage, random: SeededRandom): Promise<void> {
 function incarnationOf(stage: Stage, member: Member): string | undefined {
   const broker = [...stage.truth.image.brokers()].find(({ nodeId }) => nodeId === member.nodeId);
   return broker?.registration?.incarnationId ?? broker?.status?.incarnationId;
-}
-
-/** Whatever it has been counted on for, somebody else has too, and nobody else's disk is in doubt. */
-function isSpare(stage: Stage, member: Member): boolean {
-  if (stage.brokers.some((each) => each !== member && each.lacks !== 'nothing')) return false;
-  for (const { isr, eligibleLeaderReplicas, lastMembers, effectiveMinIsr } of stage.truth.image.partitions()) {
-    const counted = [...isr, ...eligibleLeaderReplicas, ...lastMembers].some((node) => node === member.nodeId);
-    // Where one is enough, the others may leave before anybody hears of it.
-    if (counted && (effectiveMinIsr < 2 || !isr.some((node) => node !== member.nodeId))) return false;
-  }
-  return true;
 }
 
 /** What every run of many seeds must have met at least once. */

@@ -11,7 +11,7 @@ import { StreamEnd } from './stream-end.ts';
 export interface Surroundings {
   wire(connection: Connection, direction: Direction): Wire;
   /** Asked when a frame has arrived: true breaks the connection at this very moment instead, and the frame is lost. */
-  loses(direction: Direction, path: string, frame: Frame): boolean;
+  loses(connection: Connection, direction: Direction, path: string, frame: Frame): boolean;
   /** A client's message has reached its server. */
   asked(call: Call, bytes: Uint8Array): void;
   /** A server's message leaves for its client. */
@@ -184,7 +184,7 @@ export class Call {
   }
 
   #arrived(direction: Direction, frame: Frame): void {
-    if (this.#around.loses(direction, this.path, frame)) {
+    if (this.#around.loses(this.#connection, direction, this.path, frame)) {
       this.#around.count(direction === 'up' ? 'network: request lost' : 'network: reply lost');
       this.#connection.break(
         'connection reset by the network',

@@ -1,0 +1,88 @@
+/** Several things that go wrong together, as rules were made for: each alone is survived by almost anything. */
+import type { SeededRandom } from '../seeded-random.ts';
+import { cut, isSpare, ms, putDisk } from './blows.ts';
+import { SESSION_TIMEOUT_MS } from './plan.ts';
+import type { Stage } from './stage.ts';
+
+/** One replica falls behind, out of the ISR, and while it comes back its leader goes: the next one knows less than was shown (R4, R8). */
+export async function lostBesideASlowOne(stage: Stage, random: SeededRandom): Promise<void> {
+  const [first, ...others] = [...stage.truth.image.partitions()].filter(({ replicas }) => replicas.length > 2);
+  if (first === undefined) return;
+  const { leader, replicas } = random.pick([first, ...others]);
+  const slow = replicas.map(({ nodeId }) => stage.broker(nodeId)).find((each) => each?.nodeId !== leader);
+  const lost = leader === undefined ? undefined : stage.broker(leader);
+  if (slow === undefined || lost === undefined) return;
+  slow.machine.disk.syncDelayFactor = random.between(100, 3_000);
+  await ms(stage, random.between(500, 4_000));
+  if (random.chance(0.5)) await ms(stage, random.between(0, 300));
+  if (random.chance(0.7)) lost.kill();
+  else lost.losePower();
+  await ms(stage, random.between(20, 1_500));
+  slow.machine.disk.syncDelayFactor = 1;
+  lost.machine.powerOn();
+}
+
+/** The same, and the other brokers do not hear what it says, nor that it has gone: they go on as if it were as it was, until they hear it all at once. */
+export async function replaceUnheard(stage: Stage, random: SeededRandom): Promise<void> {
+  const member = [...stage.brokers].sort(() => (random.chance(0.5) ? 1 : -1)).find((each) => isSpare(stage, each));
+  if (member === undefined) return;
+  const others = stage.brokers.filter((each) => each !== member).map(({ name }) => name);
+  const isDeaf = random.chance(0.3);
+  const pairs = others.flatMap((other) => [
+    [member.name, other] as const,
+    ...(isDeaf ? [[other, member.name] as const] : []),
+  ]);
+  const unheard = cut(stage, pairs, random.between(500, 6_000), [member.name]);
+  await ms(stage, random.between(5, 400));
+  if (isSpare(stage, member)) {
+    stage.world.coverage.count('broker: began anew under its old id');
+    putDisk(member, new Map());
+    await ms(stage, random.between(20, 500));
+    member.isHeld = false;
+  }
+  await unheard;
+}
+
+/**
+ * A proposal is decided, its leader hears neither that nor anything else of the store, and before it asks again the state has moved on: one of its
+ * members, whom it still hears, has been taken for dead (M4).
+ */
+export async function decisionUnheard(stage: Stage, random: SeededRandom): Promise<void> {
+  const { metadata } = stage.world;
+  const full = [...stage.truth.image.partitions()].filter(({ isr, leader }) => isr.length > 2 && leader !== undefined);
+  const [first, ...others] = full;
+  if (first === undefined) return;
+  const chosen = random.pick([first, ...others]);
+  const folder = `${chosen.topicId}-${chosen.partition}`;
+  const leader = stage.brokers.find(({ nodeId }) => nodeId === chosen.leader);
+  const [cutOff, late] = chosen.isr.filter((node) => node !== chosen.leader).map((node) => stage.broker(node));
+  if (leader === undefined || cutOff === undefined || late === undefined) return;
+  const toControllers = (name: string) =>
+    stage.controllers.flatMap((each) => [[name, each.name] as const, [each.name, name] as const]);
+  const cutting = cut(stage, toControllers(cutOff.name), SESSION_TIMEOUT_MS + random.between(500, 2_500));
+  await ms(stage, SESSION_TIMEOUT_MS * 0.56);
+  let step: 'waiting' | 'decided' | 'moved on' = 'waiting';
+  stage.truth.onChange(() => {
+    const isr: readonly number[] = stage.truth.partition(folder)?.isr ?? [];
+    if (step === 'waiting' && isr.includes(late.nodeId) && late.runs && stage.crashes > crashesBefore) {
+      step = 'decided';
+      metadata.deafen(leader.name, true);
+      for (const [from, to] of toControllers(leader.name)) stage.world.network.silence(from, to);
+      late.machine.disk.syncDelayFactor = random.between(500, 4_000);
+    } else if (step === 'decided' && !isr.includes(cutOff.nodeId)) {
+      step = 'moved on';
+      stage.world.coverage.count('a leader asks again after the state has moved on');
+      for (const [from, to] of toControllers(leader.name)) stage.world.network.hear(from, to);
+    }
+  });
+  const crashesBefore = stage.crashes;
+  leader.troubled();
+  late.kill();
+  await cutting;
+  step = 'moved on';
+  await ms(stage, random.between(200, 1_500));
+  for (const [from, to] of toControllers(leader.name)) stage.world.network.hear(from, to);
+  metadata.deafen(leader.name, false);
+  late.machine.disk.syncDelayFactor = 1;
+  leader.troubled();
+}
