@@ -86,7 +86,14 @@ export class PartProcess implements AsyncDisposable {
   /** Starts it without waiting for anything. */
   spawn(): void {
     const main = path.join(root, 'services', this.kind, 'src', 'main.ts');
-    const given = { 'node.id': this.id, listen: this.address, 'log.format': 'json', ...this.#settings };
+    const given = {
+      'node.id': this.id,
+      listen: this.address,
+      'log.format': 'json',
+      // One copy where a test does not say otherwise: most are of one broker, or kill some.
+      ...(this.kind === 'controller' && { 'default.replication.factor': 1, 'min.insync.replicas': 1 }),
+      ...this.#settings,
+    };
     const args = Object.entries(given).flatMap(([name, value]) => [`--${name}`, String(value)]);
     const kept = Object.entries(process.env).filter(([name]) => !/^(npm_|NODE_|TRIBUTARY_|INIT_CWD)/.test(name));
     const [command = process.execPath, ...rest] = [...this.#place.within, process.execPath, main, ...args];

@@ -11,8 +11,13 @@ export const settingTable = {
     'Silence of a broker that is its death, and how long a new controller waits for brokers that it finds absent: not below that of any broker.',
   ),
   'num.partitions': numberSetting(clusterConfigKeys['num.partitions'], 1, limits.partitionsPerTopic),
-  'default.replication.factor': numberSetting(clusterConfigKeys['default.replication.factor'], 1, 100),
-  'min.insync.replicas': numberSetting(topicConfigKeys['min.insync.replicas'], 1, 100),
+  // Kafka's defaults are 1 and 1, with which the loss of one broker is one of records: a cluster keeps three copies where nobody says otherwise.
+  'default.replication.factor': numberSetting(
+    { ...clusterConfigKeys['default.replication.factor'], default: '3' },
+    1,
+    100,
+  ),
+  'min.insync.replicas': numberSetting({ ...topicConfigKeys['min.insync.replicas'], default: '2' }, 1, 100),
   'auto.leader.rebalance.enable': switchSetting({
     default: 'true',
     doc: 'The first replica of a partition leads it again by itself once it is in sync.',
