@@ -27,7 +27,7 @@ export function termOf({
   };
 }
 
-const lagMs = 10_000;
+export const lagMs = 10_000;
 
 /** A leadership of broker 1 with followers that attach and acknowledge in short words. */
 export class Led {
