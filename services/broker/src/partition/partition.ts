@@ -235,6 +235,8 @@ export class Partition {
   configure(config: TopicConfig): void {
     this.state.config = config;
     this.log.configure(config);
+    // Where nobody produces any more, nothing else would: the replica would count as behind for ever.
+    this.#writes.flushIfDue();
   }
 
   /**

@@ -74,7 +74,7 @@ export class StagedWrites {
       }
       for (const batch of group) this.#bytes -= batch.bytes.length;
       this.#state.applyWritten(groupEnd);
-      if (this.#state.config.flushPolicy === 'commit') this.#flush();
+      this.flushIfDue();
       this.#listener.written();
     }
     this.#writing = false;
@@ -93,7 +93,9 @@ export class StagedWrites {
     this.#listener.undone(error);
   }
 
-  #flush(): void {
+  /** Under `commit` what is written is flushed (L2), also what was written when the policy was another. */
+  flushIfDue(): void {
+    if (this.#state.config.flushPolicy !== 'commit') return;
     if (this.#flushing || this.#state.durable >= this.#state.written) return;
     this.#flushing = true;
     void this.#flushAll();

@@ -31,6 +31,8 @@ class HeldLog {
   }
 
   noteHighWatermark(): void {}
+
+  configure(): void {}
 }
 
 test('R2: a newer epoch begins behind the batches of the older one, none of which is taken any more, and who waits is told to look again', async () => {
@@ -86,4 +88,20 @@ test('L5: a compacted topic takes no record without a key, says which one, and t
   }
   await Promise.resolve();
   assert.deepEqual(log.written, [0n, 3n]);
+});
+
+test('L2: what was written under `async` is flushed and counts as durable once the policy is `commit`, though nothing more is written', async () => {
+  const log = new HeldLog();
+  log.sync = async () => 1n;
+  const config = topicConfig({ 'flush.policy': 'async' });
+  const partition = new Partition(nodeId(1), 't-0', config, log as unknown as PartitionLog, new ProducerState(), clock);
+  const leading = partition.lead(term(1, [nodeId(1)], 1));
+  await leading;
+  const answered = Promise.withResolvers<ProduceOutcome>();
+  partition.produce(batch({}), 1, 'leader', millis(9_000), answered.resolve);
+  await answered.promise;
+  partition.configure(topicConfig({ 'flush.policy': 'commit' }));
+  await partition.quiet();
+  await Promise.resolve();
+  assert.deepEqual([partition.state.written, partition.state.durable], [1n, 1n]);
 });
