@@ -11,7 +11,7 @@ import type {
   Stored,
 } from '@tributary/metadata';
 import { type Candidates, type Verdict, admit, depart, fence } from './leader-election.ts';
-import { type PartitionChange, changesOf, partitionSteps } from './partition-changes.ts';
+import { type Grounds, changesOf, partitionSteps } from './partition-changes.ts';
 import type { PartitionReason, Step } from './step.ts';
 import { type TopicDefaults, mayLose } from './topic-defaults.ts';
 
@@ -63,10 +63,13 @@ function letIn(
   const suspects = new Set(registration.suspects.map((each) => `${each.topicId}/${each.partition}`));
   const replica: Replica = { nodeId, directoryId };
   const after = (partition: PartitionInfo): PartitionInfo => {
+    // What its previous incarnation led, it leads no more (R6), and this one may not.
+    if (!speaks) return fence(partition, nodeId, candidates);
     return admit(partition, replica, verdictOn(partition, registration, suspects), candidates);
   };
   const why = `registration of broker ${nodeId}`;
-  const partitions = speaks ? changePartitions(image, after, why, 'broker-registered', [expectSame]) : [];
+  const partitions = changePartitions(image, nodeId, after, why, 'broker-registered', expectSame);
+  if (broker.status?.fenced === true && partitions.some(isElected(nodeId))) return [toBeMissed(broker, expectSame)];
   const status = {
     nodeId,
     directoryId,
@@ -87,6 +90,24 @@ function letIn(
   return [...partitions, last];
 }
 
+/** Of a fenced one nobody takes notice when it goes: before it leads anything it counts as one that was in, registered anew, and was not let in yet. */
+function toBeMissed(broker: BrokerImage, expectSame: Expectation): Step {
+  const { nodeId, status } = broker;
+  return {
+    why: `broker ${nodeId} about to lead`,
+    transaction: {
+      expect: [expectSame, statusUnchanged(broker)],
+      put: status === undefined ? [] : [{ kind: 'broker-status', value: { ...status, fenced: false, leaving: false } }],
+      delete: [],
+    },
+  };
+}
+
+const isElected =
+  (node: NodeId) =>
+  ({ transaction }: Step): boolean =>
+    transaction.put.some((value) => value.kind === 'partition' && value.value.leader === node);
+
 /** A registration that is still there goes with the last step: a broker that was alive after all finds out, and registers anew. */
 function seeOut(image: ClusterImage, broker: BrokerImage, candidates: Candidates): readonly Step[] {
   const { nodeId, registration, status } = broker;
@@ -94,7 +115,7 @@ function seeOut(image: ClusterImage, broker: BrokerImage, candidates: Candidates
   const expectSame: Expectation =
     registration === undefined ? { place, is: 'absent' } : registrationStays(registration);
   const after = (partition: PartitionInfo): PartitionInfo => fence(partition, nodeId, candidates);
-  const partitions = changePartitions(image, after, `loss of broker ${nodeId}`, 'broker-lost', [expectSame]);
+  const partitions = changePartitions(image, nodeId, after, `loss of broker ${nodeId}`, 'broker-lost', expectSame);
   const last: Step = {
     why: `broker ${nodeId} fenced`,
     transaction: {
@@ -111,7 +132,7 @@ function handOver(image: ClusterImage, { nodeId, registration, status }: BrokerI
   if (registration === undefined || status?.leaving !== true || status.fenced) return [];
   const after = (partition: PartitionInfo): PartitionInfo => depart(partition, nodeId, candidates);
   const why = `leaving of broker ${nodeId}`;
-  return changePartitions(image, after, why, 'broker-leaving', [registrationStays(registration)]);
+  return changePartitions(image, nodeId, after, why, 'broker-leaving', registrationStays(registration));
 }
 
 /**
@@ -162,32 +183,32 @@ function verdictOn(partition: PartitionInfo, registration: RegistrationInfo, sus
   return suspects.has(`${partition.topicId}/${partition.partition}`) ? 'suspect' : 'keeps';
 }
 
+/** @param expect how the registration of that broker must be. */
 function changePartitions(
   image: ClusterImage,
+  node: NodeId,
   after: (partition: PartitionInfo) => PartitionInfo,
   why: string,
   reason: PartitionReason,
-  expect: readonly Expectation[],
+  expect: Expectation,
 ): Step[] {
-  const changes = changesOf(livePartitions(image), after);
   const steps = (count: number): string => `${count} partitions change at the ${why}`;
-  return partitionSteps(changes, steps, reason, [...expect, ...leadersStay(image, changes, expect)]);
+  const changes = changesOf(livePartitions(image), after);
+  return partitionSteps(changes, steps, reason, [expect], electedStay(image, node));
 }
 
-/** Whoever is elected must still be who it was when it was chosen (R6). */
-export function leadersStay(
-  image: ClusterImage,
-  changes: readonly PartitionChange[],
-  besides: readonly Expectation[] = [],
-): Expectation[] {
-  const elected = new Set<NodeId>();
-  for (const { before, after } of changes)
-    if (after.leader !== undefined && after.leaderEpoch > before.leaderEpoch) elected.add(after.leader);
-  for (const { place } of besides) if (place.kind === 'registration') elected.delete(place.nodeId);
-  return [...elected].flatMap((node) => {
-    const registration = image.broker(node)?.registration;
-    return registration === undefined ? [] : [registrationStays(registration)];
-  });
+/** Whoever is elected must still be who it was when it was chosen (R6). @param known whose registration is compared anyway. */
+export function electedStay(image: ClusterImage, known?: NodeId): Grounds {
+  return {
+    brokersOf: ({ before, after }) =>
+      after.leader === undefined || after.leader === known || after.leaderEpoch === before.leaderEpoch
+        ? []
+        : [after.leader],
+    expect: (node) => {
+      const registration = image.broker(node)?.registration;
+      return registration === undefined ? [] : [registrationStays(registration)];
+    },
+  };
 }
 
 /** Without those whose keys are about to go. */

@@ -2,7 +2,7 @@
 /** Elections that nobody's death calls for: of preferred leaders, and of those who may lack records where nobody else is left (R5, R7). */
 import type { NodeId } from '@tributary/model';
 import type { ClusterImage, PartitionInfo, PartitionName, Stored } from '@tributary/metadata';
-import { type Losses, candidatesIn, leadersStay, livePartitions } from './brokers.ts';
+import { type Losses, candidatesIn, electedStay, livePartitions } from './brokers.ts';
 import type { Reconfigured } from './effective-settings.ts';
 import { type Candidates, electAgain, electUnclean, prefer } from './leader-election.ts';
 import { type PartitionChange, changesOf, partitionSteps } from './partition-changes.ts';
@@ -122,5 +122,5 @@ export function awaitsLongest(partition: PartitionInfo, candidates: Candidates):
 
 function electionSteps(image: ClusterImage, changes: readonly PartitionChange[], reason: PartitionReason): Step[] {
   const why = (count: number): string => `${count} partitions get another leader (${reason})`;
-  return partitionSteps(changes, why, reason, leadersStay(image, changes));
+  return partitionSteps(changes, why, reason, [], electedStay(image));
 }

@@ -8,12 +8,13 @@ import {
   type PartitionEpoch,
   type PartitionIndex,
   type TopicId,
+  brokerEpoch,
   partitionEpoch,
 } from '@tributary/model';
 import type { ClusterImage, Expectation, PartitionInfo, Stored } from '@tributary/metadata';
 import { registrationOf } from './brokers.ts';
 import { isrAfter } from './leader-election.ts';
-import { type PartitionChange, partitionSteps } from './partition-changes.ts';
+import { type Grounds, type PartitionChange, partitionSteps } from './partition-changes.ts';
 import type { Step } from './step.ts';
 
 export interface ProposedMember {
@@ -56,7 +57,6 @@ export function judgeProposals(
 ): JudgedProposals {
   registrationOf(image, proposer.nodeId, proposer.brokerEpoch);
   const changes = new Map<string, PartitionChange>();
-  const joining = new Map<NodeId, BrokerEpoch>();
   const verdicts = proposals.map((proposal): Verdict => {
     const before = image.partition(proposal.topicId, proposal.partition);
     if (before === undefined || image.topic(proposal.topicId)?.phase === 'deleting')
@@ -65,19 +65,32 @@ export function judgeProposals(
     const now = changes.get(key)?.after ?? before;
     const verdict = judge(image, proposer.nodeId, proposal, now);
     if (verdict.kind !== 'accepted') return verdict;
-    for (const member of proposal.isr)
-      if (!now.isr.includes(member.nodeId)) joining.set(member.nodeId, member.brokerEpoch);
     changes.set(key, { before, after: { ...now, ...accepted(now, proposal) } });
     return verdict;
   });
-  const expect = [...joining, [proposer.nodeId, proposer.brokerEpoch] as const].map(
-    ([nodeId, revision]): Expectation => ({ place: { kind: 'registration', nodeId }, is: 'created-at', revision }),
-  );
+  const registered = ({ nodeId, brokerEpoch }: ProposedMember): Expectation => ({
+    place: { kind: 'registration', nodeId },
+    is: 'created-at',
+    revision: brokerEpoch,
+  });
+  const grounds: Grounds = {
+    brokersOf: ({ before, after }) => after.isr.filter((node) => !before.isr.includes(node)),
+    // That it is not leaving as well: a late copy of what was refused for that must fail.
+    expect: (nodeId) => {
+      const { registration, status } = image.broker(nodeId) ?? {};
+      if (registration === undefined || status === undefined) return [];
+      return [
+        registered({ nodeId, brokerEpoch: brokerEpoch(registration.createRevision) }),
+        { place: { kind: 'broker-status', nodeId }, is: 'modified-at', revision: status.modRevision },
+      ];
+    },
+  };
   const steps = partitionSteps(
     [...changes.values()],
     (count) => `${count} partitions change their ISR, as broker ${proposer.nodeId} proposed`,
     'proposal',
-    expect,
+    [registered(proposer)],
+    grounds,
   );
   return { verdicts, steps };
 }

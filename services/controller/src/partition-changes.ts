@@ -1,7 +1,7 @@
 // pure
 /** Changes of partitions' keys, as transactions that hold no more than the store takes (M3). */
 import type { Expectation, PartitionInfo, Stored } from '@tributary/metadata';
-import { assert, limits } from '@tributary/model';
+import { type NodeId, limits } from '@tributary/model';
 import type { PartitionReason, Step } from './step.ts';
 
 export interface PartitionChange {
@@ -22,32 +22,64 @@ export function changesOf(
   return changes;
 }
 
+/** Brokers that a single change rests on, and what must still hold of each as it is committed. */
+export interface Grounds {
+  brokersOf(change: PartitionChange): readonly NodeId[];
+  expect(broker: NodeId): readonly Expectation[];
+}
+
+const noGrounds: Grounds = { brokersOf: () => [], expect: () => [] };
+
 /**
  * Each partition is compared by its revision. New leaders come first: somebody waits for them.
- * @param expect of each transaction: fewer than it holds.
+ * @param expect of each transaction: a few.
+ * @param grounds compared in the transactions of the changes that rest on them, and nowhere else: a cluster may have more brokers than one holds.
  */
 export function partitionSteps(
   changes: readonly PartitionChange[],
   why: (count: number) => string,
   reason: PartitionReason,
   expect: readonly Expectation[] = [],
+  grounds: Grounds = noGrounds,
 ): Step[] {
-  // One comparison is the fence.
-  const room = limits.transactionOperations - 1 - expect.length;
-  assert(room > 0, `${expect.length} comparisons leave room in a transaction`);
   const ordered = [...changes.filter(isNewLeader), ...changes.filter((change) => !isNewLeader(change))];
-  return Array.from({ length: Math.ceil(ordered.length / room) }, (_, i) => {
-    const part = ordered.slice(i * room, (i + 1) * room);
-    return {
-      why: why(part.length),
-      facts: factsOf(part, reason),
-      transaction: {
-        expect: [...expect, ...part.map(({ before }) => unchanged(before))],
-        put: part.map(({ after }) => ({ kind: 'partition', value: withoutRevisions(after) })),
-        delete: [],
-      },
-    };
-  });
+  return packed(ordered, expect, grounds).map((part) => ({
+    why: why(part.changes.length),
+    facts: factsOf(part.changes, reason),
+    transaction: {
+      expect: [...part.expect, ...part.changes.map(({ before }) => unchanged(before))],
+      put: part.changes.map(({ after }) => ({ kind: 'partition', value: withoutRevisions(after) })),
+      delete: [],
+    },
+  }));
+}
+
+interface Part {
+  readonly changes: PartitionChange[];
+  readonly expect: Expectation[];
+}
+
+/** In order, as many together as a transaction holds comparisons for; one of them is the fence. */
+function packed(changes: readonly PartitionChange[], expect: readonly Expectation[], grounds: Grounds): Part[] {
+  const parts: Part[] = [];
+  let brokers = new Set<NodeId>();
+  for (const change of changes) {
+    const expectAnew = (): Expectation[] =>
+      grounds.brokersOf(change).flatMap((node) => (brokers.has(node) ? [] : grounds.expect(node)));
+    let part = parts.at(-1);
+    if (
+      part === undefined ||
+      2 + part.changes.length + part.expect.length + expectAnew().length > limits.transactionOperations
+    ) {
+      part = { changes: [], expect: [...expect] };
+      parts.push(part);
+      brokers = new Set();
+    }
+    part.expect.push(...expectAnew());
+    part.changes.push(change);
+    for (const node of grounds.brokersOf(change)) brokers.add(node);
+  }
+  return parts;
 }
 
 function factsOf(changes: readonly PartitionChange[], reason: PartitionReason): NonNullable<Step['facts']> {

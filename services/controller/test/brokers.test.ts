@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { isUnfenced } from '@tributary/metadata';
-import { type TopicId, directoryId, partitionIndex } from '@tributary/model';
+import { type TopicId, directoryId, limits, nodeId, partitionIndex } from '@tributary/model';
 import { decide } from '../src/decide.ts';
 import { leaderlessReason } from '../src/leaderless.ts';
 import type { Step } from '../src/step.ts';
@@ -162,11 +162,39 @@ describe('a broker that registers (R6)', () => {
 
   test('with a version range outside the cluster stays out (M7)', () => {
     const { cluster, show } = oneBroker();
-    const steps = cluster.join(1, { versionMin: 2, versionMax: 3 });
-    assert.equal(steps.length, 1);
+    cluster.join(1, { versionMin: 2, versionMax: 3 });
     assert.ok(!isUnfenced(cluster.broker(1)));
-    assert.equal(show(), 'leader 1 epoch 0 isr 1');
+    assert.equal(show(), 'leader none epoch 1 isr 1');
     assert.deepEqual(cluster.settle(), []);
+    cluster.join(1);
+    assert.equal(show(), 'leader 1 epoch 2 isr 1');
+  });
+
+  test('with a version range outside the cluster leads no more what its previous incarnation led (R6)', () => {
+    const { cluster, show } = threeBrokers();
+    cluster.join(1, { versionMin: 2, versionMax: 3 });
+    assert.equal(show(), 'leader 2 epoch 1 isr 2,3');
+  });
+
+  test('and goes before it is let in leads nothing for ever, whichever transaction its controller had come to', () => {
+    for (let done = 0; done <= 3; done++) {
+      const { cluster, show } = threeBrokers();
+      for (const node of [3, 2, 1]) {
+        cluster.lose(node);
+        cluster.settle();
+      }
+      assert.equal(show(), 'leader none epoch 1 isr 1 elr 2');
+      cluster.register(1);
+      for (let i = 0; i < done; i++) {
+        const [step] = decide(cluster.image, cluster.reconcileEvent());
+        if (step !== undefined) cluster.commit(step.transaction);
+      }
+      cluster.lose(1);
+      cluster.settle();
+      assert.match(show(), /^leader none .* isr 1 elr 2$/, `after ${done} transactions`);
+      cluster.join(2);
+      assert.match(show(), /^leader 2 /, `after ${done} transactions`);
+    }
   });
 });
 
@@ -178,6 +206,25 @@ describe('a broker that is gone', () => {
     assert.equal(show(), 'leader 2 epoch 1 isr 2,3');
     assert.equal(cluster.broker(1).status?.fenced, true);
     assert.ok(steps.at(-1)?.transaction.put.some((value) => value.kind === 'broker-status'));
+  });
+
+  test('hands over to more brokers than a transaction holds', () => {
+    const cluster = new PureCluster({ partitions: 1, replicationFactor: 2, minInsyncReplicas: 1 });
+    const many = limits.transactionOperations + 10;
+    for (let node = 1; node <= many; node++) cluster.join(node);
+    const id = cluster.create('wide', { partitions: many });
+    for (const partition of cluster.image.partitionsOf(id)) {
+      assert.ok(partition !== undefined);
+      const isr = [1, 2 + (partition.partition % (many - 1))].map(nodeId);
+      const replicas = isr.map((node) => ({ nodeId: node, directoryId: directoryId(`directory-${node}`) }));
+      const { createRevision: _created, modRevision: _modified, ...info } = partition;
+      const value = { ...info, leader: nodeId(1), replicas, isr };
+      cluster.commit({ expect: [], put: [{ kind: 'partition', value }], delete: [] });
+    }
+    cluster.lose(1);
+    cluster.settle();
+    const leaders = new Set([...cluster.image.partitions()].map(({ leader }) => leader));
+    assert.equal(leaders.size, many - 1);
   });
 
   test('as a follower leaves the ISR without a new leader epoch', () => {

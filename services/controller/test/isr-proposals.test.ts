@@ -90,18 +90,22 @@ describe('an ISR proposal (M4)', () => {
     assert.equal(cluster.propose(1, id, [1, 2]), 'UNKNOWN_TOPIC_ID');
   });
 
-  test('is not decided when a member that it adds registers anew before it is committed', () => {
-    const { cluster, id } = threeBrokers();
-    cluster.propose(1, id, [1, 2]);
-    const proposer = { nodeId: nodeId(1), brokerEpoch: cluster.epoch(1) };
-    const isr = [1, 2, 3].map((each) => ({ nodeId: nodeId(each), brokerEpoch: cluster.epoch(each) }));
-    const name = { topicId: id, partition: partitionIndex(0) };
-    const proposal = { ...name, leaderEpoch: leaderEpoch(0), partitionEpoch: partitionEpoch(1), isr };
-    const judged = judgeProposals(cluster.image, proposer, [proposal]);
-    assert.deepEqual(judged.verdicts, [{ kind: 'accepted' }]);
-    cluster.register(3);
-    assert.throws(() => cluster.handle({ kind: 'change-isr', judged }), /registration/);
-  });
+  for (const [what, happens, compared] of [
+    ['registers anew', (cluster: PureCluster) => cluster.register(3), /registration/],
+    ['begins to leave', (cluster: PureCluster) => cluster.leave(3), /broker-status/],
+  ] as const)
+    test(`is not decided when a member that it adds ${what} before it is committed`, () => {
+      const { cluster, id } = threeBrokers();
+      cluster.propose(1, id, [1, 2]);
+      const proposer = { nodeId: nodeId(1), brokerEpoch: cluster.epoch(1) };
+      const isr = [1, 2, 3].map((each) => ({ nodeId: nodeId(each), brokerEpoch: cluster.epoch(each) }));
+      const name = { topicId: id, partition: partitionIndex(0) };
+      const proposal = { ...name, leaderEpoch: leaderEpoch(0), partitionEpoch: partitionEpoch(1), isr };
+      const judged = judgeProposals(cluster.image, proposer, [proposal]);
+      assert.deepEqual(judged.verdicts, [{ kind: 'accepted' }]);
+      happens(cluster);
+      assert.throws(() => cluster.handle({ kind: 'change-isr', judged }), compared);
+    });
 
   test('of one of 2,000 partitions that shrink at once takes a share of some twenty transactions', () => {
     const { cluster, id } = threeBrokers(6_000);
