@@ -304,13 +304,13 @@ export class PartitionLog {
 
   /**
    * Cuts every batch that reaches `offset` or beyond (there may be none), then replays the producer state up to the new end. The caller does not
-   * append meanwhile, and knows that nothing below the high watermark goes (R2).
+   * append meanwhile, and knows that nothing below the high watermark goes (R2). @param isUndo of a write that failed: the epoch under way goes on.
    */
-  async truncateTo(offset: Offset): Promise<void> {
+  async truncateTo(offset: Offset, isUndo = false): Promise<void> {
     await this.#exclusively(async () => {
       if (offset < this.#end) await this.#cut(offset);
       // One that began at the end without a batch is not the leader's either (R2).
-      else this.#chronicle.epochs.cutEnd(offset);
+      else if (!isUndo) this.#chronicle.epochs.cutEnd(offset);
       await this.#producers.rebuild(this.#segments, this.#chronicle.start, this.#end);
     });
   }

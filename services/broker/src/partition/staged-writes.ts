@@ -87,7 +87,7 @@ export class StagedWrites {
     this.#batches = [];
     this.#bytes = 0;
     const { written } = this.#state;
-    await this.#log.truncateTo(written);
+    await this.#log.truncateTo(written, true);
     this.#state.applyCut(written);
     this.#undoing = false;
     this.#listener.undone(error);

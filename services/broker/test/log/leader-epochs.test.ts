@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type LeaderEpoch, leaderEpoch, type Offset, offset } from '@tributary/model';
-import { batches, config, start, testHost } from './harness.ts';
+import { type LeaderEpoch, leaderEpoch, millis, nodeId, type Offset, offset } from '@tributary/model';
+import { Partition, type ProduceOutcome } from '../../src/partition/partition.ts';
+import { ProducerState } from '../../src/partition/producer-state.ts';
+import { batch, term } from '../partition/batches.ts';
+import { batches, config, start, testClock, testHost } from './harness.ts';
 import { onSimulatedDisk } from './on-disk.ts';
 
 const small = config({ 'segment.bytes': '2000', 'index.interval.bytes': '200' });
@@ -41,5 +44,24 @@ describe('leader epochs', () => {
       assert.deepEqual(again.log.endOffsetFor(epoch(2)), { epoch: 2, end: 80n });
       assert.equal(again.log.latestEpoch, 5);
     });
+  });
+
+  // Else a follower that wrote in an epoch between would find nothing to compare with, and begin anew instead of cutting what was never committed.
+  test('R2: the one under way goes on at the end of the log when its first write fails', async () => {
+    await onSimulatedDisk(
+      'epoch of a failed write',
+      async ({ disk }) => {
+        const { log, append } = await start(disk.mount());
+        await append(...batches(0, 5, { epoch: 3 }));
+        const partition = new Partition(nodeId(1), 't-0', config(), log, new ProducerState(), testClock());
+        await partition.lead(term(5, [nodeId(1)], 1));
+        disk.occupy(disk.freeBytes);
+        const answered = Promise.withResolvers<ProduceOutcome>();
+        partition.produce(batch({}), 5, 'leader', millis(2_000_000), answered.resolve);
+        assert.equal((await answered.promise).kind, 'failed');
+        assert.deepEqual(log.endOffsetFor(epoch(4)), { epoch: 3, end: 5n });
+      },
+      { capacity: 8_000_000 },
+    );
   });
 });
