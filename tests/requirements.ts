@@ -13,7 +13,7 @@ const PROBES: Readonly<Record<string, () => boolean>> = {
   // A package of its own in Debian, without which python3 makes no virtual environment.
   'python3-venv': () => spawnSync('python3', ['-c', 'import ensurepip, venv'], { stdio: 'ignore' }).status === 0,
   // Root's right, and iproute2.
-  'network namespaces': () => onPath('ip') && mayMakeNetworks(),
+  'network namespaces (root, iproute2)': () => onPath('ip') && mayMakeNetworks(),
   'a running Docker engine': () => onPath('docker') && spawnSync('docker', ['info'], { stdio: 'ignore' }).status === 0,
 };
 

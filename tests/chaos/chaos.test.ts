@@ -17,7 +17,9 @@ const faults: readonly { readonly fault: Fault; readonly lastsMs: number }[] = [
   { fault: { kind: 'kill', role: 'etcd' }, lastsMs: sessionMs },
 ];
 
-describe('a cluster of processes under faults', { skip: requires('etcd', 'network namespaces') }, () => {
+describe('a cluster of processes under faults', {
+  skip: requires('etcd', 'network namespaces (root, iproute2)'),
+}, () => {
   let cluster: ChaosCluster;
   let load: Load;
   let topic: string;

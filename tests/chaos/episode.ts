@@ -2,12 +2,15 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ChaosCluster } from './cluster.ts';
-import { aim, type Fault, nameOf } from './faults.ts';
+import { aim, type Aimed, type Fault, nameOf } from './faults.ts';
 import type { Load, Measured } from './load.ts';
-import type { Flight } from './traffic.ts';
+import type { Flight, Traffic } from './traffic.ts';
 
 /** What was sent so shortly before cannot have been answered yet: the disks of three brokers, or etcd's, take longer. */
 const freshMs = 3;
+/** Whoever is aimed at has so long to be sent something, ms, so many times. */
+const aimMs = 2_000;
+const aimsMax = 10;
 /** What is not answered by then has been held up by the fault, ms. */
 const heldUpMs = 100;
 /** How long a healed cluster may take until every replica is in sync and everything goes on. */
@@ -46,17 +49,14 @@ export async function episode(
   fault: Fault,
   options: EpisodeOptions,
 ): Promise<Episode> {
-  const aimed = await aim(cluster, topic, fault);
+  // Looking for who plays which role takes a while: the first one strikes at once.
   const second = options.also === undefined ? undefined : await aim(cluster, topic, options.also);
+  const aimed = await aimAtWork(cluster, load, topic, fault);
   const also = second?.victims.some((name) => aimed.victims.includes(name)) === true ? undefined : second;
-  const { hits } = aimed;
   const { traffic } = load;
-  const hit = (): readonly Flight[] =>
-    hits.kind === 'change' ? traffic.changesInFlight : traffic.inFlight(hits.address);
+  const hit = (): readonly Flight[] => inFlight(aimed, traffic);
   const errorsBefore = load.errors.length;
   const retriesBefore = traffic.retries;
-  const isFresh = ({ sentAt }: Flight): boolean => performance.now() - sentAt < freshMs;
-  await traffic.until(() => hit().some(isFresh), 10_000);
   const before = hit();
   const struckAt = performance.now();
   const struck = aimed.strike();
@@ -87,6 +87,21 @@ export async function episode(
     retries: traffic.retries - retriesBefore,
     errors: load.errors.slice(errorsBefore),
   };
+}
+
+function inFlight({ hits }: Aimed, traffic: Traffic): readonly Flight[] {
+  return hits.kind === 'change' ? traffic.changesInFlight : traffic.inFlight(hits.address);
+}
+
+/** Who plays a role may change until something is in flight that the fault could hit: then it is somebody else's turn. */
+async function aimAtWork(cluster: ChaosCluster, load: Load, topic: string, fault: Fault): Promise<Aimed> {
+  const isFresh = ({ sentAt }: Flight): boolean => performance.now() - sentAt < freshMs;
+  for (let attempt = 0; attempt < aimsMax; attempt++) {
+    const aimed = await aim(cluster, topic, fault);
+    const { traffic } = load;
+    if (await traffic.comesToHold(() => inFlight(aimed, traffic).some(isFresh), aimMs)) return aimed;
+  }
+  throw new Error(`${nameOf(fault)}: nothing was in flight that it could hit`);
 }
 
 /** Waits for what is to go on while the fault lasts. @returns after how many ms it did. */

@@ -76,7 +76,7 @@ function* drawn(faults: readonly Fault[], random: SeededRandom): Generator<Fault
 }
 
 async function main(): Promise<void> {
-  const missing = requires('etcd', 'network namespaces');
+  const missing = requires('etcd', 'network namespaces (root, iproute2)');
   if (missing !== false) throw new Error(missing);
   const faults = chosen();
   const random = new SeededRandom(`chaos ${flags.seed}`);

@@ -34,7 +34,7 @@ async function isAnswered(socket: net.Socket, question: string, withinMs: number
   return heard.includes(question);
 }
 
-describe('a network of a test', { skip: requires('network namespaces') }, () => {
+describe('a network of a test', { skip: requires('network namespaces (root, iproute2)') }, () => {
   test('carries what is sent, loses it in silence once it is cut, in either direction, and carries it again when healed', async () => {
     using network = TestNetwork.create();
     const { host, within } = network.add('server');
