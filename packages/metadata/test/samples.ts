@@ -100,7 +100,7 @@ export const oneOfEach: readonly Value[] = [
       configs: { 'max.connections': '9' },
     }),
   },
-  { kind: 'broker-status', value: aStatus(nodeId(4), 2n ** 60n, { fenced: true }) },
+  { kind: 'broker-status', value: aStatus(nodeId(4), 2n ** 60n, { fenced: true, leaving: true }) },
   {
     kind: 'topic',
     value: aTopic(topicId('t'), {

@@ -8,6 +8,7 @@ import {
   MetadataServiceDefinition,
   methods,
   RecordServiceDefinition,
+  ReplicationServiceDefinition,
 } from '../src/index.ts';
 
 it('every method of every service is in the table, as the kind of call that it is', () => {
@@ -18,6 +19,7 @@ it('every method of every service is in the table, as the kind of call that it i
     LogServiceDefinition,
     MetadataServiceDefinition,
     RecordServiceDefinition,
+    ReplicationServiceDefinition,
   ];
   const defined = services.flatMap((service) =>
     Object.values(service.methods).map((method) => ({

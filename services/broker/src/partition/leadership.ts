@@ -220,6 +220,7 @@ export class Leadership {
   /**
    * The change of the ISR that is due; the caller makes it known by {@link propose}. Who leaves comes first: acknowledgements wait for it.
    * @param eligible whether the controller would admit this incarnation, as far as the image says.
+   * @param logStart of the leader: what a follower holds below it was compared with nobody's (R2), and goes before it joins (L4).
    */
   due(
     highWatermark: Offset,
@@ -227,6 +228,7 @@ export class Leadership {
     now: Millis,
     lagMsMax: number,
     eligible: (follower: AttachedFollower) => boolean,
+    logStart = offset(0n),
   ): IsrChange | undefined {
     if (this.#proposal !== undefined) return undefined;
     const { isr, partitionEpoch } = this.#term;
@@ -236,8 +238,8 @@ export class Leadership {
     }
     const least = highWatermark > this.#startOffset ? highWatermark : this.#startOffset;
     const joining: NodeId[] = [];
-    for (const [node, { attached, acknowledged }] of this.#followers) {
-      if (isr.includes(node) || attached === undefined || acknowledged === undefined) continue;
+    for (const [node, { attached, acknowledged, logStart: itsStart }] of this.#followers) {
+      if (isr.includes(node) || attached === undefined || acknowledged === undefined || itsStart < logStart) continue;
       // R4: below either it may lack what was committed, in this epoch or before it.
       if (acknowledged >= least && eligible(attached)) joining.push(node);
     }

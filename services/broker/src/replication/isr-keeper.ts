@@ -96,8 +96,13 @@ export class IsrKeeper {
       return;
     const { clock, replicaLagMs } = this.#ports;
     const { highWatermark, written } = partition.state;
-    const change = leadership.due(highWatermark, written, millis(clock.monotonicMs()), replicaLagMs(), (follower) =>
-      this.#isEligible(name, follower),
+    const change = leadership.due(
+      highWatermark,
+      written,
+      millis(clock.monotonicMs()),
+      replicaLagMs(),
+      (follower) => this.#isEligible(name, follower),
+      partition.startOffset,
     );
     const isr = change === undefined ? undefined : this.#members(leadership, change);
     if (change === undefined || isr === undefined) return;

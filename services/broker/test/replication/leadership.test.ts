@@ -163,6 +163,15 @@ test('an epoch is led by one object: another epoch is another leadership', () =>
   assert.throws(() => new Led().update({ epoch: 6 }), /another epoch/);
 });
 
+test('L4: nobody joins whose log begins before the leader’s: that part was compared with nobody’s', () => {
+  const led = new Led({ isr: [1, 2] });
+  led.end = 60n;
+  led.has(2, 60n);
+  led.has(3, 60n);
+  assert.equal(led.due(60n, true, 50n), undefined);
+  assert.equal(led.due(60n, true, 0n), 'expanding to 1, 2, 3');
+});
+
 test('R4: a member that has not been caught up for replica.lag.time.max.ms is proposed for removal, also when it is silent or gone', () => {
   for (const how of ['silent', 'detached', 'never came', 'slow'] as const) {
     const led = new Led({ isr: [1, 2], replicas: [1, 2], minIsr: 1 });

@@ -74,13 +74,14 @@ export class Led {
   }
 
   /** What is due, as words. */
-  due(highWatermark: bigint, isEligible = true): string | undefined {
+  due(highWatermark: bigint, isEligible = true, logStart = 0n): string | undefined {
     const change = this.leadership.due(
       offset(highWatermark),
       offset(this.end),
       millis(this.now),
       lagMs,
       () => isEligible,
+      offset(logStart),
     );
     return change === undefined ? undefined : `${change.kind} to ${change.isr.join(', ')}`;
   }
