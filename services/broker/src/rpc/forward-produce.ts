@@ -22,6 +22,8 @@ interface Pending {
   readonly batch: ProduceBatch;
   readonly answered: (result: ProduceResult, throttleMs: number) => void;
   readonly failed: (error: TributaryError) => void;
+  /** Nobody will say: the client's stream is over. */
+  readonly dropped: () => void;
 }
 
 /** All ways of one client's stream. */
@@ -142,8 +144,10 @@ class Way {
 
   close(): void {
     this.#over.abort();
+    const pending = [...this.#pending.values()];
     this.#pending.clear();
     this.#stream.cancel();
+    for (const { dropped } of pending) dropped();
   }
 
   async #read(): Promise<void> {

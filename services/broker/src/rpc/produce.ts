@@ -146,7 +146,8 @@ class ProduceSession {
     try {
       const refusal = otherEpoch(`Partition ${batch.partition}`, elsewhere, batch.leaderEpoch);
       if (refusal !== undefined) throw refusal;
-      ways.add(elsewhere.to, { batch, answered, failed }, acks !== 'none');
+      const dropped = (): void => this.#settled(bytes);
+      ways.add(elsewhere.to, { batch, answered, failed, dropped }, acks !== 'none');
       // Nobody answers: from here on it is the network's, whose queue is bounded too (see `room`).
       if (acks === 'none') this.#settled(bytes);
     } catch (thrown) {
