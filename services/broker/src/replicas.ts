@@ -184,11 +184,18 @@ export class Replicas {
     }
     await inParallel(mine, (name) => this.#change(name));
     const suspects: PartitionName[] = [];
-    for (const { name, partition } of this.open()) if (partition.log.health.suspect) suspects.push(name);
+    for (const { name, partition } of this.open()) {
+      const { health, producers } = partition.log;
+      // P3: what it must take from others it gets by beginning anew, which only one may do that nobody could elect.
+      if (health.suspect || (!producers.isWhole && this.#hasOthers(name))) suspects.push(name);
+    }
     // Others may lead what cannot be opened here; of a sole replica there are no others.
-    for (const { name } of this.failed())
-      if ((this.#image.partition(name.topicId, name.partition)?.replicas.length ?? 1) > 1) suspects.push(name);
+    for (const { name } of this.failed()) if (this.#hasOthers(name)) suspects.push(name);
     return suspects;
+  }
+
+  #hasOthers({ topicId: topic, partition }: PartitionName): boolean {
+    return (this.#image.partition(topic, partition)?.replicas.length ?? 1) > 1;
   }
 
   /** Follows the image. @param names those that may have changed. */

@@ -3,9 +3,11 @@ import { test } from 'node:test';
 import type { ClusterImage } from '@tributary/metadata';
 import { clusterId, leaderEpoch, nodeId, offset, TributaryError } from '@tributary/model';
 import { FileError } from '@tributary/ports';
+import { readBatchHeader } from '@tributary/record';
+import { ProducerState } from '../src/partition/producer-state.ts';
 import { Replicas } from '../src/replicas.ts';
 import { counting } from './log/counting-files.ts';
-import { batches, folder, openDirectory, partition as index, start, testClock, topic } from './log/harness.ts';
+import { batches, config, folder, openDirectory, partition as index, start, testClock, topic } from './log/harness.ts';
 import { onSimulatedDisk } from './log/on-disk.ts';
 
 const me = nodeId(1);
@@ -166,6 +168,22 @@ test('a log that cannot be opened keeps neither its broker from starting nor the
   });
 });
 
+const logger = { info: () => undefined, error: () => undefined, warn: () => undefined };
+
+/** Broker 2 has a replica too, and leads. */
+function imageWith(directory: string, isr: readonly number[], elr: readonly number[]): ClusterImage {
+  const image = imageOf(directory);
+  const other = { nodeId: nodeId(2), directoryId: 'other' };
+  const info = {
+    ...image.partition(topic, index),
+    leader: other.nodeId,
+    replicas: [{ nodeId: me, directoryId: directory }, other],
+    isr,
+    eligibleLeaderReplicas: elr,
+  };
+  return Object.assign(image, { partition: () => info, partitions: () => [info] });
+}
+
 test('L3: a replica that lost what it had is named until the controller has taken it out of ISR and ELR, and no longer', async () => {
   await onSimulatedDisk('suspect', async ({ disk }) => {
     const before = await start(disk.mount(), { role: 'member' });
@@ -178,19 +196,6 @@ test('L3: a replica that lost what it had is named until the controller has take
     await damaged.truncate(damaged.size / 2);
     await damaged.close();
 
-    const logger = { info: () => undefined, error: () => undefined, warn: () => undefined };
-    const other = { nodeId: nodeId(2), directoryId: 'other' };
-    const imageWith = (directory: string, isr: readonly number[], elr: readonly number[]): ClusterImage => {
-      const image = imageOf(directory);
-      const info = {
-        ...image.partition(topic, index),
-        leader: other.nodeId,
-        replicas: [{ nodeId: me, directoryId: directory }, other],
-        isr,
-        eligibleLeaderReplicas: elr,
-      };
-      return Object.assign(image, { partition: () => info, partitions: () => [info] });
-    };
     for (const isr of [[1, 2], [2]] as const) {
       const directory = await openDirectory(disk.mount());
       const image = imageWith(directory.directoryId, isr, []);
@@ -210,5 +215,28 @@ test('L3: a replica that lost what it had is named until the controller has take
     const replicas = new Replicas(me, directory, { clock: testClock(), logger }, image);
     assert.deepEqual(await replicas.recover(), []);
     await replicas.close();
+  });
+});
+
+test('P3: a replica that has lost what it knew of producers is named too: in the ISR or ELR it could never begin anew', async () => {
+  await onSimulatedDisk('producers lost', async ({ disk }) => {
+    const before = await openDirectory(disk.mount());
+    const replay = new ProducerState();
+    const log = await before.openLog(topic, index, { config: config(), role: 'member', replay });
+    const written = batches(0, 20);
+    for (const { bytes } of written) replay.batch(readBatchHeader(bytes, 0));
+    await log.append(written);
+    log.noteHighWatermark(offset(20n));
+    assert.equal(await log.advanceStart(offset(10n)), true);
+    await before.checkpoint();
+    for (const isSpoilt of [false, true]) {
+      disk.crash('process');
+      const hit = isSpoilt ? disk.flipBit((path) => path.endsWith('.snapshot')) : 'none is to be hit';
+      assert.ok(hit !== undefined);
+      const directory = await openDirectory(disk.mount());
+      const image = imageWith(directory.directoryId, [2], [1]);
+      const replicas = new Replicas(me, directory, { clock: testClock(), logger }, image);
+      assert.deepEqual(await replicas.recover(), isSpoilt ? [{ topicId: topic, partition: index }] : []);
+    }
   });
 });
