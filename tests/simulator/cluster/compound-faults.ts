@@ -1,4 +1,5 @@
 /** Several things that go wrong together, as rules were made for: each alone is survived by almost anything. */
+import { methods } from '@tributary/wire';
 import type { SeededRandom } from '../seeded-random.ts';
 import { cut, isSpare, ms, putDisk } from './blows.ts';
 import { SESSION_TIMEOUT_MS } from './plan.ts';
@@ -12,9 +13,10 @@ export async function lostBesideASlowOne(stage: Stage, random: SeededRandom): Pr
   const slow = replicas.map(({ nodeId }) => stage.broker(nodeId)).find((each) => each?.nodeId !== leader);
   const lost = leader === undefined ? undefined : stage.broker(leader);
   if (slow === undefined || lost === undefined) return;
-  slow.machine.disk.syncDelayFactor = random.between(100, 3_000);
-  await ms(stage, random.between(500, 4_000));
-  if (random.chance(0.5)) await ms(stage, random.between(0, 300));
+  // Behind by a batch or two, or by many.
+  slow.machine.disk.syncDelayFactor = random.chance(0.6) ? random.between(3, 40) : random.between(100, 3_000);
+  if (random.chance(0.7)) slow.kill();
+  await ms(stage, random.between(200, 3_000));
   if (random.chance(0.7)) lost.kill();
   else lost.losePower();
   await ms(stage, random.between(20, 1_500));
@@ -67,6 +69,7 @@ export async function decisionUnheard(stage: Stage, random: SeededRandom): Promi
     if (step === 'waiting' && isr.includes(late.nodeId) && late.runs && stage.crashes > crashesBefore) {
       step = 'decided';
       metadata.deafen(leader.name, true);
+      stage.world.network.loseNext({ direction: 'down', path: methods.attend.path, client: leader.name });
       for (const [from, to] of toControllers(leader.name)) stage.world.network.silence(from, to);
       late.machine.disk.syncDelayFactor = random.between(500, 4_000);
     } else if (step === 'decided' && !isr.includes(cutOff.nodeId)) {

@@ -184,7 +184,7 @@ const troubles: readonly Fault[] = [
     strike: async (stage, random) => {
       const path = random.pick([methods.produce.path, methods.fetch.path, 'Replicate', 'Attend', 'ReportFlushed', '']);
       stage.world.network.loseNext({ direction: random.chance(0.6) ? 'down' : 'up', path });
-      for (const member of stage.members) member.troubled();
+      for (const member of stage.members) member.shaken();
     },
   },
   {
@@ -192,7 +192,7 @@ const troubles: readonly Fault[] = [
     weight: 3,
     strike: async (stage) => {
       stage.world.network.breakOne();
-      for (const member of stage.members) member.troubled();
+      for (const member of stage.members) member.shaken();
     },
   },
   {
@@ -235,7 +235,7 @@ const troubles: readonly Fault[] = [
     weight: 4,
     strike: async (stage, random) => {
       const { metadata } = stage.world;
-      for (const member of stage.members) member.troubled();
+      for (const member of stage.members) member.shaken();
       random.pick([
         () => metadata.loseNextCommit('done'),
         () => metadata.loseNextCommit('done'),
@@ -254,7 +254,7 @@ const troubles: readonly Fault[] = [
   },
   { name: 'empty disk', weight: 2, strike: (stage, random) => replaceDisk(stage, random, new Map()) },
   { name: 'empty disk, unheard', weight: 1, strike: replaceUnheard },
-  { name: 'older disk', weight: 2, strike: olderDisk },
+  { name: 'older disk', weight: 3, strike: olderDisk },
 ];
 
 /** Counts a broker's operations on its disk, and crashes it in the middle of one of them. */
@@ -310,8 +310,10 @@ async function olderDisk(stage: Stage, random: SeededRandom): Promise<void> {
   const now = incarnationOf(stage, member);
   if (incarnation === undefined || now === undefined || now === incarnation || !isSpare(stage, member)) return;
   stage.world.coverage.count('broker: with an older disk');
+  // Nobody is there to see it go.
+  if (random.chance(0.6)) for (const controller of stage.controllers) controller.kill();
   putDisk(member, copy);
-  await ms(stage, random.between(20, 1_000));
+  await ms(stage, random.between(1, 700));
   member.isHeld = false;
 }
 

@@ -37,6 +37,8 @@ export class Member {
   losses = 0;
   /** True time of the last thing that could keep others from hearing of it, in virtual microseconds. */
   troubledMicros = 0;
+  /** The same of what is over as soon as it is noticed: a connection that broke, a lost answer, a lease that went. */
+  shakenMicros = 0;
 
   constructor(
     world: World,
@@ -69,6 +71,10 @@ export class Member {
 
   troubled(): void {
     this.troubledMicros = this.#world.scheduler.nowMicros;
+  }
+
+  shaken(): void {
+    this.shakenMicros = this.#world.scheduler.nowMicros;
   }
 
   losePower(): void {

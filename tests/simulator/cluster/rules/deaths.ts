@@ -6,6 +6,8 @@ import type { Stage } from '../stage.ts';
 
 /** So long after it was last troubled a member may still be suffering from it. */
 const AFTERMATH_MS = 3 * SESSION_TIMEOUT_MS;
+/** A broker that nobody has laid hands on for so long has been heard by whoever hears at all. */
+const STEADY_MS = 1.5 * SESSION_TIMEOUT_MS;
 
 export class DeathRules {
   readonly #stage: Stage;
@@ -43,14 +45,16 @@ export class DeathRules {
     const { world, active } = this.#stage;
     world.coverage.count('broker: taken for dead');
     const member = this.#stage.broker(node);
-    if (member === undefined || active === undefined || !this.#isWell(member)) return;
+    if (member === undefined || active === undefined || !this.#isSteady(member, STEADY_MS)) return;
     // It may not have reached the store since it started.
     if ((this.#registered.get(node) ?? 0n) <= this.#stage.durability.startedAt(member)) return;
     // Without a registration for so long it counts as dead, whatever kept it from the store.
     const absentMicros = world.scheduler.nowMicros - (this.#absentSince.get(node) ?? Number.POSITIVE_INFINITY);
     if (absentMicros >= SESSION_TIMEOUT_MS * 900) return;
-    const what = `broker ${node} was taken for dead by ${active.name} and has been well for ${AFTERMATH_MS} ms`;
-    if (this.#isWell(active)) return world.broken('R10', what);
+    const what = `broker ${node} was taken for dead by ${active.name} and is well`;
+    if (this.#isWell(active) && this.#isWell(member)) return world.broken('R10', what);
+    // Whoever is cut off hears nobody: it says so of few at most.
+    if (this.#isSteady(active, SESSION_TIMEOUT_MS)) return;
     this.#seenOut.add(node);
     const registered = [...before.brokers()].filter(({ registration }) => registration !== undefined).length;
     const leases = Math.max(registered, [...image.brokers()].length);
@@ -59,6 +63,12 @@ export class DeathRules {
   }
 
   #isWell(member: Member): boolean {
-    return member.runs && this.#stage.world.scheduler.nowMicros - member.troubledMicros > AFTERMATH_MS * 1_000;
+    const sinceMicros = this.#stage.world.scheduler.nowMicros - member.shakenMicros;
+    return this.#isSteady(member, AFTERMATH_MS) && sinceMicros > AFTERMATH_MS * 1_000;
+  }
+
+  /** It runs, and nobody has laid hands on it for so long. */
+  #isSteady(member: Member, forMs: number): boolean {
+    return member.runs && this.#stage.world.scheduler.nowMicros - member.troubledMicros > forMs * 1_000;
   }
 }
