@@ -47,7 +47,8 @@ export class PartitionLog {
   readonly #segments: SegmentList;
   readonly #chronicle: Chronicle;
   readonly #reader: LogReader;
-  readonly #tail: LogTail;
+  /** What is read without waiting for a file. */
+  readonly tail: LogTail;
   #config: TopicConfig;
   #end: Offset;
   readonly #flusher: Flusher;
@@ -69,7 +70,7 @@ export class PartitionLog {
     this.#config = config;
     this.#segments = new SegmentList(segments);
     this.#reader = new LogReader(this.#segments, home.reads);
-    this.#tail = home.tail.tail();
+    this.tail = home.tail.tail();
     this.#end = end;
     this.recovery = report;
     this.#flusher = new Flusher(home.disk, home.folder, end, report.how === 'created');
@@ -83,7 +84,7 @@ export class PartitionLog {
       chronicle: this.#chronicle,
       producers: this.#producers,
       reader: this.#reader,
-      tail: this.#tail,
+      tail: this.tail,
       upkeep: this.#upkeep,
       closing: this.#closing.signal,
       config: () => this.#config,
@@ -154,10 +155,6 @@ export class PartitionLog {
     await this.#upkeep.run(() => this.#chronicle.tombstonesGo(offset));
   }
 
-  isInMemory(from: Offset): boolean {
-    return from >= this.#end || this.#tail.reaches(from);
-  }
-
   get segmentCount(): number {
     return this.#segments.count;
   }
@@ -211,7 +208,7 @@ export class PartitionLog {
           this.#chronicle.epochs.begin(batch.leaderEpoch, batch.baseOffset);
         segment.note(batch, at, this.#config.indexIntervalBytes);
         at += batch.bytes.length;
-        this.#tail.add(batch);
+        this.tail.add(batch);
         this.#end = (batch.lastOffset + 1n) as Offset;
       }
       this.#producers.grown(at - position);
@@ -264,7 +261,7 @@ export class PartitionLog {
     if (this.#chronicle.health.damaged.length > 0)
       refuseDamaged(this.#home.folder, this.#chronicle.health.damaged, from);
     if (from >= upTo) return nothing;
-    return this.#tail.read(from, target, most, upTo) ?? this.#readFile(from, target, most, upTo);
+    return this.tail.read(from, target, most, upTo) ?? this.#readFile(from, target, most, upTo);
   }
 
   async #readFile(from: Offset, target: number, most: number, upTo: Offset): Promise<LogSlice> {
@@ -328,7 +325,7 @@ export class PartitionLog {
     this.#chronicle.epochs.cutEnd(end);
     this.#end = end;
     this.#flusher.cut(end);
-    this.#tail.truncate(end);
+    this.tail.truncate(end);
     this.#reader.forget();
     const removed = this.#segments.keepFirst(index + 1);
     await this.#producers.cut(end);
@@ -491,7 +488,7 @@ export class PartitionLog {
   }
 
   async #letGo(): Promise<void> {
-    this.#tail.clear();
+    this.tail.clear();
     for (const segment of this.#segments.all) {
       segment.forgetIndex();
       await segment.release();

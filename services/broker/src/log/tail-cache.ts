@@ -69,6 +69,7 @@ const end: LogSlice = { kind: 'end' };
 
 export class LogTail {
   readonly #cache: TailCache;
+  #isKept = true;
   /** In offset order, without a hole from the first to the end of the log; those before #first are gone. */
   #batches: (LogBatch | undefined)[] = [];
   #first = 0;
@@ -77,7 +78,16 @@ export class LogTail {
     this.#cache = cache;
   }
 
+  /**
+   * Followers keep none: nobody reads it there, and memory that is let go at once is collected young. Whoever leads begins anew.
+   */
+  set isKept(isKept: boolean) {
+    this.#isKept = isKept;
+    if (!isKept) this.clear();
+  }
+
   add(batch: LogBatch): void {
+    if (!this.#isKept) return;
     this.#batches.push(batch);
     this.#cache.grown(this, batch.bytes);
   }

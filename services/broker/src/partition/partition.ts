@@ -140,6 +140,7 @@ export class Partition {
       // Those that are being written belong to older epochs, and begin these.
       await this.quiet();
       this.log.beginEpoch(term.epoch, this.state.staged);
+      this.log.tail.isKept = true;
     }
     this.state.lead(term, millis(this.#clock.monotonicMs()));
     this.#commit();
@@ -154,6 +155,7 @@ export class Partition {
     this.wait(`broker ${term.leader} leads it in epoch ${term.epoch}`);
     await this.quiet();
     this.#leadersHighWatermark = offset(0n);
+    this.log.tail.isKept = false;
     this.state.follow(term);
     this.#wakeReaders();
   }

@@ -183,7 +183,7 @@ class LeaderStream {
   /** @param first where its first batch is read. */
   #begin(wanted: ReplicaAttach, name: PartitionName, partition: Partition, first = offset(wanted.endOffset)): void {
     const from = offset(wanted.endOffset);
-    if (partition.log.isInMemory(from) === this.#catchingUp) {
+    if (isInMemory(partition, from) === this.#catchingUp) {
       this.#answer(wanted.session, AttachOutcome.OTHER_STREAM, {});
       return;
     }
@@ -287,7 +287,7 @@ class LeaderStream {
 
   /** R9: waits for the throttle. @returns false: the replica has caught up, and belongs on the other stream. */
   async #mayCatchUp(session: LeaderSession): Promise<boolean> {
-    if (session.partition.log.isInMemory(session.position)) {
+    if (isInMemory(session.partition, session.position)) {
       this.#drop(session);
       this.#answer(session.number, AttachOutcome.OTHER_STREAM, {});
       return false;
@@ -391,6 +391,9 @@ async function firstBase(partition: Partition, start: Offset): Promise<Offset> {
   const { baseOffset } = readBatchHeader(first, 0);
   return baseOffset < start ? baseOffset : start;
 }
+
+/** Nothing is to be read, or no file for it (R9). */
+const isInMemory = ({ log }: Partition, from: Offset): boolean => from >= log.endOffset || log.tail.reaches(from);
 
 const unsaid: ReplicaAttached = {
   session: 0,

@@ -17,6 +17,7 @@ class HeldLog {
   readonly highWatermark = offset(0n);
   readonly began: (readonly [epoch: number, start: bigint])[] = [];
   readonly written: bigint[] = [];
+  readonly tail = { isKept: true };
 
   beginEpoch(epoch: number, start: bigint): void {
     this.began.push([epoch, start]);

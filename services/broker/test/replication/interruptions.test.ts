@@ -105,7 +105,7 @@ test('R9: a replica that is far behind comes on a stream of its own, no faster t
       const value = 'x'.repeat(900_000);
       const count = Math.ceil(limits.tailCache / value.length) + 4;
       for (let n = 0; n < count; n++) await set.append(1, [value]);
-      assert.equal(set.partition(1).log.isInMemory(offset(0n)), false);
+      assert.equal(set.partition(1).log.tail.reaches(offset(0n)), false);
       await set.start(2);
       const counted = set.countPushes();
       await set.announce();
