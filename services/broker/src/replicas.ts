@@ -222,7 +222,7 @@ export class Replicas {
 
   #change(name: PartitionName): Promise<void> {
     const replica = this.#replica(name);
-    const next = replica.turn.then(() => this.#settleOrPutOff(replica));
+    const next = replica.turn.then(() => this.#orPutOff(replica, () => this.#settle(replica)));
     replica.turn = next;
     return next;
   }
@@ -258,9 +258,9 @@ export class Replicas {
   }
 
   /** One log that cannot be opened is no reason to keep the others from those who need them. */
-  async #settleOrPutOff(replica: Replica): Promise<void> {
+  async #orPutOff(replica: Replica, work: () => Promise<void>): Promise<void> {
     try {
-      await this.#settle(replica);
+      await work();
       this.#putOff.delete(replica);
     } catch (thrown) {
       if (!(thrown instanceof TributaryError)) throw thrown;
@@ -326,13 +326,11 @@ export class Replicas {
       if (!isMeant || this.#stopping) return;
       replica.partition = undefined;
       this.#roles.forget(name);
-      try {
+      // Put off, or a disk without room would have it emptied again and again.
+      await this.#orPutOff(replica, async () => {
         await this.#restart(replica, partition, beginsAt);
-      } catch (thrown) {
-        if (!(thrown instanceof TributaryError)) throw thrown;
-        this.#ports.logger.warn('replica-not-restarted', { ...name, why: thrown.message });
-      }
-      await this.#settleOrPutOff(replica);
+        await this.#settle(replica);
+      });
     });
     return replica.turn;
   }

@@ -240,3 +240,37 @@ test('P3: a replica that has lost what it knew of producers is named too: in the
     }
   });
 });
+
+test('L4: where a disk has no room to begin a log anew it is put off, not tried again at once, and the broker goes on', async () => {
+  await onSimulatedDisk('begins anew without room', async ({ disk }) => {
+    const counted = counting(disk.mount());
+    const directory = await openDirectory(counted.files);
+    const image = imageWith(directory.directoryId, [2], []);
+    const clock = testClock();
+    const replicas = new Replicas(me, directory, { clock, logger }, image);
+    await replicas.recover();
+    await replicas.follow(image, true, []);
+    const beginsAt = { start: offset(5n), producers: { ...new ProducerState().take(), end: offset(5n) } };
+    // Nobody knows which of them it meets: before the log is emptied, or once it is there.
+    for (const failing of [1, 2]) {
+      const before = replicas.find(topic, index);
+      const { role } = before.state;
+      assert.ok(role.kind === 'following');
+      let writes = 0;
+      counted.before = (call, path) => {
+        if (call === 'append' && path.includes('checkpoints') && ++writes >= failing)
+          throw new FileError('full', `${path}: no space`);
+      };
+      const name = { topicId: topic, partition: index };
+      await replicas.restart(name, before, role.term, { ...beginsAt, tombstonesGone: offset(0n) });
+      assert.deepEqual(
+        [...replicas.failed()].map(({ why }) => /the disk is full/.test(why)),
+        failing === 1 ? [true] : [],
+      );
+      counted.before = () => {};
+      await replicas.retry();
+      assert.deepEqual([...replicas.failed()], []);
+      assert.equal(replicas.find(topic, index).startOffset, failing === 1 ? 0n : 5n);
+    }
+  });
+});

@@ -15,7 +15,7 @@ import { FileError, type FileSystem, type Host, type Random } from '@tributary/p
 import { batchHeaderBytes } from '@tributary/record';
 import { emptyCheckpoint, encodeLine } from './checkpoint-file.ts';
 import { Checkpoints } from './checkpoints.ts';
-import { Disk, type DiskOptions } from './disk.ts';
+import { Disk, type DiskOptions, unlessFull } from './disk.ts';
 import type { DiskRule, DiskSpace } from './disk-mark.ts';
 import { Identity, metaName } from './identity.ts';
 import { IndexCache } from './index-cache.ts';
@@ -183,11 +183,16 @@ export class DataDirectory implements AsyncDisposable {
 
   /** Empties the log of a follower, which then begins where its leader's does (L4): a crash on the way leaves none, or one that knows no producers (P3). */
   async restartLog(topicId: TopicId, partition: PartitionIndex, options: OpenLogOptions): Promise<PartitionLog> {
-    await this.deletePartition({ topicId, partition });
-    // What was known of the old log must not be taken for the new one's.
-    await this.#checkpoints.persist();
+    try {
+      await this.deletePartition({ topicId, partition });
+      // What was known of the old log must not be taken for the new one's.
+      await this.#checkpoints.persist();
+    } catch (thrown) {
+      throw await explained(this.#disk, thrown);
+    }
     const log = await this.openLog(topicId, partition, options);
-    await this.#checkpoints.persist();
+    // Without room a crash finds the beginning by the name of the first file.
+    await this.#checkpoints.persist().catch(unlessFull);
     return log;
   }
 
