@@ -66,11 +66,11 @@ describe('a cluster of processes under faults', {
     // Its followers do not hear of these.
     await careless.until(() => careless.hasRecoveredSince(cutAt, 'acknowledgements'), 10_000, 'acknowledgements go on');
     await leader.end('SIGKILL');
-    cluster.network.heal();
-    // One that came back at once would lead again, with all that it has.
+    // Until others lead: what it had sent would else come through after its death, and one that came back at once would lead again, with all that it has.
     const leads = async (): Promise<boolean> =>
       (await cluster.partitionsOf(one)).some((each) => each.leader === leader.id);
     await careless.until(async () => !(await leads()), 30_000, 'others lead');
+    cluster.network.heal();
     await leader.start();
     await cluster.whole(one, 60_000);
     const broken = await careless.finish(30_000);
