@@ -21,7 +21,7 @@ export function settleEffective(
   return change(image, reconfigured, (partition, wanted) => followed(partition, wanted), defaults);
 }
 
-/** The keys of these partitions say `commit` once every in-sync replica has said that all is flushed, and stays so (R6). */
+/** The keys of these partitions say `commit` once every in-sync or eligible replica has said that all is flushed, and stays so (R6). */
 export function settleFlushed(
   image: ClusterImage,
   names: readonly PartitionName[],
@@ -102,14 +102,17 @@ export class FlushReports {
     this.#reports.set(key, ofPartition.set(node, report));
   }
 
-  /** Every in-sync replica has given its word, and no setting has changed since. */
+  /**
+   * Every in-sync replica has given its word, and no setting has changed since. Every eligible one too: it may lead, and what a machine lost would
+   * not be asked after any more.
+   */
   complete(image: ClusterImage, partition: PartitionInfo): boolean {
     const topic = image.topic(partition.topicId);
     const ofPartition = this.#reports.get(keyOf(partition));
     if (topic === undefined || ofPartition === undefined || partition.isr.length === 0) return false;
     const ofCluster = image.configsSet('all')?.modRevision ?? 0n;
     const settledAt = topic.modRevision > ofCluster ? topic.modRevision : ofCluster;
-    return partition.isr.every((node) => {
+    return [...partition.isr, ...partition.eligibleLeaderReplicas].every((node) => {
       const report = ofPartition.get(node);
       return (
         report !== undefined &&

@@ -222,6 +222,23 @@ describe('flush.policy in force', () => {
     assert.deepEqual([policy(), cluster.partition(id).partitionEpoch], ['commit', before + 1]);
   });
 
+  test('is not commit while an eligible replica has not given its word: its machine may lose what it acknowledged (R6)', () => {
+    const cluster = withBrokers(2);
+    const configs = { 'flush.policy': 'async', 'min.insync.replicas': '2' };
+    const id = cluster.create('orders', { replicationFactor: 2, configs });
+    const policy = (): string => cluster.partition(id).effectiveFlushPolicy;
+    cluster.lose(2);
+    cluster.settle();
+    alter(cluster, ofTopic(id), commit);
+    const reports = new FlushReports();
+    report(cluster, reports, id, 1);
+    assert.deepEqual([policy(), cluster.partition(id).eligibleLeaderReplicas], ['async', [2]]);
+    cluster.join(2, { lossy: true });
+    assert.deepEqual(cluster.partition(id).eligibleLeaderReplicas, []);
+    report(cluster, reports, id, 1);
+    assert.equal(policy(), 'commit');
+  });
+
   test('takes no word from before a change of settings, of an earlier leader epoch, or of an earlier incarnation', () => {
     const cluster = withBrokers(1);
     const id = cluster.create('orders', { configs: { 'flush.policy': 'async' } });
