@@ -2,7 +2,7 @@
  * Where several replicas were the last and each may have lost what it had not flushed, asks all of them how far their logs reach, and has the
  * furthest lead (R7). Whoever does not answer is asked again: nobody may be left out.
  */
-import type { ClusterDelta, ImageSource, PartitionName } from '@tributary/metadata';
+import { type ClusterDelta, type ImageSource, type PartitionName, Bell, LinkedAbort } from '@tributary/metadata';
 import { type NodeId, type TopicId, limits } from '@tributary/model';
 import type { Clock, Logger, Transport } from '@tributary/ports';
 import { methods } from '@tributary/wire';
@@ -25,6 +25,7 @@ export class Inquiry {
   readonly #defaults: TopicDefaults;
   /** Without a leader, and with more than one last member. */
   readonly #open = new Map<string, PartitionName>();
+  readonly #changed = new Bell();
 
   constructor(ports: Ports, office: Office, defaults: TopicDefaults) {
     this.#ports = ports;
@@ -34,16 +35,43 @@ export class Inquiry {
 
   /** Until the signal aborts; never rejects. */
   async run(signal: AbortSignal): Promise<void> {
-    const { images, clock } = this.#ports;
     this.#open.clear();
+    const noting = this.#noteChanges(signal);
     try {
-      for await (const { delta } of images.changes(signal)) {
+      for (;;) {
+        const changed = this.#changed.heard(signal);
+        changed.catch(() => undefined);
+        // Whoever cannot say yet, or not any more, is asked again; and that somebody was not dead after all no change tells of.
+        if (await this.#settle(signal)) await this.#rest(changed, signal);
+        else await this.#ports.clock.sleep(limits.storeRetryMsMax, signal);
+      }
+    } catch {
+      // The term is over.
+    }
+    await noting;
+  }
+
+  async #noteChanges(signal: AbortSignal): Promise<void> {
+    try {
+      for await (const { delta } of this.#ports.images.changes(signal)) {
         this.#note(delta);
-        if (this.#open.size === 0 || (delta.brokers.size === 0 && delta.partitions.size === 0)) continue;
-        while (!(await this.#settle(signal))) await clock.sleep(limits.storeRetryMsMax, signal);
+        this.#changed.ring();
       }
     } catch {
       // The term is over, or following the store is.
+    }
+  }
+
+  /** Until something changes, and while partitions wait no longer than a little. */
+  async #rest(changed: Promise<void>, signal: AbortSignal): Promise<void> {
+    if (this.#open.size === 0) return changed;
+    using resting = new LinkedAbort(signal);
+    const timer = this.#ports.clock.sleep(limits.storeRetryMsMax, resting.signal);
+    timer.catch(() => undefined);
+    try {
+      await Promise.race([changed, timer]);
+    } finally {
+      resting.abort(new Error('Something changed.'));
     }
   }
 
@@ -61,10 +89,11 @@ export class Inquiry {
     const candidates = candidatesIn(image, this.#office.losses, this.#defaults);
     const partitions = awaiting(image, this.#open.values(), candidates);
     if (partitions.length === 0) return true;
+    const ends = new LogEnds();
+    await Promise.all([...questions(partitions)].map(([node, topics]) => this.#ask(node, [...topics], ends, signal)));
+    const winners = longest(partitions, ends);
+    if (winners.length === 0) return false;
     try {
-      const ends = new LogEnds();
-      await Promise.all([...questions(partitions)].map(([node, topics]) => this.#ask(node, [...topics], ends, signal)));
-      const winners = longest(partitions, ends);
       const defaults = this.#defaults;
       await this.#office.place({
         event: (_, losses) => ({ kind: 'elect-longest', winners, losses, defaults }),
@@ -73,20 +102,26 @@ export class Inquiry {
       return winners.length === partitions.length;
     } catch (thrown) {
       signal.throwIfAborted();
-      logger.warn('last-replicas-not-heard', {
-        partitions: partitions.length,
-        why: thrown instanceof Error ? thrown.message : String(thrown),
-      });
+      logger.warn('last-replicas-not-elected', { partitions: winners.length, why: whyOf(thrown) });
       return false;
     }
   }
 
+  /** What one cannot say keeps the partitions of others from nothing. */
   async #ask(node: NodeId, topicIds: readonly TopicId[], ends: LogEnds, signal: AbortSignal): Promise<void> {
-    const address = this.#ports.images.current.broker(node)?.registration?.address;
+    const { images, transport, logger } = this.#ports;
+    const address = images.current.broker(node)?.registration?.address;
     if (address === undefined) return;
-    await using peer = this.#ports.transport.connect(address);
-    const request = { context: askingContext, nodeId: whoeverIsAsked, topicIds: [...topicIds] };
-    const options = { deadlineMs: limits.internalCallMs, signal };
-    ends.note(await peer.unary(methods.describeLogDirs, request, options));
+    try {
+      await using peer = transport.connect(address);
+      const request = { context: askingContext, nodeId: whoeverIsAsked, topicIds: [...topicIds] };
+      const options = { deadlineMs: limits.internalCallMs, signal };
+      ends.note(await peer.unary(methods.describeLogDirs, request, options));
+    } catch (thrown) {
+      signal.throwIfAborted();
+      logger.warn('last-replicas-not-heard', { nodeId: node, why: whyOf(thrown) });
+    }
   }
 }
+
+const whyOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));

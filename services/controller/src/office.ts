@@ -69,7 +69,7 @@ export class Office {
   readonly #probe: Probe;
   #term: { readonly revision: bigint; readonly over: AbortSignal } | undefined;
   #losses: Losses = noLosses;
-  /** Topics whose settings may have changed since reconciling last came to rest. */
+  /** Topics of which something may have changed, beside brokers, since reconciling last came to rest. */
   #reconfigured: Set<TopicId> | 'all' = 'all';
   /** Counts changes of registrations: a plan made before one is not carried on. */
   #registrationChanges = 0;
@@ -153,6 +153,8 @@ export class Office {
         rang.catch(() => undefined);
         const judgement = this.#judge();
         this.#resignIfCutOff(judgement, term);
+        // Somebody may have been passed over for it.
+        if (isRevived(this.#losses, judgement, images.current)) this.#reconfigured = 'all';
         this.#losses = judgement;
         const steps = decide(images.current, {
           kind: 'reconcile',
@@ -328,6 +330,13 @@ export class Office {
     if (this.#reconfigured === 'all') return;
     for (const topicId of delta.topics.keys()) this.#reconfigured.add(topicId);
   }
+}
+
+/** Somebody who was taken for dead, and is still registered, has been heard again. */
+function isRevived(before: Losses, now: Losses, image: ClusterImage): boolean {
+  return [...before.dead].some(([node, epoch]) => {
+    return now.dead.get(node) !== epoch && image.broker(node)?.registration?.createRevision === epoch;
+  });
 }
 
 function unknownOutcome(): TributaryError {

@@ -12,12 +12,22 @@ interface Scene {
   readonly cluster: SimulatedCluster;
   readonly controller: CandidateProcess;
   readonly id: string;
-  partition(): Promise<Stored<PartitionInfo>>;
+  /** The first of that topic, 'orders' where none is named. */
+  partition(of?: string): Promise<Stored<PartitionInfo>>;
+  /** Another topic like it. */
+  create(name: string): Promise<string>;
 }
 
-/** A controller, three brokers, and a topic with a replica on each. */
+interface Wish {
+  readonly configs: Readonly<Record<string, string>>;
+  readonly leaderImbalanceCheckMs?: number;
+  readonly brokers?: number;
+  readonly replicationFactor?: number;
+}
+
+/** A controller, three brokers, and a topic with a replica on each, unless it is wished otherwise. */
 async function scene(
-  more: { readonly configs: Readonly<Record<string, string>>; readonly leaderImbalanceCheckMs?: number },
+  more: Wish,
   story: (scene: Scene, brokers: readonly ReturnType<SimulatedCluster['broker']>[]) => Promise<void>,
 ): Promise<void> {
   const cluster = new SimulatedCluster(1);
@@ -25,17 +35,21 @@ async function scene(
     const controller = cluster.controller(10);
     controller.leaderImbalanceCheckMs = more.leaderImbalanceCheckMs;
     await controller.start();
-    const brokers = [1, 2, 3].map((id) => cluster.broker(id));
+    const { brokers: count = 3, replicationFactor = 3 } = more;
+    const brokers = Array.from({ length: count }, (_, i) => cluster.broker(i + 1));
     for (const each of brokers) await each.start();
     await cluster.sleep(sessionMs);
-    const wish = { context: undefined, name: 'orders', partitions: 1, replicationFactor: 3, validateOnly: false };
-    const { topicId: id } = await controller.call(methods.createTopic, { ...wish, configs: { ...more.configs } });
-    const partition = async (): Promise<Stored<PartitionInfo>> => {
-      const found = (await cluster.stored()).partitionsOf(topicId(id))[0];
+    const create = async (name: string): Promise<string> => {
+      const wish = { context: undefined, name, partitions: 1, replicationFactor, validateOnly: false };
+      return (await controller.call(methods.createTopic, { ...wish, configs: { ...more.configs } })).topicId;
+    };
+    const id = await create('orders');
+    const partition = async (of = id): Promise<Stored<PartitionInfo>> => {
+      const found = (await cluster.stored()).partitionsOf(topicId(of))[0];
       assert.ok(found !== undefined);
       return found;
     };
-    await story({ cluster, controller, id, partition }, brokers);
+    await story({ cluster, controller, id, partition, create }, brokers);
     assert.equal(controller.crashed, undefined);
   });
 }
@@ -71,6 +85,57 @@ describe('a controller, unasked', () => {
         const { uncleanEpoch, leaderEpoch, possibleLoss } = await partition();
         assert.match(leadership(await partition()), /leader 2 epoch \d+ isr 2$/);
         assert.deepEqual([uncleanEpoch, possibleLoss], [leaderEpoch, true]);
+      },
+    ));
+
+  test('does so while other partitions wait for a replica that cannot say', () =>
+    scene(
+      {
+        configs: { 'flush.policy': 'async', 'min.insync.replicas': '2' },
+        brokers: 4,
+        replicationFactor: 2,
+      },
+      async ({ cluster, partition, create }, brokers) => {
+        const other = await create('other');
+        const nodesOf = async (of?: string) => (await partition(of)).replicas.map(({ nodeId }) => nodeId);
+        const [mute, telling] = [await nodesOf(), await nodesOf(other)];
+        assert.equal(new Set([...mute, ...telling]).size, 4);
+        for (const nodes of [mute, telling]) {
+          for (const node of nodes) brokers[node - 1]?.powerOff();
+          await cluster.sleep(3 * sessionMs);
+          for (const node of nodes) {
+            cluster.network.machineOn(`broker-${node}`);
+            const back = cluster.broker(node);
+            back.isLossy = true;
+            if (nodes === telling) back.log = { topicId: other, lastEpoch: 0, endOffset: BigInt(node) };
+            await back.start();
+          }
+          await cluster.sleep(sessionMs);
+        }
+        assert.match(leadership(await partition()), /leader none/);
+        assert.equal((await partition(other)).leader, Math.max(...telling));
+      },
+    ));
+
+  test('lets somebody lead who was passed over as dead, and was heard again before it was seen out', () =>
+    scene(
+      { configs: { 'min.insync.replicas': '1' }, brokers: 5, replicationFactor: 2 },
+      async ({ cluster, controller, partition, create }, brokers) => {
+        const { leader, replicas } = await partition();
+        const [first, second] = replicas.map(({ nodeId }) => brokers[nodeId - 1]);
+        assert.ok(first !== undefined && second !== undefined && leader === first.id && first.id < second.id);
+        for (const each of [first, second]) each.isStopped = true;
+        // The controller is busy while both fall silent, and the second is heard again while the first is seen out.
+        await cluster.sleep(sessionMs - 2_000);
+        controller.commitMs = 4_000;
+        await create('other');
+        assert.ok(second.isStopped);
+        controller.beforeCommit = () => {
+          second.isStopped = false;
+        };
+        await cluster.sleep(3 * sessionMs);
+        const now = await partition();
+        assert.deepEqual([now.leader, now.uncleanEpoch], [second.id, undefined]);
       },
     ));
 
