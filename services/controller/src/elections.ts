@@ -4,7 +4,7 @@ import type { NodeId } from '@tributary/model';
 import type { ClusterImage, PartitionInfo, PartitionName, Stored } from '@tributary/metadata';
 import { type Losses, candidatesIn, electedStay, livePartitions } from './brokers.ts';
 import type { Reconfigured } from './effective-settings.ts';
-import { type Candidates, electAgain, electUnclean, prefer } from './leader-election.ts';
+import { type Candidates, electAgain, electUnclean, likeliest, prefer } from './leader-election.ts';
 import { type PartitionChange, changesOf, partitionSteps } from './partition-changes.ts';
 import type { PartitionReason, Step } from './step.ts';
 import type { TopicDefaults } from './topic-defaults.ts';
@@ -26,9 +26,9 @@ export function electionOf(
   if (partition.leader !== undefined) return 'not-needed';
   const rightful = electAgain(partition, candidates);
   if (rightful !== partition) return { before: partition, after: rightful };
-  const able = partition.replicas.find((replica) => candidates.canLead(replica));
+  const able = likeliest(partition, candidates);
   if (able === undefined) return 'nobody-eligible';
-  return { before: partition, after: electUnclean(partition, able.nodeId, candidates) };
+  return { before: partition, after: electUnclean(partition, able, candidates) };
 }
 
 /** Elections of these partitions, as far as there are any to hold. */

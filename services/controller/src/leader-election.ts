@@ -194,10 +194,16 @@ function elect(partition: PartitionInfo, candidates: Candidates): PartitionInfo 
   if (partition.effectiveFlushPolicy === 'async' && last !== undefined && nobodyElse && able.includes(last)) {
     return { ...partition, ...next, ...uncleanly(last, epoch) };
   }
-  const [anybody] = able;
+  const anybody = likeliest(partition, candidates);
   if (anybody !== undefined && allAreOut(partition, candidates) && candidates.mayLose(partition.topicId))
     return { ...partition, ...next, ...uncleanly(anybody, epoch) };
   return { ...partition, ...next, leader: undefined };
+}
+
+/** Of those who may all lack something: whoever was a member last, before whoever has been out for longer. */
+export function likeliest(partition: PartitionInfo, candidates: Candidates): NodeId | undefined {
+  const able = partition.replicas.filter((replica) => candidates.canLead(replica)).map((replica) => replica.nodeId);
+  return able.find((node) => partition.lastMembers.includes(node)) ?? able[0];
 }
 
 /** Nobody who has all that was acknowledged may be back in a moment (M5). */

@@ -117,6 +117,18 @@ describe('an unclean election', () => {
     assert.equal(cluster.image.revision, revision);
   });
 
+  test('prefers who was a member last to who has been out for longer', () => {
+    const { cluster, id, show } = threeBrokers({ 'flush.policy': 'async' });
+    cluster.propose(1, id, [1, 3]);
+    for (const node of [1, 3]) cluster.lose(node);
+    cluster.settle();
+    cluster.join(3, { lossy: true });
+    assert.match(show(), /^leader none epoch 1 isr 1$/);
+    assert.deepEqual(cluster.partition(id).lastMembers, [3]);
+    cluster.elect('unclean', id);
+    assert.equal(show(), 'leader 3 epoch 2 isr 3');
+  });
+
   test('is not held while a member that is not known to be dead may come back', () => {
     const { cluster, id, show } = threeBrokers({ ...unclean, 'min.insync.replicas': '1' });
     cluster.propose(1, id, [1, 2]);
