@@ -45,6 +45,14 @@ export async function replaceUnheard(stage: Stage, random: SeededRandom): Promis
   await unheard;
 }
 
+/** The active controller and the brokers do not hear each other for longer than a session; the store hears all of them (R10). */
+export async function controllerCutOff(stage: Stage, random: SeededRandom): Promise<void> {
+  const { active } = stage;
+  if (active === undefined) return;
+  const pairs = stage.brokers.flatMap(({ name }) => [[name, active.name] as const, [active.name, name] as const]);
+  await cut(stage, pairs, SESSION_TIMEOUT_MS + random.between(100, 2_000), [active.name]);
+}
+
 /**
  * A proposal is decided, its leader hears neither that nor anything else of the store, and before it asks again the state has moved on: one of its
  * members, whom it still hears, has been taken for dead (M4).

@@ -5,7 +5,7 @@ import { methods } from '@tributary/wire';
 import type { DiskCopy, DiskOperation } from '../disk.ts';
 import type { SeededRandom } from '../seeded-random.ts';
 import { cut, isSpare, ms, putDisk } from './blows.ts';
-import { decisionUnheard, lostBesideASlowOne, replaceUnheard } from './compound-faults.ts';
+import { controllerCutOff, decisionUnheard, lostBesideASlowOne, replaceUnheard } from './compound-faults.ts';
 import type { Member } from './member.ts';
 import { SESSION_TIMEOUT_MS } from './plan.ts';
 import type { Stage } from './stage.ts';
@@ -131,6 +131,7 @@ const troubles: readonly Fault[] = [
       stage.world.metadata.cutOff(one, false);
     },
   },
+  { name: 'active controller cut off', weight: 2, strike: controllerCutOff },
   {
     name: 'halves',
     weight: 1,

@@ -6,13 +6,14 @@ import type { Stage } from '../stage.ts';
 
 /** So long after it was last troubled a member may still be suffering from it. */
 const AFTERMATH_MS = 3 * SESSION_TIMEOUT_MS;
-/** A broker that nobody has laid hands on for so long has been heard by whoever hears at all. */
-const STEADY_MS = 1.5 * SESSION_TIMEOUT_MS;
+
+/** Those who fall silent one after the other may have reasons of their own. */
+const AT_ONCE_MS = 500;
 
 export class DeathRules {
   readonly #stage: Stage;
-  /** Brokers that ran, untroubled, when the active controller saw them out, in this term. */
-  readonly #seenOut = new Set<number>();
+  /** Brokers that ran, untroubled, when the active controller saw them out, in this term, and when that was. */
+  readonly #seenOut = new Map<number, number>();
 
   /** Revision of each broker's newest registration. */
   readonly #registered = new Map<number, bigint>();
@@ -45,7 +46,7 @@ export class DeathRules {
     const { world, active } = this.#stage;
     world.coverage.count('broker: taken for dead');
     const member = this.#stage.broker(node);
-    if (member === undefined || active === undefined || !this.#isSteady(member, STEADY_MS)) return;
+    if (member === undefined || active === undefined || !member.runs) return;
     // It may not have reached the store since it started.
     if ((this.#registered.get(node) ?? 0n) <= this.#stage.durability.startedAt(member)) return;
     // Without a registration for so long it counts as dead, whatever kept it from the store.
@@ -53,13 +54,15 @@ export class DeathRules {
     if (absentMicros >= SESSION_TIMEOUT_MS * 900) return;
     const what = `broker ${node} was taken for dead by ${active.name} and is well`;
     if (this.#isWell(active) && this.#isWell(member)) return world.broken('R10', what);
-    // Whoever is cut off hears nobody: it says so of few at most.
-    if (this.#isSteady(active, SESSION_TIMEOUT_MS)) return;
-    this.#seenOut.add(node);
+    // Whoever is cut off hears nobody, and says so of few at most.
+    if (this.#isSteady(active, AFTERMATH_MS) || member.troubledMicros > active.troubledMicros) return;
+    const now = world.scheduler.nowMicros;
+    this.#seenOut.set(node, now);
+    for (const [each, atMicros] of this.#seenOut) if (now - atMicros > AT_ONCE_MS * 1_000) this.#seenOut.delete(each);
     const registered = [...before.brokers()].filter(({ registration }) => registration !== undefined).length;
     const leases = Math.max(registered, [...image.brokers()].length);
     if (2 * this.#seenOut.size > leases)
-      world.broken('R10', `${what}, as have more than half of ${leases}: ${[...this.#seenOut].join(', ')}`);
+      world.broken('R10', `${what}, as have more than half of ${leases}: ${[...this.#seenOut.keys()].join(', ')}`);
   }
 
   #isWell(member: Member): boolean {
