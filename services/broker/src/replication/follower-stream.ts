@@ -275,6 +275,8 @@ export class FollowerStream {
     } catch (thrown) {
       if (!(thrown instanceof TributaryError)) throw thrown;
       this.#ports.logger.warn('replica-not-cut', { partition: partition.state.name, why: thrown.message });
+      // The disk has no room, and will have none at once.
+      await this.#ports.clock.sleep(limits.replicaRetryMsMax, this.#stopping.signal).catch(() => undefined);
     }
     if (replica.state !== 'changing') return;
     replica.state = 'detached';

@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ImageSource } from '@tributary/metadata';
-import { brokerEpoch, clusterId, leaderEpoch, nodeId, offset, partitionIndex } from '@tributary/model';
+import {
+  brokerEpoch,
+  clusterId,
+  leaderEpoch,
+  limits,
+  nodeId,
+  offset,
+  partitionIndex,
+  TributaryError,
+} from '@tributary/model';
 import type { Peer, Stream } from '@tributary/ports';
 import { AttachOutcome, ErrorCode, type ReplicateRequest, type ReplicateResponse } from '@tributary/wire';
 import { MachineClock } from '../../../../tests/simulator/clock.ts';
@@ -9,7 +18,7 @@ import type { Partition } from '../../src/partition/partition.ts';
 import { FollowedReplica } from '../../src/replication/followed-replica.ts';
 import { FollowerStream } from '../../src/replication/follower-stream.ts';
 import { silent, topic } from '../log/harness.ts';
-import { onSimulatedDisk } from '../log/on-disk.ts';
+import { type Bench, onSimulatedDisk } from '../log/on-disk.ts';
 
 const unsaid = {
   errorCode: ErrorCode.NOT_LEADER_OR_FOLLOWER,
@@ -25,6 +34,10 @@ const unsaid = {
 /** A leader's broker that leads nothing until it is told to. */
 class LateLeader implements Stream<ReplicateRequest, ReplicateResponse> {
   leads = false;
+  /** What it answers until then. */
+  refusal: AttachOutcome = AttachOutcome.REFUSED;
+  /** How often it was asked. */
+  attaches = 0;
   readonly queuedBytes = 0;
   readonly #answers: ReplicateResponse[] = [];
   #wake: () => void = () => undefined;
@@ -32,7 +45,8 @@ class LateLeader implements Stream<ReplicateRequest, ReplicateResponse> {
 
   send({ attach }: ReplicateRequest): void {
     if (attach.length === 0) return;
-    const outcome = this.leads ? AttachOutcome.AGREED : AttachOutcome.REFUSED;
+    this.attaches += attach.length;
+    const outcome = this.leads ? AttachOutcome.AGREED : this.refusal;
     this.#answers.push({ attached: attach.map(({ session }) => ({ ...unsaid, session, outcome })), pushes: [] });
     this.#wake();
   }
@@ -77,31 +91,35 @@ function aReplica(index: number): FollowedReplica {
   return new FollowedReplica(name, partition as unknown as Partition, term);
 }
 
+function streamTo(leader: LateLeader, scheduler: Bench['scheduler']): FollowerStream {
+  const peer: Partial<Peer> = {
+    // Nothing else is asked of it.
+    stream: (_method, signal) => {
+      signal.addEventListener('abort', () => leader.cancel(), { once: true });
+      return leader as unknown as Stream<never, never>;
+    },
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+  const broker = { registration: { address: 'b1:1' } };
+  return new FollowerStream(
+    { leader: nodeId(1), catchingUp: false, moveToOther: () => undefined },
+    {
+      me: nodeId(2),
+      clusterId: clusterId('c'),
+      images: { current: { broker: () => broker } } as unknown as ImageSource,
+      transport: { connect: () => peer as Peer },
+      clock: new MachineClock(scheduler).forProcess(() => true),
+      logger: silent,
+      brokerEpoch: () => brokerEpoch(7n),
+      restart: () => Promise.resolve(),
+    },
+  );
+}
+
 test('after an election of many leaders nobody waits for the refusals of the others', async () => {
   await onSimulatedDisk('late leader', async ({ scheduler }) => {
     const leader = new LateLeader();
-    const peer: Partial<Peer> = {
-      // Nothing else is asked of it.
-      stream: (_method, signal) => {
-        signal.addEventListener('abort', () => leader.cancel(), { once: true });
-        return leader as unknown as Stream<never, never>;
-      },
-      [Symbol.asyncDispose]: () => Promise.resolve(),
-    };
-    const broker = { registration: { address: 'b1:1' } };
-    const stream = new FollowerStream(
-      { leader: nodeId(1), catchingUp: false, moveToOther: () => undefined },
-      {
-        me: nodeId(2),
-        clusterId: clusterId('c'),
-        images: { current: { broker: () => broker } } as unknown as ImageSource,
-        transport: { connect: () => peer as Peer },
-        clock: new MachineClock(scheduler).forProcess(() => true),
-        logger: silent,
-        brokerEpoch: () => brokerEpoch(7n),
-        restart: () => Promise.resolve(),
-      },
-    );
+    const stream = streamTo(leader, scheduler);
     const replicas = Array.from({ length: 100 }, (_, index) => aReplica(index));
     for (const replica of replicas) stream.add(replica);
     await scheduler.pause(30_000);
@@ -109,6 +127,31 @@ test('after an election of many leaders nobody waits for the refusals of the oth
     await scheduler.pause(100_000);
     assert.equal(replicas.filter(({ state }) => state === 'attached').length, 100);
     for (const replica of replicas) stream.remove(replica);
+    await stream.close();
+  });
+});
+
+test('R2: a cut for which the disk has no room is tried again after a while, not at once', async () => {
+  await onSimulatedDisk('no room to cut', async ({ scheduler }) => {
+    const leader = new LateLeader();
+    leader.refusal = AttachOutcome.DIVERGES;
+    const stream = streamTo(leader, scheduler);
+    const replica = aReplica(0);
+    Object.assign(replica.partition, {
+      // Whoever tried at once would try for ever.
+      cut: () =>
+        leader.attaches > 10
+          ? new Promise(() => undefined)
+          : Promise.reject(new TributaryError('KAFKA_STORAGE_ERROR', 'the disk is full')),
+    });
+    Object.assign(replica.partition.log, { endOffsetFor: () => undefined });
+    stream.add(replica);
+    await scheduler.pause(2.5 * limits.replicaRetryMsMax * 1_000);
+    assert.equal(leader.attaches, 3);
+    leader.leads = true;
+    await scheduler.pause(limits.replicaRetryMsMax * 1_000);
+    assert.equal(replica.state, 'attached');
+    stream.remove(replica);
     await stream.close();
   });
 });
