@@ -20,14 +20,18 @@ export async function reportFlushed(
     using waiting = new LinkedAbort(signal);
     const more = replicas.flushing.heard(waiting.signal);
     more.catch(() => {});
-    const due = [...replicas.newlyFlushing()].slice(0, limits.flushReports);
+    const due = [...replicas.newlyFlushing()];
     try {
       if (due.length === 0) {
         await more;
         continue;
       }
-      for (const { partition } of due) await partition.log.sync();
-      await report(due);
+      // All of them each time: the first ones may have to wait for somebody who is away.
+      for (let at = 0; at < due.length && !signal.aborted; at += limits.flushReports) {
+        const some = due.slice(at, at + limits.flushReports);
+        for (const { partition } of some) await partition.log.sync();
+        await report(some);
+      }
     } catch (thrown) {
       if (signal.aborted) return;
       if (!(thrown instanceof TributaryError)) throw thrown;
