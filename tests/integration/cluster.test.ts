@@ -115,7 +115,7 @@ describe('a cluster of containers', { skip: requires('a running Docker engine', 
 
   /** Does it when requests are on their way. @returns when. */
   async function strike(fault: () => Promise<unknown>): Promise<number> {
-    await load.traffic.until(() => load.traffic.inFlight().length > 0, 10_000);
+    assert.ok(await load.traffic.comesToHold(() => load.traffic.inFlight().length > 0, 10_000));
     const at = performance.now();
     await fault();
     return at;
