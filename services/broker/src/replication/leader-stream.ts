@@ -183,7 +183,7 @@ class LeaderStream {
   /** @param first where its first batch is read. */
   #begin(wanted: ReplicaAttach, name: PartitionName, partition: Partition, first = offset(wanted.endOffset)): void {
     const from = offset(wanted.endOffset);
-    if (isInMemory(partition, from) === this.#catchingUp) {
+    if (this.#isInStep(partition, from) === this.#catchingUp) {
       this.#answer(wanted.session, AttachOutcome.OTHER_STREAM, {});
       return;
     }
@@ -242,7 +242,11 @@ class LeaderStream {
     const now = millis(this.#ports.clock.monotonicMs());
     const logStart = offset(said.logStartOffset);
     const { written } = partition.state;
-    if (!leadership.acknowledge(this.#node, session.attachment, end, logStart, written, now)) return;
+    if (!leadership.acknowledge(this.#node, session.attachment, end, logStart, written, now)) {
+      // It is over, and its follower waits for what will not come: where nothing is written, nothing else would tell it.
+      this.#wake(session);
+      return;
+    }
     this.#bytesInFlight -= session.took(end);
     partition.acknowledged();
     if (!leadership.isr.includes(this.#node)) this.#ports.acknowledged(name, partition);
@@ -285,9 +289,14 @@ class LeaderStream {
     this.#pumping = false;
   }
 
-  /** R9: waits for the throttle. @returns false: the replica has caught up, and belongs on the other stream. */
+  /** R9: whoever is in sync is never throttled; a new leader holds nothing in memory, and its followers may lack the last batches. */
+  #isInStep({ log, state }: Partition, from: Offset): boolean {
+    return from >= log.endOffset || log.tail.reaches(from) || (state.leadership?.isr.includes(this.#node) ?? false);
+  }
+
+  /** R9: waits for the throttle. @returns false: the replica is in step, and belongs on the other stream. */
   async #mayCatchUp(session: LeaderSession): Promise<boolean> {
-    if (isInMemory(session.partition, session.position)) {
+    if (this.#isInStep(session.partition, session.position)) {
       this.#drop(session);
       this.#answer(session.number, AttachOutcome.OTHER_STREAM, {});
       return false;
@@ -391,9 +400,6 @@ async function firstBase(partition: Partition, start: Offset): Promise<Offset> {
   const { baseOffset } = readBatchHeader(first, 0);
   return baseOffset < start ? baseOffset : start;
 }
-
-/** Nothing is to be read, or no file for it (R9). */
-const isInMemory = ({ log }: Partition, from: Offset): boolean => from >= log.endOffset || log.tail.reaches(from);
 
 const unsaid: ReplicaAttached = {
   session: 0,

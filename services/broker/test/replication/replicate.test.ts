@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { brokerEpoch, nodeId } from '@tributary/model';
 import { withReplicas } from './replica-set.ts';
 
 test('P5, R3: acks=all is answered once every member of the ISR has synced it, and no sooner', async () => {
@@ -116,4 +117,35 @@ test('R2: a follower that knows something to be committed keeps it from a leader
     await set.append(1, ['c']);
     await set.untilEqual(2);
   });
+});
+
+test('R1: a session that another one has taken the place of hears so when it acknowledges, also where nothing more is written', async () => {
+  await withReplicas(7, 2, async (set) => {
+    await set.append(1, ['first']);
+    set.machine(2).disk.syncDelayFactor = 1_000;
+    const answer = set.append(1, ['second']);
+    await set.until('it is written', () => set.end(2) === 2);
+    // What an older stream still carried, to a leader that had stood still.
+    const late = { node: nodeId(2), brokerEpoch: brokerEpoch(set.at(2).epoch), attachment: 1_000_000 };
+    assert.equal(set.partition(1).state.leadership?.attach(late), true);
+    await set.until('it is told', () => set.logged(2, 'replica-refused') === 1, 60_000);
+    await answer;
+  });
+});
+
+test('R9: a member of the ISR that lacks the last batches of a new leader, which has nothing in memory, is not throttled', async () => {
+  const settings = { 'leader.replication.throttled.rate': '1000' };
+  await withReplicas(
+    8,
+    3,
+    async (set) => {
+      await set.append(1, ['kept']);
+      set.world.network.silence('b1', 'b3');
+      for (let n = 0; n < 3; n++) await set.append(1, ['x'.repeat(900_000)], 'leader');
+      await set.until('2 has it', () => set.end(2) === 4);
+      await set.decide({ leader: 2, epoch: 2 });
+      await set.untilEqual(3);
+    },
+    { settings },
+  );
 });
