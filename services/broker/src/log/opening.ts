@@ -1,5 +1,6 @@
 /** Opening the files of a log: as it was closed, by recovery, or for the first time. */
 import type { Offset, TopicConfig } from '@tributary/model';
+import { FileError } from '@tributary/ports';
 import { emptyCheckpoint, type PartitionCheckpoint, type SegmentFacts } from './checkpoint-file.ts';
 import { EpochHistory } from './epochs.ts';
 import type { LogHome } from './log-home.ts';
@@ -30,8 +31,11 @@ export async function openFiles(home: LogHome, options: OpeningOptions): Promise
   if (checkpoint === undefined && bases.length === 0) {
     const { beginsAt } = options;
     const created = await create(home, beginsAt);
-    if (beginsAt?.producers !== undefined) await snapshots.write(beginsAt.producers);
-    return { ...created, snapshots };
+    if (beginsAt?.producers === undefined || (await snapshots.write(beginsAt.producers)))
+      return { ...created, snapshots };
+    // Without it the log would have to begin anew at once (P3).
+    for (const segment of created.segments) await segment.release();
+    throw new FileError('full', `${home.folder}: there is no room for what its leader knows of producers`);
   }
   // Without a checkpoint a first segment above 0 is of a log that began there, and its start was not yet written down.
   const known = begun(
