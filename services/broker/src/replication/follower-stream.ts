@@ -303,16 +303,14 @@ export class FollowerStream {
     const highWatermark = offset(push.highWatermark);
     partition.notePassedByAll(offset(push.passedByAll));
     try {
-      if (push.records.length === 0) partition.followHighWatermark(replica.term, highWatermark);
-      else if (
-        push.from !== partition.state.staged ||
-        !partition.replicate(replica.term, push.records, highWatermark)
-      ) {
-        // A failed write was undone here: what follows it does not fit.
+      const fits = push.from === partition.state.staged;
+      if (fits && push.records.length === 0) partition.followHighWatermark(replica.term, highWatermark);
+      else if (fits && partition.replicate(replica.term, push.records, highWatermark)) replica.took();
+      else {
+        // A failed write was undone here: what follows it does not fit, be it only numbers.
         void this.#beginAgain(replica, limits.replicaRetryMsMax);
         return;
       }
-      replica.took();
       replica.retryMs = limits.replicaRetryMsMin;
     } catch (thrown) {
       this.#refused(replica, TributaryError.from(thrown));
