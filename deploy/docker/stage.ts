@@ -26,6 +26,8 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   'tributary-broker': 'services/broker/src/main.ts',
   'tributary-controller': 'services/controller/src/main.ts',
 };
+/** As `tributary local` starts them (packages/cli/src/local/launch.ts says why). */
+const NODE_FLAGS: Readonly<Record<string, string>> = { 'tributary-broker': '--max-semi-space-size=1' };
 /** Nothing that runs reads these. */
 const NEEDLESS = /(\.[cm]?ts|\.map|\.md|\.markdown)$|\/(test|tests|docs|examples?|benchmarks?)$/;
 /** Where the programs lie in the image; see the Dockerfile. */
@@ -57,7 +59,8 @@ async function stage(folder: string): Promise<void> {
   for (const name of Object.keys(PROGRAMS)) {
     const script = path.join(app, `${name}.js`);
     const code = readFileSync(script, 'utf8');
-    writeFileSync(script, code.startsWith('#!') ? code : `#!/usr/bin/env node\n${code}`);
+    const program = code.replace(/^#!.*\n/, '');
+    writeFileSync(script, `#!/usr/bin/env -S node ${NODE_FLAGS[name] ?? ''}\n${program}`);
     chmodSync(script, 0o755);
     symlinkSync(`${HOME}/app/${name}.js`, path.join(folder, 'bin', name));
   }

@@ -50,10 +50,16 @@ export async function launch(cluster: LocalCluster, part: Part, folder: ClusterF
 /** Where it has never been, it does not run. */
 const existsIn = (folder: ClusterFolder, part: Part): boolean => fs.existsSync(folder.dataOf(part));
 
+/**
+ * What a broker receives lies outside V8's heap, and is let go only when V8 looks at the small objects that hold it: with a small nursery soon, by a scavenge, with a
+ * large one late, by a mark-compact. Three brokers then replicate a quarter to a half more (docs/BENCHMARKS.md).
+ */
+const nodeFlags = { broker: ['--max-semi-space-size=1'], controller: [] } as const;
+
 function commandOf(cluster: LocalCluster, part: Part, folder: ClusterFolder): readonly [string, string[]] {
   const settings = Object.entries(settingsOf(cluster, part, folder)).map(([name, value]) => `--${name}=${value}`);
   if (part.role === 'etcd') return [cluster.etcd, settings];
-  return [process.execPath, [programOf(part.role), ...settings]];
+  return [process.execPath, [...nodeFlags[part.role], programOf(part.role), ...settings]];
 }
 
 /** The command's own, without what would change the settings of a part behind its back. */
