@@ -59,10 +59,13 @@ async function stage(folder: string): Promise<void> {
   for (const name of Object.keys(PROGRAMS)) {
     const script = path.join(app, `${name}.js`);
     const code = readFileSync(script, 'utf8');
-    const program = code.replace(/^#!.*\n/, '');
-    writeFileSync(script, `#!/usr/bin/env -S node ${NODE_FLAGS[name] ?? ''}\n${program}`);
+    writeFileSync(script, code.startsWith('#!') ? code : `#!/usr/bin/env node\n${code}`);
     chmodSync(script, 0o755);
-    symlinkSync(`${HOME}/app/${name}.js`, path.join(folder, 'bin', name));
+    const flags = NODE_FLAGS[name];
+    const program = path.join(folder, 'bin', name);
+    if (flags === undefined) symlinkSync(`${HOME}/app/${name}.js`, program);
+    // The shell gives its place to Node: the part is process 1 all the same.
+    else writeFileSync(program, `#!/bin/sh\nexec node ${flags} ${HOME}/app/${name}.js "$@"\n`, { mode: 0o755 });
   }
   mkdirSync(path.join(folder, 'data'));
 }
