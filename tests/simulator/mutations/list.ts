@@ -100,7 +100,7 @@ const ofOneBroker: readonly Mutation[] = [
     name: 'say that all is flushed without having flushed it',
     rule: 'R6',
     file: 'services/broker/src/flush-reports.ts',
-    find: 'for (const { partition } of due) await partition.log.sync();',
+    find: 'for (const { partition } of some) await partition.log.sync();',
     replace: '',
   },
   {
