@@ -335,14 +335,15 @@ export class Replicas {
     return replica.turn;
   }
 
-  async #restart({ name }: Replica, partition: Partition, beginsAt: LogBeginning): Promise<void> {
+  async #restart(replica: Replica, partition: Partition, beginsAt: LogBeginning): Promise<void> {
+    const { name } = replica;
     await partition.close();
     const { config, name: label } = partition.state;
     const producers = new ProducerState();
     const options = { config, role: 'member', replay: producers, beginsAt } as const;
     const log = await this.#directory.restartLog(name.topicId, name.partition, options);
     this.#ports.logger.info('replica-restarted', { partition: label, at: beginsAt.start.toString() });
-    this.#replica(name).partition = new Partition(this.#me, label, config, log, producers, this.#ports.clock);
+    replica.partition = new Partition(this.#me, label, config, log, producers, this.#ports.clock);
   }
 
   /** Those whose word metadata waits for. */

@@ -18,8 +18,6 @@ export class FollowedReplica {
   state: FollowState = 'detached';
   /** Of the stream that it is on. */
   session: number | undefined;
-  /** It is far behind, as its leader says (R9). */
-  isCatchingUp = false;
   /** How long it waits after it is refused: one that is must not keep the others waiting. */
   retryMs: number = limits.replicaRetryMsMin;
   /** Another leader, another role, or gone. */

@@ -58,7 +58,6 @@ export class Followers implements AsyncDisposable {
 
   #move(replica: FollowedReplica, isCatchingUp: boolean): void {
     if (replica.isOver) return;
-    replica.isCatchingUp = isCatchingUp;
     const { live, catchUp } = this.#to(replica.term.leader);
     (isCatchingUp ? catchUp : live).add(replica);
   }
