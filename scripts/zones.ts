@@ -71,6 +71,28 @@ export const ZONES: readonly Zone[] = [
     grpc: true,
     ambient: true,
   },
+  // Its journal is a topic: it writes and reads it as any client does.
+  {
+    files: ['services/coordinator/src/**'],
+    may: [...LAYERS, 'client'],
+    node: ['buffer'],
+    grpc: false,
+    ambient: false,
+  },
+  {
+    files: ['services/coordinator/src/metrics.ts'],
+    may: [...LAYERS, 'client', 'runtime'],
+    node: 'any',
+    grpc: true,
+    ambient: false,
+  },
+  {
+    files: ['services/coordinator/src/main.ts'],
+    may: [...LAYERS, 'client', 'runtime', 'runtime/part'],
+    node: 'any',
+    grpc: true,
+    ambient: true,
+  },
   {
     files: ['services/mirror/src/**'],
     may: [...LAYERS, 'client', 'runtime'],

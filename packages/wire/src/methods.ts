@@ -4,6 +4,7 @@ import { fetchResponseCodec, produceRequestCodec, produceResponseCodec } from '.
 import { AdminServiceDefinition } from './gen/tributary/v1alpha/admin.ts';
 import { BrokerServiceDefinition } from './gen/tributary/v1alpha/broker.ts';
 import { ControllerServiceDefinition } from './gen/tributary/v1alpha/controller.ts';
+import { GroupServiceDefinition } from './gen/tributary/v1alpha/group.ts';
 import { LogServiceDefinition } from './gen/tributary/v1alpha/log.ts';
 import { MetadataServiceDefinition } from './gen/tributary/v1alpha/metadata.ts';
 import { RecordServiceDefinition } from './gen/tributary/v1alpha/record.ts';
@@ -19,6 +20,7 @@ const controller = ControllerServiceDefinition.methods;
 const record = RecordServiceDefinition.methods;
 const broker = BrokerServiceDefinition.methods;
 const replication = ReplicationServiceDefinition.methods;
+const group = GroupServiceDefinition.methods;
 
 export const methods = {
   produce: {
@@ -30,6 +32,7 @@ export const methods = {
   listOffsets: unary(LogServiceDefinition, log.listOffsets),
   deleteRecords: unary(LogServiceDefinition, log.deleteRecords),
   previewRetention: unary(LogServiceDefinition, log.previewRetention),
+  measureLag: unary(LogServiceDefinition, log.measureLag),
   publish: {
     ...unary(RecordServiceDefinition, record.publish),
     request: publishRequestCodec,
@@ -38,6 +41,8 @@ export const methods = {
   },
   subscribe: { ...stream(RecordServiceDefinition, record.subscribe), response: subscribeResponseCodec },
   grantCredit: unary(RecordServiceDefinition, record.grantCredit),
+  commit: unary(RecordServiceDefinition, record.commit),
+  release: unary(RecordServiceDefinition, record.release),
   describeBroker: unary(BrokerServiceDefinition, broker.describeBroker),
   describeLogDirs: unary(BrokerServiceDefinition, broker.describeLogDirs),
   getMetadata: unary(MetadataServiceDefinition, metadata.getMetadata),
@@ -55,4 +60,14 @@ export const methods = {
   attend: stream(ControllerServiceDefinition, controller.attend),
   replicate: { ...stream(ReplicationServiceDefinition, replication.replicate), response: replicateResponseCodec },
   allocateProducerIds: unary(ControllerServiceDefinition, controller.allocateProducerIds),
+  ensureOffsetsTopic: unary(ControllerServiceDefinition, controller.ensureOffsetsTopic),
+  findCoordinator: unary(GroupServiceDefinition, group.findCoordinator),
+  join: stream(GroupServiceDefinition, group.join),
+  heartbeat: unary(GroupServiceDefinition, group.heartbeat),
+  commitOffsets: unary(GroupServiceDefinition, group.commitOffsets),
+  fetchOffsets: unary(GroupServiceDefinition, group.fetchOffsets),
+  deleteOffsets: unary(GroupServiceDefinition, group.deleteOffsets),
+  listGroups: unary(GroupServiceDefinition, group.listGroups),
+  describeGroups: unary(GroupServiceDefinition, group.describeGroups),
+  deleteGroups: unary(GroupServiceDefinition, group.deleteGroups),
 } as const;
