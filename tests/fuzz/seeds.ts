@@ -9,7 +9,9 @@ import {
   ElectionType,
   IsolationLevel,
   type methods,
+  OffsetReset,
   OffsetSpec,
+  PartRole,
 } from '@tributary/wire';
 
 type Methods = typeof methods;
@@ -35,13 +37,43 @@ export function seeds(victim: string, topicId: TopicId): Seeds {
   ]);
   const operations = [{ name: 'retention.ms', operation: ConfigOperationType.SET, value: '3600000' }];
   const topic = { context, resourceType: ConfigResourceType.TOPIC, resourceName: victim };
+  const member = {
+    context,
+    groupId: 'fuzz',
+    memberId: 'abcdefghijklmnopqrstuv',
+    memberEpoch: 0,
+    appliedVersion: 0n,
+    subscription: {
+      instanceId: 'place',
+      topics: [victim],
+      topicPattern: 'v.*',
+      assignor: 'client:own',
+      clientAssignors: ['own'],
+      userData: Buffer.from('data'),
+      rack: 'a',
+      sessionTimeoutMs: 10_000,
+      maxPollIntervalMs: 300_000,
+    },
+    sincePollMs: 0n,
+    computed: {
+      groupEpoch: 1,
+      members: [{ memberId: 'abcdefghijklmnopqrstuv', partitions: [{ topicId, partition: 0 }] }],
+      errorMessage: '',
+    },
+    sequence: 1n,
+  };
+  const ofMember = { context, groupId: 'fuzz', memberId: 'abcdefghijklmnopqrstuv', memberEpoch: 1 };
+  const committed = { topicId, partition: 0, offset: 1n, metadata: 'note' };
   return {
     produce: {
       context,
       acks: Acks.ALL,
       timeoutMs: 1_000,
       transactionalId: '',
-      batches: [{ correlationId: 7, ...place, records }],
+      batches: [
+        { correlationId: 7, ...place, records },
+        { correlationId: 8, ...place, records, writerEpoch: 1n },
+      ],
     },
     fetch: {
       context,
@@ -55,6 +87,7 @@ export function seeds(victim: string, topicId: TopicId): Seeds {
     listOffsets: { context, partitions: [{ ...place, spec: OffsetSpec.TIMESTAMP, timestampMs: 1_700_000_000_000n }] },
     deleteRecords: { context, partitions: [{ ...place, beforeOffset: 1n }], validateOnly: false },
     previewRetention: { context, topicId, configs: { 'retention.ms': '1000' } },
+    measureLag: { context, partitions: [{ topicId, partition: 0, offsets: [0n, 1n] }] },
     publish: {
       context,
       topic: victim,
@@ -86,7 +119,20 @@ export function seeds(victim: string, topicId: TopicId): Seeds {
       isolationLevel: IsolationLevel.READ_UNCOMMITTED,
       creditBytes: 100_000n,
       stopAtEnd: true,
+      group: {
+        groupId: 'fuzz',
+        instanceId: '',
+        sessionTimeoutMs: 10_000,
+        topicPattern: 'v.*',
+        assignor: 'range',
+        rack: 'a',
+        autoOffsetReset: OffsetReset.EARLIEST,
+        autoRelease: true,
+        autoCommitIntervalMs: 1_000,
+      },
     },
+    commit: { ...ofMember, offsets: [{ ...committed, topic: victim }] },
+    release: { ...ofMember, version: 1n },
     grantCredit: { context, subscriptionId: 'none', creditLimit: 1_000n },
     describeBroker: { context, nodeId: -1 },
     describeLogDirs: { context, nodeId: -1, topicIds: [topicId] },
@@ -123,10 +169,26 @@ export function seeds(victim: string, topicId: TopicId): Seeds {
         incarnationId: 'none',
         streamNumber: 1n,
         controllerTerm: 1n,
+        role: PartRole.COORDINATOR,
       },
       proposals: [{ proposalId: 1n, ...place, partitionEpoch: 0, isr: [{ nodeId: 99, brokerEpoch: 1n }] }],
       leaving: false,
     },
+    ensureOffsetsTopic: { context },
+    findCoordinator: { context, groupId: 'fuzz' },
+    join: { member },
+    heartbeat: { member },
+    commitOffsets: {
+      ...ofMember,
+      offsets: [{ ...committed, leaderEpoch: 0 }],
+      sequence: 1n,
+      validateOnly: false,
+    },
+    fetchOffsets: { ...ofMember, partitions: [{ topicId, partition: 0 }] },
+    deleteOffsets: { context, groupId: 'fuzz', partitions: [{ topicId, partition: 0 }] },
+    listGroups: { context },
+    describeGroups: { context, groupIds: ['fuzz'], includeLag: true },
+    deleteGroups: { context, groupIds: ['fuzz'], validateOnly: true },
     replicate: {
       context,
       brokerId: 99,

@@ -22,6 +22,7 @@ import {
   int32Size,
   int64Size,
   lengthDelimitedSize,
+  presentInt64Size,
   type ProtobufWriter,
   stringSize,
   uint32Size,
@@ -112,7 +113,8 @@ function produceBatchSize(batch: ProduceBatch): number {
     stringSize(batch.topicId) +
     int32Size(batch.partition) +
     int32Size(batch.leaderEpoch) +
-    bytesSize(batch.records)
+    bytesSize(batch.records) +
+    (batch.writerEpoch === undefined ? 0 : presentInt64Size(batch.writerEpoch))
   );
 }
 
@@ -122,10 +124,18 @@ function writeProduceBatch(batch: ProduceBatch, to: ProtobufWriter): void {
   to.int32(24, batch.partition);
   to.int32(32, batch.leaderEpoch);
   to.bytes(42, batch.records);
+  if (batch.writerEpoch !== undefined) to.presentInt64(48, batch.writerEpoch);
 }
 
 function readProduceBatch(from: ProtobufReader): ProduceBatch {
-  const batch: ProduceBatch = { correlationId: 0, topicId: '', partition: 0, leaderEpoch: 0, records: noBytes };
+  const batch: ProduceBatch = {
+    correlationId: 0,
+    topicId: '',
+    partition: 0,
+    leaderEpoch: 0,
+    records: noBytes,
+    writerEpoch: undefined,
+  };
   while (from.more) {
     const tag = from.tag();
     switch (tag) {
@@ -143,6 +153,9 @@ function readProduceBatch(from: ProtobufReader): ProduceBatch {
         break;
       case 42:
         batch.records = from.bytes();
+        break;
+      case 48:
+        batch.writerEpoch = from.int64();
         break;
       default:
         from.skip(tag);

@@ -34,6 +34,11 @@ export function int64Size(value: bigint): number {
   return tagSize + varint64Size(value);
 }
 
+/** Of an optional one that is there: written even if it is 0. */
+export function presentInt64Size(value: bigint): number {
+  return value === 0n ? tagSize + 1 : int64Size(value);
+}
+
 /** Seven bytes of seven bits are exact in a number, which is compared much faster than a bigint. */
 function varint64Size(value: bigint): number {
   if (value <= 0x1ffffffffffffn) {
@@ -50,6 +55,11 @@ function varint64Size(value: bigint): number {
 export function stringSize(value: string): number {
   if (value === '') return 0;
   return lengthDelimitedSize(utf8Length(value));
+}
+
+/** Of an optional one that is there: written even if it is empty. */
+export function presentStringSize(value: string): number {
+  return value === '' ? lengthDelimitedSize(0) : stringSize(value);
 }
 
 export function bytesSize(value: Uint8Array): number {
@@ -127,6 +137,12 @@ export class ProtobufWriter {
     this.#varint64(value < 0n ? BigInt.asUintN(64, value) : value);
   }
 
+  /** An optional field that is there is written even if it is 0: 0 is not a missing one. */
+  presentInt64(tag: number, value: bigint): void {
+    if (value === 0n) this.lengthPrefix(tag, 0);
+    else this.int64(tag, value);
+  }
+
   uint64(tag: number, value: bigint): void {
     if (value === 0n) return;
     if (BigInt.asUintN(64, value) !== value) refuse(value, 'uint64');
@@ -143,6 +159,12 @@ export class ProtobufWriter {
     }
     this.lengthPrefix(tag, value.length);
     for (let i = 0; i < value.length; i++) this.#into[this.#at++] = value.charCodeAt(i);
+  }
+
+  /** An optional field that is there is written even if it is empty. */
+  presentString(tag: number, value: string): void {
+    if (value === '') this.lengthPrefix(tag, 0);
+    else this.string(tag, value);
   }
 
   bytes(tag: number, value: Uint8Array): void {

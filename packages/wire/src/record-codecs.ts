@@ -6,6 +6,7 @@ import { limits, TributaryError } from '@tributary/model';
 import type { Codec } from '@tributary/ports';
 import { type Acks, RequestContext } from './gen/tributary/v1alpha/common.ts';
 import {
+  GroupAssignment,
   ProducerSequence,
   type PublishRecord,
   PublishRequest,
@@ -17,7 +18,14 @@ import {
   SubscribeResponse,
 } from './gen/tributary/v1alpha/record.ts';
 import { ProtobufReader } from './protobuf-reader.ts';
-import { int32Size, int64Size, lengthDelimitedSize, ProtobufWriter, stringSize } from './protobuf-writer.ts';
+import {
+  int32Size,
+  int64Size,
+  lengthDelimitedSize,
+  presentStringSize,
+  ProtobufWriter,
+  stringSize,
+} from './protobuf-writer.ts';
 
 /** Smaller messages come from Node's shared pool; a larger one has memory of its own, which goes back as soon as it is sent. */
 const pooledMax = 4096;
@@ -217,6 +225,9 @@ export const subscribeResponseCodec: Codec<SubscribeResponse> = {
     const bodies = message.partitions.map(bodyOf);
     let size = int32Size(message.throttleMs) + stringSize(message.subscriptionId) + int64Size(message.creditNeeded);
     for (const body of bodies) size += lengthDelimitedSize(body.size);
+    const assignment =
+      message.assignment === undefined ? undefined : GroupAssignment.encode(message.assignment).finish();
+    if (assignment !== undefined) size += lengthDelimitedSize(assignment.length);
     return written(size, (to) => {
       to.int32(8, message.throttleMs);
       to.string(18, message.subscriptionId);
@@ -225,6 +236,7 @@ export const subscribeResponseCodec: Codec<SubscribeResponse> = {
         body.write(to);
       }
       to.uint64(32, message.creditNeeded);
+      if (assignment !== undefined) present(42, assignment, to);
     });
   },
   decode: (bytes) => generated('the answer', () => SubscribeResponse.decode(bytes)),
@@ -238,6 +250,7 @@ function recordsSize(partition: SubscribedRecords, sizes: readonly number[]): nu
     stringSize(partition.errorMessage) +
     int64Size(partition.highWatermark) +
     int64Size(partition.nextOffset);
+  if (partition.topicId !== undefined) size += presentStringSize(partition.topicId);
   for (const each of sizes) size += lengthDelimitedSize(each);
   return size;
 }
@@ -255,6 +268,7 @@ function writeRecords(partition: SubscribedRecords, sizes: readonly number[], to
     writeRecord(record, to);
   }
   to.int64(56, partition.nextOffset);
+  if (partition.topicId !== undefined) to.presentString(66, partition.topicId);
 }
 
 function recordSize(record: SubscribedRecord): number {

@@ -52,7 +52,14 @@ const produceRequest: fc.Arbitrary<ProduceRequest> = fc.record({
   timeoutMs: int32,
   transactionalId: string,
   batches: fc.array(
-    fc.record({ correlationId: uint32, topicId: string, partition: int32, leaderEpoch: int32, records: bytes }),
+    fc.record({
+      correlationId: uint32,
+      topicId: string,
+      partition: int32,
+      leaderEpoch: int32,
+      records: bytes,
+      writerEpoch: fc.option(int64, { nil: undefined }),
+    }),
     { maxLength: 4 },
   ),
 });

@@ -64,6 +64,7 @@ const publishResponse: fc.Arbitrary<PublishResponse> = fc.record({
     { maxLength: 5 },
   ),
 });
+const assigned = fc.record({ topic: string, partition: int32, topicId: string });
 const subscribeResponse: fc.Arbitrary<SubscribeResponse> = fc.record({
   throttleMs: int32,
   subscriptionId: string,
@@ -86,10 +87,20 @@ const subscribeResponse: fc.Arbitrary<SubscribeResponse> = fc.record({
         { maxLength: 4 },
       ),
       nextOffset: int64,
+      topicId: optional(string),
     }),
     { maxLength: 3 },
   ),
   creditNeeded: magnitude,
+  assignment: optional(
+    fc.record({
+      memberId: string,
+      memberEpoch: int32,
+      version: int64,
+      partitions: fc.array(assigned, { maxLength: 2 }),
+      toRelease: fc.array(assigned, { maxLength: 2 }),
+    }),
+  ),
 });
 
 /** Buffers and other byte arrays compare as bytes. */
