@@ -201,6 +201,8 @@ export const limits = {
   isrProposalsPerOrder: 2_000,
   /** How often, in a session timeout, a registered broker that does not attend is asked at its address: it may have just been killed. */
   probesPerSession: 6,
+  /** How soon one at whose address the connection broke is asked again, ms, doubled up to the interval above: a process that is being killed takes some milliseconds. */
+  probeRetryMsMin: 10,
   /** How often a leaving broker asks whether it may go, ms: each partition that moves is a few milliseconds of the controller's time. */
   leaveRepeatMs: 100,
   /** How long a leaving broker waits for its leaderships to move, ms: orchestrators kill after 30 s, and its logs are still to be closed. */

@@ -1,6 +1,7 @@
 /**
  * Asks at the addresses of brokers that are registered and do not attend (R10). Nothing listens there, or another incarnation: dead at once. The
- * broker itself: a sign of life. Anything else is silence.
+ * broker itself: a sign of life. A connection that breaks says nothing yet, and is tried again at once: a process that is being killed has its listening
+ * socket for a moment longer than its connections. Anything else is silence.
  */
 import type { ImageSource } from '@tributary/metadata';
 import { type BrokerEpoch, type NodeId, TributaryError, limits } from '@tributary/model';
@@ -65,31 +66,57 @@ export class Probe {
   }
 
   async #ask(node: NodeId, epoch: BrokerEpoch, signal: AbortSignal): Promise<void> {
-    const { transport, images, clock, logger } = this.#ports;
-    const registration = images.current.broker(node)?.registration;
-    if (registration?.createRevision !== epoch || signal.aborted) return;
-    const notThere = (why: string): void => {
-      logger.info('broker-not-there', { nodeId: node, address: registration.address, why });
-      this.#signs.notThere(node, epoch);
-      this.#onLearnt();
-    };
+    const { images, clock, logger } = this.#ports;
+    const endMs = clock.monotonicMs() + this.#everyMs;
+    for (let retryMs: number = limits.probeRetryMsMin; ; retryMs *= 2) {
+      const registration = images.current.broker(node)?.registration;
+      if (registration?.createRevision !== epoch || signal.aborted) return;
+      const { address } = registration;
+      const found = await this.#look(node, epoch, address, signal);
+      if (found === 'itself') this.#signs.heard(node, epoch, clock.monotonicMs());
+      if (found instanceof NotThere) {
+        logger.info('broker-not-there', { nodeId: node, address, why: found.why });
+        this.#signs.notThere(node, epoch);
+        this.#onLearnt();
+      }
+      if (found !== 'broken' || clock.monotonicMs() + retryMs >= endMs) return;
+      await clock.sleep(retryMs, signal).catch(() => undefined);
+    }
+  }
+
+  async #look(
+    node: NodeId,
+    epoch: BrokerEpoch,
+    address: string,
+    signal: AbortSignal,
+  ): Promise<'itself' | 'broken' | 'silence' | NotThere> {
     try {
-      await using peer = transport.connect(registration.address);
+      await using peer = this.#ports.transport.connect(address);
       const options = { deadlineMs: this.#everyMs * 2, signal };
       const answer = await peer.unary(
         methods.describeBroker,
         { context: askingContext, nodeId: whoeverIsAsked },
         options,
       );
-      if (signal.aborted) return;
-      const isItself = answer.nodeId === node && answer.brokerEpoch === epoch;
+      if (signal.aborted) return 'silence';
+      if (answer.nodeId === node && answer.brokerEpoch === epoch) return 'itself';
       // It may not have learnt of its newest registration yet.
       const isBefore = answer.nodeId === node && answer.brokerEpoch > 0n && answer.brokerEpoch < epoch;
-      if (isItself) this.#signs.heard(node, epoch, clock.monotonicMs());
-      else if (!isBefore) notThere(`broker ${answer.nodeId} in epoch ${answer.brokerEpoch} answers there`);
+      if (isBefore) return 'silence';
+      return new NotThere(`broker ${answer.nodeId} in epoch ${answer.brokerEpoch} answers there`);
     } catch (thrown) {
       const error = TributaryError.from(thrown);
-      if (!signal.aborted && error.unreachable === 'refused') notThere(error.message);
+      if (signal.aborted) return 'silence';
+      if (error.unreachable === 'refused') return new NotThere(error.message);
+      return error.error === 'NETWORK_EXCEPTION' ? 'broken' : 'silence';
     }
+  }
+}
+
+class NotThere {
+  readonly why: string;
+
+  constructor(why: string) {
+    this.why = why;
   }
 }
