@@ -41,16 +41,25 @@ export class PartProcess implements AsyncDisposable {
   readonly port: number;
   readonly #settings: Settings;
   readonly #place: Place;
+  readonly #nodeFlags: readonly string[];
   #child: ChildProcess | undefined;
   #stderr = '';
   #listeners: (() => void)[] = [];
 
-  constructor(kind: Kind, id: number, port: number, settings: Settings, place = here) {
+  constructor(
+    kind: Kind,
+    id: number,
+    port: number,
+    settings: Settings,
+    place = here,
+    nodeFlags: readonly string[] = [],
+  ) {
     this.kind = kind;
     this.id = id;
     this.port = port;
     this.#settings = settings;
     this.#place = place;
+    this.#nodeFlags = nodeFlags;
   }
 
   /** As places and folders are called. */
@@ -64,6 +73,12 @@ export class PartProcess implements AsyncDisposable {
 
   get http(): string {
     return `http://${this.#place.host}:${this.port + 100}`;
+  }
+
+  /** @throws when it does not run. */
+  get pid(): number {
+    if (this.#child?.pid === undefined) throw new Error(`${this.kind} ${this.id} does not run`);
+    return this.#child.pid;
   }
 
   /** All that it has said, over all its starts. */
@@ -96,7 +111,13 @@ export class PartProcess implements AsyncDisposable {
     };
     const args = Object.entries(given).flatMap(([name, value]) => [`--${name}`, String(value)]);
     const kept = Object.entries(process.env).filter(([name]) => !/^(npm_|NODE_|TRIBUTARY_|INIT_CWD)/.test(name));
-    const [command = process.execPath, ...rest] = [...this.#place.within, process.execPath, main, ...args];
+    const [command = process.execPath, ...rest] = [
+      ...this.#place.within,
+      process.execPath,
+      ...this.#nodeFlags,
+      main,
+      ...args,
+    ];
     const child = spawn(command, rest, {
       env: { ...Object.fromEntries(kept), NODE_COMPILE_CACHE: compileCache },
       stdio: ['ignore', 'ignore', 'pipe'],
@@ -188,6 +209,8 @@ export interface ClusterShape {
   readonly placeOf?: (name: string) => Place;
   /** The caller's own, for all data; by default one that is removed afterwards. */
   readonly folder?: string;
+  /** Node's own flags, of a broker. */
+  readonly nodeFlags?: readonly string[];
 }
 
 export class ClusterProcesses implements AsyncDisposable {
@@ -197,10 +220,15 @@ export class ClusterProcesses implements AsyncDisposable {
   readonly brokers: PartProcess[] = [];
   readonly #settings: Settings;
   readonly #placeOf: (name: string) => Place;
+  readonly #nodeFlags: readonly string[];
   readonly #parts: PartProcess[] = [];
   readonly #isOwnFolder: boolean;
 
-  private constructor(etcd: EtcdProcess, { settings = {}, placeOf = () => here, folder }: ClusterShape) {
+  private constructor(
+    etcd: EtcdProcess,
+    { settings = {}, placeOf = () => here, folder, nodeFlags = [] }: ClusterShape,
+  ) {
+    this.#nodeFlags = nodeFlags;
     this.folder = folder ?? mkdtempSync(path.join(os.tmpdir(), 'tributary-cluster-'));
     this.#isOwnFolder = folder === undefined;
     this.etcd = etcd;
@@ -228,7 +256,8 @@ export class ClusterProcesses implements AsyncDisposable {
     const own: Settings = kind === 'broker' ? { 'data.dir': this.dataOf(id) } : {};
     const port = await freePort();
     const all = { 'etcd.endpoints': this.etcd.endpoint, ...own, ...this.#settings, ...settings };
-    const part = new PartProcess(kind, id, port, all, this.#placeOf(`${kind}-${id}`));
+    const nodeFlags = kind === 'broker' ? this.#nodeFlags : [];
+    const part = new PartProcess(kind, id, port, all, this.#placeOf(`${kind}-${id}`), nodeFlags);
     this.#parts.push(part);
     return part;
   }
