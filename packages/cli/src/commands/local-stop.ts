@@ -2,7 +2,7 @@
 import { say } from '../failure.ts';
 import { ClusterFolder } from '../local/cluster-folder.ts';
 import { type Ended, killParts, stopParts } from '../local/lifecycle.ts';
-import { isAlive, type Role, withRole } from '../local/parts.ts';
+import { isAlive, roles, withRole } from '../local/parts.ts';
 import type { LocalOptions, StopOptions } from '../program/local.ts';
 import { print } from '../standard-output.ts';
 import { sayDone } from './local-signal.ts';
@@ -52,12 +52,12 @@ export async function localDown(options: DownOptions): Promise<void> {
 }
 
 /**
- * Whoever needs somebody else ends first: brokers, then controllers, then etcd. What does not end in time is killed, which is said: a crash
+ * Whoever needs somebody else ends first: the reverse of how they were started. What does not end in time is killed, which is said: a crash
  * loses nothing that was acknowledged. @returns how many ran.
  */
 export async function takeDown(folder: ClusterFolder, timeoutSeconds: number): Promise<number> {
   let count = 0;
-  for (const role of ['broker', 'controller', 'etcd'] satisfies Role[]) {
+  for (const role of roles.toReversed()) {
     const names = withRole(folder.expect(), role)
       .filter((part) => isAlive(part))
       .map(({ name }) => name);

@@ -19,6 +19,7 @@ import { takeDown } from './local-stop.ts';
 interface UpOptions extends LocalOptions, StartOptions {
   readonly brokers?: number;
   readonly controllers?: number;
+  readonly coordinators?: number;
   readonly port?: number;
   readonly etcd?: string;
   readonly set?: Readonly<Record<string, string>>;
@@ -46,6 +47,7 @@ export async function localUp(options: UpOptions): Promise<void> {
   const wishes = {
     brokers: options.brokers,
     controllers: options.controllers,
+    coordinators: options.coordinators,
     port: options.port,
     etcd: options.etcd,
     set: options.set ?? {},

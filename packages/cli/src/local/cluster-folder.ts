@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FileError } from '@tributary/ports';
-import type { LocalCluster, Part } from './parts.ts';
+import { type LocalCluster, type Part, roles } from './parts.ts';
 import { defaultFolder } from './shape.ts';
 
 const stateFile = 'local.json';
@@ -149,7 +149,7 @@ function isPart(value: unknown): value is Part {
   const isIdentity = isObject(process) && typeof process['pid'] === 'number' && typeof process['started'] === 'string';
   return (
     typeof name === 'string' &&
-    (role === 'etcd' || role === 'controller' || role === 'broker') &&
+    roles.some((known) => known === role) &&
     (id === null || typeof id === 'number') &&
     isObject(ports) &&
     Object.values(ports).every((port) => typeof port === 'number') &&

@@ -54,7 +54,7 @@ const existsIn = (folder: ClusterFolder, part: Part): boolean => fs.existsSync(f
  * What a broker receives lies outside V8's heap, and is let go only when V8 looks at the small objects that hold it: with a small nursery soon, by a scavenge, with a
  * large one late, by a mark-compact. Three brokers then replicate a quarter to a half more (docs/BENCHMARKS.md).
  */
-const nodeFlags = { broker: ['--max-semi-space-size=1'], controller: [] } as const;
+const nodeFlags = { broker: ['--max-semi-space-size=1'], controller: [], coordinator: [] } as const;
 
 function commandOf(cluster: LocalCluster, part: Part, folder: ClusterFolder): readonly [string, string[]] {
   const settings = Object.entries(settingsOf(cluster, part, folder)).map(([name, value]) => `--${name}=${value}`);

@@ -3,7 +3,7 @@ import { readSettings, type SettingTable } from '@tributary/runtime';
 import { TributaryError } from '@tributary/model';
 import { UsageError } from '../failure.ts';
 import type { ClusterFolder } from './cluster-folder.ts';
-import { addressOf, type LocalCluster, loopback, type Part, type Role, withRole } from './parts.ts';
+import { addressOf, type LocalCluster, loopback, type Part, type Role, roles, withRole } from './parts.ts';
 import { programOf } from './programs.ts';
 
 /** Copies of a partition where nobody says otherwise: as many as survive the loss of a broker without a gap, if there are so many brokers. */
@@ -56,6 +56,8 @@ function defaults(cluster: LocalCluster, { role, name }: Part): Settings {
     case 'broker':
       // Each as if it had a machine of its own: replicas go to different ones.
       return { host: name };
+    case 'coordinator':
+      return {};
     case 'controller':
       return {
         'default.replication.factor': String(Math.min(replicasWished, brokers)),
@@ -88,7 +90,9 @@ export async function withOwnSettings(
   const changed = { ...cluster, settings: { ...Object.fromEntries(kept), ...set } };
   for (const key of Object.keys(set)) checkTarget(changed, key);
   const tables = new Map<Role, SettingTable>();
-  for (const role of ['controller', 'broker'] as const) tables.set(role, await tableOf(role));
+  for (const role of ['controller', 'broker', 'coordinator'] as const) {
+    if (changed.parts.some((part) => part.role === role)) tables.set(role, await tableOf(role));
+  }
   for (const part of changed.parts) {
     const table = tables.get(part.role);
     const own = { ...given(changed.settings, part.role), ...given(changed.settings, part.name) };
@@ -98,7 +102,7 @@ export async function withOwnSettings(
 }
 
 function checkTarget({ parts }: LocalCluster, key: string): void {
-  const targets = ['broker', 'controller', 'etcd', ...parts.map(({ name }) => name)];
+  const targets = [...roles, ...parts.map(({ name }) => name)];
   if (!targets.some((target) => key.startsWith(`${target}.`) && key.length > target.length + 1))
     throw new UsageError(
       `--set ${key}: allowed are settings of a role or of one part, for example broker.session.timeout.ms=4000 or broker-1.rack=a.`,

@@ -1,7 +1,9 @@
 /** What a local cluster is made of. */
 import { lifeOf, type ProcessIdentity } from './processes.ts';
 
-export type Role = 'etcd' | 'controller' | 'broker';
+/** In the order in which they are started: nobody waits for somebody who comes later. */
+export const roles = ['etcd', 'controller', 'broker', 'coordinator'] as const;
+export type Role = (typeof roles)[number];
 
 /** Of etcd: client and peer; of the others: grpc and http. */
 export type Ports = Readonly<Record<string, number>>;
@@ -38,7 +40,7 @@ export interface LocalCluster {
   readonly etcd: string;
   /** By `broker.session.timeout.ms` or `broker-1.rack`: of a role or of one part. */
   readonly settings: Readonly<Record<string, string>>;
-  /** etcd first, then controllers, then brokers. */
+  /** In the order of their roles. */
   readonly parts: readonly Part[];
 }
 

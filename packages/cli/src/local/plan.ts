@@ -2,13 +2,14 @@
 import { UsageError } from '../failure.ts';
 import { findEtcd } from './etcd-binary.ts';
 import { withOwnSettings } from './part-settings.ts';
-import { type LocalCluster, type Part, type Role, withRole } from './parts.ts';
+import { type LocalCluster, type Part, type Role, roles, withRole } from './parts.ts';
 import { FreePorts, httpPortDistance } from './ports.ts';
-import { defaultBrokers, defaultControllers, defaultPort, firstId } from './shape.ts';
+import { defaultBrokers, defaultControllers, defaultCoordinators, defaultPort, firstId } from './shape.ts';
 
 export interface Wishes {
   readonly brokers: number | undefined;
   readonly controllers: number | undefined;
+  readonly coordinators: number | undefined;
   /** Of the first broker, if it is free; undefined: as it is, or the usual one. */
   readonly port: number | undefined;
   readonly etcd: string | undefined;
@@ -16,11 +17,11 @@ export interface Wishes {
   readonly delete: readonly string[];
 }
 
-const usual = { broker: defaultBrokers, controller: defaultControllers } as const;
+const usual = { broker: defaultBrokers, controller: defaultControllers, coordinator: defaultCoordinators } as const;
 
-/** Wished for from the first broker's port on, so that the ports of a cluster can be guessed: broker-2 is at 9105, controller-1 at 9096 … */
+/** Wished for from the first broker's port on, so that the ports of a cluster can be guessed: broker-2 is at 9105, controller-1 at 9096, coordinator-1 at 9097 … */
 const portStride = 10;
-const portOffset = { broker: 0, controller: 1, etcd: 4 } as const;
+const portOffset = { broker: 0, controller: 1, coordinator: 2, etcd: 4 } as const;
 
 /**
  * What is there stays as it is; what is missing is added.
@@ -33,11 +34,12 @@ export async function planned(before: LocalCluster | undefined, wishes: Wishes):
   const etcd = parts.some(({ role }) => role === 'etcd') ? [] : [await newEtcd(ports, first)];
   const controllers = await missing('controller', wishes.controllers, parts, ports, first);
   const brokers = await missing('broker', wishes.brokers, parts, ports, first);
-  const all = [...parts, ...etcd, ...controllers, ...brokers];
+  const coordinators = await missing('coordinator', wishes.coordinators, parts, ports, first);
+  const all = [...parts, ...etcd, ...controllers, ...brokers, ...coordinators];
   const cluster = {
     etcd: before !== undefined && wishes.etcd === undefined ? before.etcd : findEtcd(wishes.etcd),
     settings: before?.settings ?? {},
-    parts: (['etcd', 'controller', 'broker'] as const).flatMap((role) => all.filter((part) => part.role === role)),
+    parts: roles.flatMap((role) => all.filter((part) => part.role === role)),
   };
   return await withOwnSettings(cluster, wishes.set, wishes.delete);
 }
@@ -77,11 +79,17 @@ async function missing(
   return added;
 }
 
-/** "etcd, 2 controllers and 3 brokers" */
+/** "etcd, 2 controllers, 3 brokers and 2 coordinators" */
 export function inWords(cluster: LocalCluster): string {
-  const counted = (role: Role): string => {
+  const groups = (['controller', 'broker', 'coordinator'] as const).flatMap((role) => {
     const { length } = withRole(cluster, role);
-    return `${length} ${role}${length === 1 ? '' : 's'}`;
-  };
-  return `etcd, ${counted('controller')} and ${counted('broker')}`;
+    return length === 0 ? [] : [`${length} ${role}${length === 1 ? '' : 's'}`];
+  });
+  return (
+    ['etcd', ...groups.slice(0, -1)].join(', ') +
+    groups
+      .slice(-1)
+      .map((last) => ` and ${last}`)
+      .join('')
+  );
 }

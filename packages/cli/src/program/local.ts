@@ -3,8 +3,10 @@ import type { Command } from 'commander';
 import {
   brokersMax,
   controllersMax,
+  coordinatorsMax,
   defaultBrokers,
   defaultControllers,
+  defaultCoordinators,
   defaultFolder,
   defaultPort,
   portMax,
@@ -50,7 +52,7 @@ export function addLocal(program: Command): void {
     withTimeout(
       local
         .command('down')
-        .description('Stop everything: brokers first, etcd last')
+        .description('Stop everything: coordinators first, etcd last')
         .option('--remove-data', 'take all records, metadata and logs away, too')
         .addHelpText('after', examples('local down', 'local down --remove-data')),
       stopSeconds,
@@ -72,6 +74,11 @@ function addUp(local: Command): void {
       '--controllers <number>',
       `how many controllers (default: ${defaultControllers}, or as many as there are)`,
       wholeNumber(1, controllersMax),
+    )
+    .option(
+      '--coordinators <number>',
+      `how many coordinators of consumer groups (default: ${defaultCoordinators}, or as many as there are)`,
+      wholeNumber(1, coordinatorsMax),
     )
     .option(
       '--port <number>',
@@ -108,21 +115,21 @@ function addSignals(local: Command): void {
   withFolder(
     local
       .command('kill')
-      .argument('<names...>', 'parts: broker-1, controller-2, etcd …', distinctNames)
+      .argument('<names...>', 'parts: broker-1, controller-2, coordinator-1, etcd …', distinctNames)
       .description('End parts at once, as a crash does (SIGKILL)')
       .addHelpText('after', examples('local kill broker-1')),
   ).action(async (parts, options) => (await import('../commands/local-signal.ts')).localKill(parts, options));
   withFolder(
     local
       .command('pause')
-      .argument('<names...>', 'parts: broker-1, controller-2, etcd …', distinctNames)
+      .argument('<names...>', 'parts: broker-1, controller-2, coordinator-1, etcd …', distinctNames)
       .description('Make parts stand still (SIGSTOP), as a machine that hangs')
       .addHelpText('after', examples('local pause broker-1')),
   ).action(async (parts, options) => (await import('../commands/local-signal.ts')).localPause(parts, options));
   withFolder(
     local
       .command('resume')
-      .argument('<names...>', 'parts: broker-1, controller-2, etcd …', distinctNames)
+      .argument('<names...>', 'parts: broker-1, controller-2, coordinator-1, etcd …', distinctNames)
       .description('Let parts go on that were paused (SIGCONT)')
       .addHelpText('after', examples('local resume broker-1')),
   ).action(async (parts, options) => (await import('../commands/local-signal.ts')).localResume(parts, options));
@@ -133,7 +140,7 @@ function addStarts(local: Command): void {
     withTimeout(
       local
         .command('stop')
-        .argument('<names...>', 'parts: broker-1, controller-2, etcd …', distinctNames)
+        .argument('<names...>', 'parts: broker-1, controller-2, coordinator-1, etcd …', distinctNames)
         .description('Stop parts in an orderly way (SIGTERM), and wait for their end')
         .addHelpText('after', examples('local stop broker-1')),
       stopSeconds,
@@ -144,7 +151,7 @@ function addStarts(local: Command): void {
     withStart(
       local
         .command('start')
-        .argument('<names...>', 'parts: broker-1, controller-2, etcd …', distinctNames)
+        .argument('<names...>', 'parts: broker-1, controller-2, coordinator-1, etcd …', distinctNames)
         .description('Start parts that were stopped or killed, and wait until they are ready')
         .addHelpText('after', examples('local start broker-1')),
     ),
@@ -153,7 +160,7 @@ function addStarts(local: Command): void {
     withStart(
       local
         .command('restart')
-        .argument('<names...>', 'parts: broker-1, controller-2, etcd …', distinctNames)
+        .argument('<names...>', 'parts: broker-1, controller-2, coordinator-1, etcd …', distinctNames)
         .description('Stop parts in an orderly way and start them again, one after the other')
         .addHelpText('after', examples('local restart broker-1', 'local restart broker-1 broker-2 broker-3')),
     ),
