@@ -136,7 +136,7 @@ export function seeds(victim: string, topicId: TopicId): Seeds {
     grantCredit: { context, subscriptionId: 'none', creditLimit: 1_000n },
     describeBroker: { context, nodeId: -1 },
     describeLogDirs: { context, nodeId: -1, topicIds: [topicId] },
-    getMetadata: { context, topics: [victim], allTopics: false },
+    getMetadata: { context, topics: [victim], allTopics: false, topicIds: [] },
     initProducerId: { context, transactionalId: '' },
     createTopic: {
       context,

@@ -317,7 +317,7 @@ export class Admin {
 
   /** The brokers as the one that is asked sees them now: needs no controller. */
   async describeCluster(options: AdminOptions = {}): Promise<ClusterDescription> {
-    const request = () => ({ context: this.#routing.context, topics: [], allTopics: false });
+    const request = () => ({ context: this.#routing.context, topics: [], allTopics: false, topicIds: [] });
     const { clusterId, brokers, controllerId } = await this.#routing.call(
       methods.getMetadata,
       request,

@@ -227,7 +227,12 @@ export class FetchSession<K, V> {
   async #ask(): Promise<void> {
     const { clock } = this.#routing.ports;
     try {
-      const request = { context: { ...this.#routing.context, minRevision: 0n }, topics: [], allTopics: false };
+      const request = {
+        context: { ...this.#routing.context, minRevision: 0n },
+        topics: [],
+        allTopics: false,
+        topicIds: [],
+      };
       const call = { deadlineMs: limits.answerDoubtMs, signal: this.#cancel.signal };
       await this.#routing.connections.peer(this.address).unary(methods.getMetadata, request, call);
       this.#heardAt = clock.monotonicMs();

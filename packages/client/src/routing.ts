@@ -61,6 +61,7 @@ export class Routing implements AsyncDisposable {
       context: { ...this.context, minRevision: 0n },
       topics: [],
       allTopics: false,
+      topicIds: [],
     }));
     const { retryBackoffMs, retryBackoffMsMax } = options;
     this.#refresh = new MetadataRefresh({
@@ -322,7 +323,7 @@ export class Routing implements AsyncDisposable {
     deadlineMs: number,
     signal: AbortSignal,
   ): Promise<GetMetadataResponse> {
-    const request = { context: this.context, topics: [...topics], allTopics: false };
+    const request = { context: this.context, topics: [...topics], allTopics: false, topicIds: [] };
     return await this.connections.peer(address).unary(methods.getMetadata, request, { deadlineMs, signal });
   }
 

@@ -29,7 +29,7 @@ export async function findRoutes(
   topics: readonly string[],
   isWanted: (topic: string, partition: number) => boolean = () => true,
 ): Promise<Map<PartitionKey, Route>> {
-  const request = { context: contextOf(clientId), topics: [...topics], allTopics: false };
+  const request = { context: contextOf(clientId), topics: [...topics], allTopics: false, topicIds: [] };
   const answer = await bootstrap.unary(methods.getMetadata, request, { deadlineMs: METADATA_DEADLINE_MS });
   const addresses = new Map(answer.brokers.map(({ nodeId, address }) => [nodeId, address]));
   const routes = new Map<PartitionKey, Route>();

@@ -1,9 +1,9 @@
 /**
  * MetadataService: what a client needs to find its way, from this broker's image of the cluster. A request may ask for a least revision (M4):
  * REQUEST_TIMED_OUT when the image does not get there in time. Errors of a topic or partition travel in the answer:
- * UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE.
+ * UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID, LEADER_NOT_AVAILABLE.
  */
-import { limits, TributaryError } from '@tributary/model';
+import { limits, topicId, TributaryError } from '@tributary/model';
 import {
   type ClusterImage,
   type ImageSource,
@@ -34,7 +34,12 @@ export function getMetadataHandler(source: ImageSource, clock: Clock) {
       revision: image.revision,
       brokers: endpoints(image),
       controllerId: image.controller?.nodeId ?? -1,
-      topics: request.allTopics ? allTopics(image) : request.topics.map((name) => topicNamed(image, name)),
+      topics: request.allTopics
+        ? allTopics(image)
+        : [
+            ...request.topics.map((name) => topicNamed(image, name)),
+            ...request.topicIds.map((id) => topicWithId(image, id)),
+          ],
     };
   };
 }
@@ -61,6 +66,13 @@ function topicNamed(image: ClusterImage, name: string): TopicMetadata {
     `There is no topic "${name.slice(0, limits.topicNameLength)}": create it first.`,
   );
   return { name, topicId: '', errorCode: error.code as ErrorCode, errorMessage: error.message, partitions: [] };
+}
+
+function topicWithId(image: ClusterImage, id: string): TopicMetadata {
+  const topic = image.topic(topicId(id));
+  if (topic?.phase === 'ready') return describe(image, topic);
+  const error = new TributaryError('UNKNOWN_TOPIC_ID', 'There is no topic of this id.');
+  return { name: '', topicId: id, errorCode: error.code as ErrorCode, errorMessage: error.message, partitions: [] };
 }
 
 function describe(image: ClusterImage, topic: TopicInfo): TopicMetadata {

@@ -51,14 +51,19 @@ class Operator {
     await this.calls.createTopic(name, partitions, configs);
     for (;;) {
       const broker = await this.ask(methods.describeBroker, { context, nodeId: -1 });
-      const { topics } = await this.ask(methods.getMetadata, { context, topics: [], allTopics: true });
+      const { topics } = await this.ask(methods.getMetadata, { context, topics: [], allTopics: true, topicIds: [] });
       if (broker.partitionsLed === topics.reduce((sum, topic) => sum + topic.partitions.length, 0)) return;
       await this.calls.clock.sleep(10, new AbortController().signal);
     }
   }
 
   async route(topic: string): Promise<{ topicId: string; leaderEpoch: number }> {
-    const { topics } = await this.ask(methods.getMetadata, { context, topics: [topic], allTopics: false });
+    const { topics } = await this.ask(methods.getMetadata, {
+      context,
+      topics: [topic],
+      allTopics: false,
+      topicIds: [],
+    });
     const [found] = topics;
     return { topicId: found?.topicId ?? '', leaderEpoch: found?.partitions[0]?.leaderEpoch ?? -1 };
   }
@@ -384,5 +389,21 @@ describe('a broker', () => {
     assert.equal(await forward(0), 'described');
     assert.deepEqual(asked, ['b:2', 'hops 1']);
     await assert.rejects(forward(1), /ask broker 2 itself/);
+  });
+});
+
+test('metadata is told by ids of topics too, as members of groups know them; an id of nothing is said to be one', async () => {
+  await withOperator(1, async (operator) => {
+    await operator.createTopic('t', 2);
+    const { topicId } = await operator.route('t');
+    const about = { context, topics: [], allTopics: false, topicIds: [topicId, 'nothing_______________'] };
+    const { topics } = await operator.ask(methods.getMetadata, about);
+    assert.deepEqual(
+      topics.map((topic) => [topic.name, topic.topicId, topic.partitions.length, topic.errorCode]),
+      [
+        ['t', topicId, 2, 0],
+        ['', 'nothing_______________', 0, 100],
+      ],
+    );
   });
 });

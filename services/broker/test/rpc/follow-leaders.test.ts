@@ -161,7 +161,7 @@ test('a batch that was passed on to a leader that is then stopped is answered, i
     const client = await brokers.direct();
     await client.admin.createTopic({ name: 't', partitions: 3, replicationFactor: 3 });
     const partition = (await brokers.leaders('t')).indexOf(3);
-    const about = { context, topics: ['t'], allTopics: false };
+    const about = { context, topics: ['t'], allTopics: false, topicIds: [] };
     const { topics } = await brokers.at(1).peer.unary(methods.getMetadata, about, { deadlineMs: 5_000 });
     const topicId = topics[0]?.topicId ?? '';
     const leaderEpoch = topics[0]?.partitions[partition]?.leaderEpoch ?? -1;

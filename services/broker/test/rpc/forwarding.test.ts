@@ -78,7 +78,7 @@ describe('through one address (F1)', () => {
     await withBrokers(3, 3, async (brokers) => {
       await brokers.at(1).createTopic('t', partitions);
       const leaders = await brokers.leaders('t');
-      const about = { context, topics: ['t'], allTopics: false };
+      const about = { context, topics: ['t'], allTopics: false, topicIds: [] };
       const { topics } = await brokers.at(1).peer.unary(methods.getMetadata, about, { deadlineMs: 5_000 });
       const topicId = topics[0]?.topicId ?? '';
       const elsewhere = leaders.findIndex((leader) => leader !== 1);

@@ -194,7 +194,7 @@ export async function withBroker(seed: number, story: (calls: Calls) => Promise<
     server.start('dev', embeddedProgram('b'));
     const process = client.start('client', async (ports, stop) => {
       await using peer = ports.transport.connect(brokerAddress('b'));
-      const about = { context, topics: [], allTopics: true };
+      const about = { context, topics: [], allTopics: true, topicIds: [] };
       await untilDone(ports, stop, async () => {
         const { brokers } = await peer.unary(methods.getMetadata, about, { deadlineMs });
         if (brokers.length === 0) throw new TributaryError('BROKER_NOT_AVAILABLE', 'not yet');

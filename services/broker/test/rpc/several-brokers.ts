@@ -68,7 +68,11 @@ export async function withBrokers(
         return found;
       };
       const asked = async (nodeId: number, topics: string[]) =>
-        await peer(nodeId).unary(methods.getMetadata, { context, topics, allTopics: false }, { deadlineMs });
+        await peer(nodeId).unary(
+          methods.getMetadata,
+          { context, topics, allTopics: false, topicIds: [] },
+          { deadlineMs },
+        );
       await untilDone(ports, stop, async () => {
         for (let nodeId = 1; nodeId <= count; nodeId++) {
           const { brokers } = await asked(nodeId, []);
