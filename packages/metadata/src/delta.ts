@@ -1,9 +1,11 @@
 // pure
-import type { NodeId, TopicId } from '@tributary/model';
+import type { NodeId, PartitionIndex, TopicId } from '@tributary/model';
 import type {
   BrokerConfigsInfo,
   BrokerStatus,
   ConfigScope,
+  CoordinatorInfo,
+  GroupPartitionInfo,
   PartitionInfo,
   PartitionName,
   RegistrationInfo,
@@ -33,6 +35,9 @@ export interface ClusterDelta {
   readonly producerIds: boolean;
   readonly brokers: ReadonlyMap<NodeId, Change<BrokerImage>>;
   readonly brokerConfigs: ReadonlyMap<ConfigScope, Change<Stored<BrokerConfigsInfo>>>;
+  readonly coordinators: ReadonlyMap<NodeId, Change<Stored<CoordinatorInfo>>>;
+  /** Who owns which partition of `__consumer_offsets`. */
+  readonly groupPartitions: ReadonlyMap<PartitionIndex, Change<Stored<GroupPartitionInfo>>>;
   readonly topics: ReadonlyMap<TopicId, Change<Stored<TopicInfo>>>;
   /** By {@link partitionKey}. */
   readonly partitions: ReadonlyMap<string, PartitionName & Change<Stored<PartitionInfo>>>;
@@ -48,6 +53,8 @@ export const emptyDelta: ClusterDelta = {
   producerIds: false,
   brokers: new Map(),
   brokerConfigs: new Map(),
+  coordinators: new Map(),
+  groupPartitions: new Map(),
   topics: new Map(),
   partitions: new Map(),
   removals: new Map(),
@@ -62,6 +69,8 @@ export function mergeDeltas(first: ClusterDelta, second: ClusterDelta): ClusterD
     producerIds: first.producerIds || second.producerIds,
     brokers: mergeChanges(first.brokers, second.brokers),
     brokerConfigs: mergeChanges(first.brokerConfigs, second.brokerConfigs),
+    coordinators: mergeChanges(first.coordinators, second.coordinators),
+    groupPartitions: mergeChanges(first.groupPartitions, second.groupPartitions),
     topics: mergeChanges(first.topics, second.topics),
     partitions: mergeChanges(first.partitions, second.partitions),
     removals: mergeChanges(first.removals, second.removals),

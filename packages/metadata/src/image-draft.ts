@@ -1,5 +1,5 @@
 // pure
-import type { NodeId, TopicId } from '@tributary/model';
+import type { NodeId, PartitionIndex, TopicId } from '@tributary/model';
 import { type BrokerImage, type Change, type ClusterDelta, type TopicRemovals, partitionKey } from './delta.ts';
 import type { ImmutableMap } from './immutable-map.ts';
 import type {
@@ -7,6 +7,8 @@ import type {
   ClusterInfo,
   ConfigScope,
   ControllerInfo,
+  CoordinatorInfo,
+  GroupPartitionInfo,
   PartitionInfo,
   PartitionName,
   RemovalInfo,
@@ -27,6 +29,8 @@ export interface Contents {
   readonly producerIds: Stored<{ readonly nextId: bigint }> | undefined;
   readonly brokers: ImmutableMap<NodeId, BrokerImage>;
   readonly brokerConfigs: ImmutableMap<ConfigScope, Stored<BrokerConfigsInfo>>;
+  readonly coordinators: ImmutableMap<NodeId, Stored<CoordinatorInfo>>;
+  readonly groupPartitions: ImmutableMap<PartitionIndex, Stored<GroupPartitionInfo>>;
   readonly topics: ImmutableMap<TopicId, Stored<TopicInfo>>;
   readonly names: ImmutableMap<string, TopicId>;
   readonly unsettled: ReadonlySet<TopicId>;
@@ -40,6 +44,8 @@ export class ImageDraft {
   readonly #base: Contents;
   readonly #brokers = new Map<NodeId, BrokerImage | undefined>();
   readonly #brokerConfigs = new Map<ConfigScope, Stored<BrokerConfigsInfo> | undefined>();
+  readonly #coordinators = new Map<NodeId, Stored<CoordinatorInfo> | undefined>();
+  readonly #groupPartitions = new Map<PartitionIndex, Stored<GroupPartitionInfo> | undefined>();
   readonly #topics = new Map<TopicId, Stored<TopicInfo> | undefined>();
   readonly #names = new Map<string, TopicId | undefined>();
   readonly #partitions = new Map<TopicId, (Stored<PartitionInfo> | undefined)[]>();
@@ -76,6 +82,12 @@ export class ImageDraft {
       case 'broker-configs':
         this.#brokerConfigs.set(value.value.scope, { ...value.value, ...revisions });
         return;
+      case 'coordinator-registration':
+        this.#coordinators.set(value.value.nodeId, { ...value.value, ...revisions });
+        return;
+      case 'group-partition':
+        this.#groupPartitions.set(value.value.partition, { ...value.value, ...revisions });
+        return;
       case 'topic':
         this.#topics.set(value.value.topicId, { ...value.value, ...revisions });
         return;
@@ -110,6 +122,12 @@ export class ImageDraft {
         return;
       case 'broker-configs':
         this.#brokerConfigs.set(place.scope, undefined);
+        return;
+      case 'coordinator-registration':
+        this.#coordinators.set(place.nodeId, undefined);
+        return;
+      case 'group-partition':
+        this.#groupPartitions.set(place.partition, undefined);
         return;
       case 'topic':
         this.#topics.set(place.topicId, undefined);
@@ -173,6 +191,8 @@ export class ImageDraft {
         producerIds: this.#producerIds === undefined ? base.producerIds : this.#producerIds.now,
         brokers: base.brokers.with(this.#brokers),
         brokerConfigs: base.brokerConfigs.with(this.#brokerConfigs),
+        coordinators: base.coordinators.with(this.#coordinators),
+        groupPartitions: base.groupPartitions.with(this.#groupPartitions),
         topics: base.topics.with(this.#topics),
         names: base.names.with(this.#names),
         unsettled: this.#unsettled(),
@@ -186,6 +206,8 @@ export class ImageDraft {
         producerIds: this.#producerIds !== undefined,
         brokers: changesOf(this.#brokers, (node) => base.brokers.get(node)),
         brokerConfigs: changesOf(this.#brokerConfigs, (scope) => base.brokerConfigs.get(scope)),
+        coordinators: changesOf(this.#coordinators, (node) => base.coordinators.get(node)),
+        groupPartitions: changesOf(this.#groupPartitions, (partition) => base.groupPartitions.get(partition)),
         topics: changesOf(this.#topics, (id) => base.topics.get(id)),
         partitions: touched,
         removals: changesOf(removals, (id) => base.removals.get(id)),

@@ -15,6 +15,8 @@ import {
   type ClusterInfo,
   type ConfigScope,
   type ControllerInfo,
+  type CoordinatorInfo,
+  type GroupPartitionInfo,
   type PartitionInfo,
   type RegistrationInfo,
   type StateChange,
@@ -45,6 +47,8 @@ export class ClusterImage {
     producerIds: undefined,
     brokers: ImmutableMap.empty(),
     brokerConfigs: ImmutableMap.empty(),
+    coordinators: ImmutableMap.empty(),
+    groupPartitions: ImmutableMap.empty(),
     topics: ImmutableMap.empty(),
     names: ImmutableMap.empty(),
     unsettled: new Set(),
@@ -100,6 +104,26 @@ export class ClusterImage {
   brokerConfigs(node: NodeId): Readonly<Record<string, string>> {
     const own = this.configsSet(node)?.configs;
     return own === undefined ? this.clusterConfigs : { ...this.clusterConfigs, ...own };
+  }
+
+  /** undefined: it is not registered. */
+  coordinator(node: NodeId): Stored<CoordinatorInfo> | undefined {
+    return this.#contents.coordinators.get(node);
+  }
+
+  /** The registered ones, by ascending node id for ids below 256, else in a fixed order. */
+  coordinators(): Iterable<Stored<CoordinatorInfo>> {
+    return this.#contents.coordinators.values();
+  }
+
+  /** Who coordinates the groups of one partition of `__consumer_offsets`; undefined: nobody ever has. */
+  groupPartition(index: PartitionIndex): Stored<GroupPartitionInfo> | undefined {
+    return this.#contents.groupPartitions.get(index);
+  }
+
+  /** By ascending index for those below 256, else in a fixed order. */
+  groupPartitions(): Iterable<Stored<GroupPartitionInfo>> {
+    return this.#contents.groupPartitions.values();
   }
 
   topic(id: TopicId): Stored<TopicInfo> | undefined {
@@ -185,8 +209,8 @@ export function isAdmitted(image: ClusterImage, node: NodeId, epoch: BrokerEpoch
   return isUnfenced(broker) && broker?.status?.brokerEpoch === epoch && broker.status.incarnationId === incarnation;
 }
 
-/** The broker epoch is the revision at which the registration was created. */
-export function epochOf(registration: Stored<RegistrationInfo>): BrokerEpoch {
+/** The epoch of a broker, or coordinator, is the revision at which its registration was created. */
+export function epochOf(registration: Stored<RegistrationInfo | CoordinatorInfo>): BrokerEpoch {
   return brokerEpoch(registration.createRevision);
 }
 
@@ -200,6 +224,8 @@ export function deltaFromNothing(image: ClusterImage): ClusterDelta {
     producerIds: image.producerIds !== undefined,
     brokers: appeared(Iterator.from(image.brokers()).map((broker) => [broker.nodeId, broker] as const)),
     brokerConfigs: appeared(Iterator.from(image.allConfigsSet()).map((each) => [each.scope, each] as const)),
+    coordinators: appeared(Iterator.from(image.coordinators()).map((each) => [each.nodeId, each] as const)),
+    groupPartitions: appeared(Iterator.from(image.groupPartitions()).map((each) => [each.partition, each] as const)),
     topics: appeared(Iterator.from(image.topics()).map((topic) => [topic.topicId, topic] as const)),
     partitions: new Map(
       image

@@ -2,6 +2,7 @@ export * from './delta.ts';
 export { checkTransaction } from './embedded/key-space.ts';
 export * from './embedded-store.ts';
 export * from './follow.ts';
+export * from './groups.ts';
 export * from './headroom.ts';
 export * from './image.ts';
 export * from './image-source.ts';

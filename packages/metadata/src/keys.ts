@@ -35,6 +35,10 @@ function below(place: Place): string {
       return `brokers/${place.nodeId}/registration`;
     case 'broker-status':
       return `brokers/${place.nodeId}/state`;
+    case 'coordinator-registration':
+      return `coordinators/${place.nodeId}/registration`;
+    case 'group-partition':
+      return `group-partitions/${place.partition}`;
     case 'broker-configs':
       return `brokers/${place.scope}/configs`;
     case 'topic':
@@ -67,6 +71,10 @@ function parse(path: string): Place | undefined {
     if (third === 'registration') return { kind: 'registration', nodeId: node };
     if (third === 'state') return { kind: 'broker-status', nodeId: node };
   }
+  if (first === 'coordinators' && depth === 3 && isWhole(second) && third === 'registration')
+    return { kind: 'coordinator-registration', nodeId: nodeId(Number(second)) };
+  if (first === 'group-partitions' && depth === 2 && isWhole(second))
+    return { kind: 'group-partition', partition: partitionIndex(Number(second)) };
   if (depth === 3 && isWhole(third)) {
     if (first === 'partitions')
       return { kind: 'partition', topicId: topicId(second), partition: partitionIndex(Number(third)) };

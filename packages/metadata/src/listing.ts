@@ -16,7 +16,11 @@ export function changesSince(image: ClusterImage, listing: readonly Put[]): Stat
         break;
       case 'registration':
       case 'broker-status':
+      case 'coordinator-registration':
         gone.delete(`${value.kind} ${value.value.nodeId}`);
+        break;
+      case 'group-partition':
+        gone.delete(`group-partition ${value.value.partition}`);
         break;
       case 'broker-configs':
         gone.delete(`broker-configs ${value.value.scope}`);
@@ -50,6 +54,10 @@ function placesOf(image: ClusterImage): Map<string, Place> {
   }
   for (const { scope } of image.allConfigsSet())
     places.set(`broker-configs ${scope}`, { kind: 'broker-configs', scope });
+  for (const { nodeId } of image.coordinators())
+    places.set(`coordinator-registration ${nodeId}`, { kind: 'coordinator-registration', nodeId });
+  for (const { partition } of image.groupPartitions())
+    places.set(`group-partition ${partition}`, { kind: 'group-partition', partition });
   for (const { topicId } of image.topics()) places.set(`topic ${topicId}`, { kind: 'topic', topicId });
   for (const name of image.topicNames()) places.set(`topic-name ${name}`, { kind: 'topic-name', name });
   for (const { topicId, partition } of image.partitions()) {

@@ -10,6 +10,7 @@ import type {
   PartitionEpoch,
   PartitionIndex,
   TopicId,
+  WriterEpoch,
 } from '@tributary/model';
 
 /** A value with the revisions at which its key was created and last written. */
@@ -60,6 +61,30 @@ export interface BrokerStatus {
   readonly fenced: boolean;
   /** It is shutting down: neither elected nor let into an ISR. */
   readonly leaving: boolean;
+}
+
+/** A coordinator's own word, under its lease. Its create revision is the coordinator epoch. */
+export interface CoordinatorInfo {
+  readonly nodeId: NodeId;
+  readonly incarnationId: IncarnationId;
+  /** host:port at which GroupService is served. */
+  readonly address: string;
+  readonly host: string;
+  /** '' where none is configured. */
+  readonly rack: string;
+  readonly versionMin: number;
+  readonly versionMax: number;
+}
+
+/** Who coordinates the groups of one partition of `__consumer_offsets` (G1). The controller's word; its key stays for ever, so that epochs only rise. */
+export interface GroupPartitionInfo {
+  readonly partition: PartitionIndex;
+  /** undefined: nobody. */
+  readonly coordinator: NodeId | undefined;
+  /** The registration that this is about; undefined: none. */
+  readonly coordinatorEpoch: BrokerEpoch | undefined;
+  /** Raised with every change of owner, also to nobody. */
+  readonly writerEpoch: WriterEpoch;
 }
 
 /** Instead of a node id: the settings of all brokers. */
@@ -137,6 +162,8 @@ export type Place =
   | { readonly kind: 'controller' }
   | { readonly kind: 'registration'; readonly nodeId: NodeId }
   | { readonly kind: 'broker-status'; readonly nodeId: NodeId }
+  | { readonly kind: 'coordinator-registration'; readonly nodeId: NodeId }
+  | { readonly kind: 'group-partition'; readonly partition: PartitionIndex }
   | { readonly kind: 'broker-configs'; readonly scope: ConfigScope }
   | { readonly kind: 'topic'; readonly topicId: TopicId }
   | { readonly kind: 'topic-name'; readonly name: string }
@@ -150,6 +177,8 @@ export type Value =
   | { readonly kind: 'controller'; readonly value: ControllerInfo }
   | { readonly kind: 'registration'; readonly value: RegistrationInfo }
   | { readonly kind: 'broker-status'; readonly value: BrokerStatus }
+  | { readonly kind: 'coordinator-registration'; readonly value: CoordinatorInfo }
+  | { readonly kind: 'group-partition'; readonly value: GroupPartitionInfo }
   | { readonly kind: 'broker-configs'; readonly value: BrokerConfigsInfo }
   | { readonly kind: 'topic'; readonly value: TopicInfo }
   | { readonly kind: 'topic-name'; readonly value: { readonly name: string; readonly topicId: TopicId } }

@@ -10,6 +10,7 @@ import {
   partitionEpoch,
   partitionIndex,
   topicId,
+  writerEpoch,
 } from '@tributary/model';
 import type { Comparison, Entry, Lease, Transaction, WatchRevision } from '@tributary/ports';
 import * as wire from '@tributary/wire';
@@ -17,6 +18,7 @@ import type { MetadataKeys } from './keys.ts';
 import {
   type Expectation,
   type FlushPolicy,
+  type GroupPartitionInfo,
   type PartitionInfo,
   type Place,
   type Replica,
@@ -36,7 +38,10 @@ export function placeOf(value: Value): Place {
       return { kind: value.kind };
     case 'registration':
     case 'broker-status':
+    case 'coordinator-registration':
       return { kind: value.kind, nodeId: value.value.nodeId };
+    case 'group-partition':
+      return { kind: 'group-partition', partition: value.value.partition };
     case 'broker-configs':
       return { kind: 'broker-configs', scope: value.value.scope };
     case 'topic':
@@ -120,6 +125,9 @@ const wireFlushPolicies: Readonly<Record<FlushPolicy, wire.FlushPolicy>> = {
   async: wire.FlushPolicy.ASYNC,
 };
 
+/** On the wire a partition of groups without a coordinator says so, and 0 for its epoch. */
+const nobody = -1;
+
 /** On the wire a partition without a leader says −1, and an epoch that never was 0. */
 const noLeader = -1;
 
@@ -140,6 +148,10 @@ function toJson(value: Value): unknown {
       return wire.BrokerRegistration.toJSON({ ...value.value, suspects: [...value.value.suspects] });
     case 'broker-status':
       return wire.BrokerState.toJSON(value.value);
+    case 'coordinator-registration':
+      return wire.CoordinatorRegistration.toJSON(value.value);
+    case 'group-partition':
+      return wire.GroupPartitionState.toJSON(groupPartitionToWire(value.value));
     case 'broker-configs': {
       const { scope, configs } = value.value;
       return wire.BrokerConfigState.toJSON({ nodeId: scope === allBrokers ? everyNode : scope, configs });
@@ -159,6 +171,16 @@ function toJson(value: Value): unknown {
     case 'removal':
       return wire.RemovalConfirmation.toJSON(value.value);
   }
+}
+
+function groupPartitionToWire(info: GroupPartitionInfo): wire.GroupPartitionState {
+  const { partition, coordinator, coordinatorEpoch, writerEpoch: epoch } = info;
+  return {
+    partition,
+    coordinatorId: coordinator ?? nobody,
+    coordinatorEpoch: coordinatorEpoch ?? 0n,
+    writerEpoch: epoch,
+  };
 }
 
 function partitionToWire(partition: PartitionInfo): wire.PartitionState {
@@ -209,6 +231,15 @@ function decodeValue(place: Place, json: unknown): Value {
         },
       };
     }
+    case 'coordinator-registration': {
+      const read = wire.CoordinatorRegistration.fromJSON(json);
+      return {
+        kind: 'coordinator-registration',
+        value: { ...read, nodeId: nodeId(read.nodeId), incarnationId: incarnationId(read.incarnationId) },
+      };
+    }
+    case 'group-partition':
+      return { kind: 'group-partition', value: groupPartitionFromWire(wire.GroupPartitionState.fromJSON(json)) };
     case 'broker-configs':
       return {
         kind: 'broker-configs',
@@ -268,6 +299,15 @@ function partitionFromWire(read: wire.PartitionState): PartitionInfo {
     effectiveFlushPolicy: read.effectiveFlushPolicy === wire.FlushPolicy.ASYNC ? 'async' : 'commit',
     uncleanEpoch: read.uncleanEpoch === 0 ? undefined : leaderEpoch(read.uncleanEpoch),
     possibleLoss: read.possibleLoss,
+  };
+}
+
+function groupPartitionFromWire(read: wire.GroupPartitionState): GroupPartitionInfo {
+  return {
+    partition: partitionIndex(read.partition),
+    coordinator: read.coordinatorId === nobody ? undefined : nodeId(read.coordinatorId),
+    coordinatorEpoch: read.coordinatorEpoch === 0n ? undefined : brokerEpoch(read.coordinatorEpoch),
+    writerEpoch: writerEpoch(read.writerEpoch),
   };
 }
 

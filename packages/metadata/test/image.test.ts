@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { brokerEpoch, incarnationId, nodeId, partitionIndex, topicId } from '@tributary/model';
+import { brokerEpoch, incarnationId, nodeId, partitionIndex, topicId, writerEpoch } from '@tributary/model';
 import fc from 'fast-check';
 import { type ClusterDelta, emptyDelta, mergeDeltas, partitionKey } from '../src/delta.ts';
 import { ClusterImage, deltaFromNothing, isAdmitted, isUnfenced } from '../src/image.ts';
@@ -8,7 +8,7 @@ import { ImmutableMap } from '../src/immutable-map.ts';
 import { changesSince } from '../src/listing.ts';
 import { type ConfigScope, type Place, type StateChange, type Value, allBrokers } from '../src/state.ts';
 import { placeOf } from '../src/values.ts';
-import { aPartition, aRegistration, aStatus, aTopic, oneOfEach } from './samples.ts';
+import { aCoordinator, aPartition, aRegistration, aStatus, aTopic, oneOfEach } from './samples.ts';
 
 const put = (
   value: Value,
@@ -45,6 +45,8 @@ describe('a cluster image', () => {
     assert.deepEqual(image.clusterConfigs, { 'log.retention.ms': '9' });
     assert.deepEqual(image.brokerConfigs(nodeId(4)), { 'log.retention.ms': '9', 'max.connections': '7' });
     assert.deepEqual(image.brokerConfigs(nodeId(5)), image.clusterConfigs);
+    assert.equal(image.coordinator(nodeId(4))?.rack, 'r1');
+    assert.equal(image.groupPartition(partitionIndex(49))?.writerEpoch, 2n ** 62n);
     assert.equal(image.topic(t)?.phase, 'deleting');
     assert.equal(image.topicNamed('shown')?.topicId, 'named');
     assert.equal(image.partition(t, partitionIndex(7))?.leader, 2);
@@ -201,6 +203,19 @@ const anyValue: fc.Arbitrary<Value> = fc.oneof(
       configs: fc.constantFrom<Record<string, string>>({}, { 'max.connections': '7' }),
     }),
   }),
+  fc.record({
+    kind: fc.constant('coordinator-registration' as const),
+    value: fc.nat(3).map((id) => aCoordinator(nodeId(id))),
+  }),
+  fc.record({
+    kind: fc.constant('group-partition' as const),
+    value: fc.tuple(fc.nat(2), fc.nat(9)).map(([index, epoch]) => ({
+      partition: partitionIndex(index),
+      coordinator: undefined,
+      coordinatorEpoch: undefined,
+      writerEpoch: writerEpoch(BigInt(epoch)),
+    })),
+  }),
   fc.constantFrom(...oneOfEach),
 );
 const anyHistory = fc.array(fc.array(fc.tuple(anyValue, fc.boolean()), { maxLength: 5 }), {
@@ -223,6 +238,8 @@ function shown(image: ClusterImage): unknown {
     producerIds: image.producerIds,
     brokers: byKey(image.brokers()),
     brokerConfigs: byKey(image.allConfigsSet()),
+    coordinators: byKey(image.coordinators()),
+    groupPartitions: byKey(image.groupPartitions()),
     topics: byKey(image.topics()),
     names: byKey([...image.topicNames()].map((name) => [name, image.topicNamed(name)?.topicId])),
     unsettled: byKey(image.unsettledTopics),
@@ -231,6 +248,16 @@ function shown(image: ClusterImage): unknown {
     removals: byKey([...image.removals()].map(([id, each]) => [id, byKey(each.values())])),
   };
 }
+
+const mapsOfDelta = [
+  'brokers',
+  'brokerConfigs',
+  'coordinators',
+  'groupPartitions',
+  'topics',
+  'partitions',
+  'removals',
+] as const satisfies readonly (keyof ClusterDelta)[];
 
 const plain = (_: string, value: unknown): unknown => (typeof value === 'bigint' ? String(value) : value);
 
@@ -287,7 +314,7 @@ describe('whatever happened', () => {
           merged = mergeDeltas(merged, step.delta);
         }
         const fromNothing = deltaFromNothing(image);
-        for (const kind of ['brokers', 'brokerConfigs', 'topics', 'partitions', 'removals'] as const) {
+        for (const kind of mapsOfDelta) {
           const ends = (delta: ClusterDelta): ReadonlyMap<unknown, unknown> =>
             new Map(
               [...delta[kind]].filter(([, { after }]) => after !== undefined).map(([key, { after }]) => [key, after]),

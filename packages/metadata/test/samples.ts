@@ -10,9 +10,11 @@ import {
   partitionEpoch,
   partitionIndex,
   topicId,
+  writerEpoch,
 } from '@tributary/model';
 import {
   type BrokerStatus,
+  type CoordinatorInfo,
   type PartitionInfo,
   type RegistrationInfo,
   type TopicInfo,
@@ -84,6 +86,19 @@ export function aStatus(node: NodeId, epoch: bigint, more: Partial<BrokerStatus>
   };
 }
 
+export function aCoordinator(node: NodeId, more: Partial<CoordinatorInfo> = {}): CoordinatorInfo {
+  return {
+    nodeId: node,
+    incarnationId: incarnationId(`incarnation-of-${node}`),
+    address: `coordinator-${node}:9097`,
+    host: `host-${node}`,
+    rack: '',
+    versionMin: 1,
+    versionMax: 1,
+    ...more,
+  };
+}
+
 /** One value of each kind, with every field set to something that proto3 would not leave out. */
 export const oneOfEach: readonly Value[] = [
   { kind: 'cluster', value: { clusterId: clusterId('cluster'), version: 1, restoreGeneration: 2 } },
@@ -131,4 +146,14 @@ export const oneOfEach: readonly Value[] = [
   { kind: 'removal', value: { topicId: topicId('t'), nodeId: nodeId(1), directoryId: directoryId('d') } },
   { kind: 'broker-configs', value: { scope: nodeId(4), configs: { 'max.connections': '7' } } },
   { kind: 'broker-configs', value: { scope: allBrokers, configs: { 'log.retention.ms': '9' } } },
+  { kind: 'coordinator-registration', value: aCoordinator(nodeId(4), { rack: 'r1' }) },
+  {
+    kind: 'group-partition',
+    value: {
+      partition: partitionIndex(49),
+      coordinator: nodeId(4),
+      coordinatorEpoch: brokerEpoch(2n ** 61n),
+      writerEpoch: writerEpoch(2n ** 62n),
+    },
+  },
 ];

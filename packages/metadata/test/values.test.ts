@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { TributaryError, nodeId, partitionIndex, topicId } from '@tributary/model';
+import { TributaryError, brokerEpoch, nodeId, partitionIndex, topicId, writerEpoch } from '@tributary/model';
 import { metadataKeys } from '../src/keys.ts';
 import { type Place, allBrokers } from '../src/state.ts';
 import { decodeEntry, decodeRevision, encodeTransaction, encodeValue, placeOf } from '../src/values.ts';
@@ -34,6 +34,8 @@ describe('metadata keys', () => {
       [{ kind: 'removal', topicId: topicId('T'), nodeId: nodeId(3) }, 'removals/T/3'],
       [{ kind: 'broker-configs', scope: nodeId(3) }, 'brokers/3/configs'],
       [{ kind: 'broker-configs', scope: allBrokers }, 'brokers/all/configs'],
+      [{ kind: 'coordinator-registration', nodeId: nodeId(7) }, 'coordinators/7/registration'],
+      [{ kind: 'group-partition', partition: partitionIndex(49) }, 'group-partitions/49'],
     ];
     for (const [place, below] of spelt) assert.equal(keys.of(place), `/tributary/test/${below}`);
   });
@@ -46,6 +48,9 @@ describe('metadata keys', () => {
       '/tributary/test/brokers/all/state',
       '/tributary/test/brokers/x/configs',
       '/tributary/test/groups/a',
+      '/tributary/test/coordinators/x/registration',
+      '/tributary/test/coordinators/7/state',
+      '/tributary/test/group-partitions/-1',
     ]) {
       assert.equal(keys.parse(key), undefined);
     }
@@ -65,6 +70,16 @@ describe('metadata values', () => {
   test('node 0 leads like any other, and no leader is not node 0', () => {
     for (const leader of [nodeId(0), undefined]) {
       const value = { kind: 'partition', value: aPartition(topicId('t'), 0, { leader }) } as const;
+      const entry = { key: keys.of(placeOf(value)), value: encodeValue(value), createRevision: 1n, modRevision: 1n };
+      assert.deepEqual(decodeEntry(keys, entry)?.value, value);
+    }
+  });
+
+  test('coordinator 0 owns like any other, and nobody is not coordinator 0', () => {
+    for (const coordinator of [nodeId(0), undefined]) {
+      const coordinatorEpoch = coordinator === undefined ? undefined : brokerEpoch(5n);
+      const assignment = { partition: partitionIndex(0), coordinator, coordinatorEpoch, writerEpoch: writerEpoch(1n) };
+      const value = { kind: 'group-partition', value: assignment } as const;
       const entry = { key: keys.of(placeOf(value)), value: encodeValue(value), createRevision: 1n, modRevision: 1n };
       assert.deepEqual(decodeEntry(keys, entry)?.value, value);
     }

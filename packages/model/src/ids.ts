@@ -10,7 +10,7 @@ export type Offset = Brand<bigint, 'Offset'>;
 export type LeaderEpoch = Brand<number, 'LeaderEpoch'>;
 /** Counts the changes of a partition's state; bumped at each one. */
 export type PartitionEpoch = Brand<number, 'PartitionEpoch'>;
-/** Revision of the metadata store at which a broker's current incarnation registered. */
+/** Revision of the metadata store at which the current incarnation of a broker, or a coordinator, registered. */
 export type BrokerEpoch = Brand<bigint, 'BrokerEpoch'>;
 /** From one namespace for all roles. */
 export type NodeId = Brand<number, 'NodeId'>;
@@ -24,6 +24,8 @@ export type ClusterId = Brand<string, 'ClusterId'>;
 export type DirectoryId = Brand<string, 'DirectoryId'>;
 /** As {@link TopicId}; made at each start of a broker. */
 export type IncarnationId = Brand<string, 'IncarnationId'>;
+/** Counts the owners that a partition of `__consumer_offsets` has had, from 1: what an owner writes has it as producer id (G1). */
+export type WriterEpoch = Brand<bigint, 'WriterEpoch'>;
 export type ProducerId = Brand<bigint, 'ProducerId'>;
 /** 0 … 32767. */
 export type ProducerEpoch = Brand<number, 'ProducerEpoch'>;
@@ -40,6 +42,7 @@ export const topicId = (value: string): TopicId => value as TopicId;
 export const clusterId = (value: string): ClusterId => value as ClusterId;
 export const directoryId = (value: string): DirectoryId => value as DirectoryId;
 export const incarnationId = (value: string): IncarnationId => value as IncarnationId;
+export const writerEpoch = (value: bigint): WriterEpoch => value as WriterEpoch;
 export const producerId = (value: bigint): ProducerId => value as ProducerId;
 export const producerEpoch = (value: number): ProducerEpoch => value as ProducerEpoch;
 export const millis = (value: number): Millis => value as Millis;

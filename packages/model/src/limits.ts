@@ -138,6 +138,24 @@ export const limits = {
   internalCallMs: 5_000,
   /** A connection to another broker that nobody has used for so long, ms, is closed: forwarding comes and goes with clients (F1). */
   neighbourIdleMs: 60_000,
+  /** Calls on one connection to another part, beyond which a further one is made: below what it accepts, as each member of a group keeps a stream. */
+  callsPerNeighbour: 512,
+  /** UTF-8 bytes of a group's id: it is a part of the key of every record about it. */
+  groupIdBytes: 255,
+  /** Groups named by one request to describe or delete them: a description names every member and partition. */
+  groupsPerRequest: 1_000,
+  /** How long a request waits at a broker until somebody owns its group, ms: a new owner is told within milliseconds, and asking again is free. */
+  coordinatorWaitMs: 1_000,
+  /** What a member says before the first answer is kept, so many messages, in case that somebody else is to be told. */
+  joinUnanswered: 64,
+  /** Record level: how long a subscription tries to join its group before it says why not, ms: a person may wait for it. */
+  memberJoinMs: 5_000,
+  /** Record level: how long the end of a subscription waits for the coordinator's word that its member has left, ms: else its stream just breaks. */
+  memberLeaveMs: 1_000,
+  /** Record level: signs of life of a member without an answer, after which its stream is made anew. */
+  memberUnanswered: 3,
+  /** Record level: places up to which a subscription has sent, kept until they may be committed; with more, fewer are remembered. */
+  autoCommitMarks: 4_096,
   /** How long an answer that stands at a forwarding broker may wait for its client to take the one before, ms, once its stream has ended. */
   forwardEndMs: 5_000,
   /** Bytes that a subscription has waiting of partitions that other brokers lead: a few chunks for each of the usual number of them. */
@@ -373,4 +391,30 @@ export const limits = {
   errorMessageEncoded: 3_000,
   /** Allocated for a message on the word of its header alone; the pieces of a longer one are kept until it is whole. */
   messageAllocated: 1024 * 1024,
+  /** Characters of a group id, a member id and an instance id: Kafka's clients and tools print them in one column, and each commit names them. */
+  groupIdLength: 249,
+  memberIdLength: 249,
+  /** Members of a group: an assignment for so many is computed in a tenth of a second, on the coordinator's event loop. */
+  groupMembers: 1_000,
+  /** Names in a subscription: each is looked up whenever the group is assigned anew. */
+  groupSubscriptionTopics: 10_000,
+  /** Characters of a topic pattern: a matcher takes memory by its length. */
+  groupPatternLength: 1_000,
+  /** Compiled topic patterns that a shard keeps; the oldest goes and is compiled again when it is needed. */
+  groupPatterns: 1_000,
+  /** Bytes that a member hands to whoever assigns, and assignors that it can compute: both are written with each change of its assignment. */
+  groupUserData: 16 * 1024,
+  groupClientAssignors: 16,
+  /** Of a member whose stream broke: a client that lives is back well before, ms. */
+  groupStreamGraceMs: 500,
+  /** What a new owner gives every member before its session can be over, in session timeouts (G2). */
+  groupGrantSessions: 1.5,
+  /** Signs of life of a member in a session timeout: some may be late or lost. */
+  groupHeartbeatsPerSession: 3,
+  /** Static members whose place was taken, kept so that they hear why (FENCED_INSTANCE_ID); beyond, UNKNOWN_MEMBER_ID. */
+  groupReplacedMembers: 10_000,
+  /** Rounds in which an assignor evens out subscriptions that differ: each makes the loads strictly more even, and few are ever needed. */
+  groupBalanceRounds: 64,
+  /** Exchanges of two partitions that the rack-aware assignor looks at for one partition that is read across racks. */
+  groupRackCandidates: 64,
 } as const;

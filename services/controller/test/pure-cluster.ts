@@ -257,6 +257,10 @@ function revisionsAt(image: ClusterImage, place: Place): Revisions | undefined {
       return image.broker(place.nodeId)?.registration;
     case 'broker-status':
       return image.broker(place.nodeId)?.status;
+    case 'coordinator-registration':
+      return image.coordinator(place.nodeId);
+    case 'group-partition':
+      return image.groupPartition(place.partition);
     case 'broker-configs':
       return image.configsSet(place.scope);
     case 'topic':
