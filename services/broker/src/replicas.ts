@@ -5,6 +5,7 @@
 import {
   assert,
   type ClusterId,
+  isInternalTopic,
   type LeaderEpoch,
   limits,
   type NodeId,
@@ -286,7 +287,7 @@ export class Replicas {
     const config = topicConfig(withBrokerDefaults(about.configs, this.#image.clusterConfigs));
     // Recovery goes by what acknowledgements meant so far; from now on `async` is only what both the settings and the key call so (R6).
     const flushPolicy = info.effectiveFlushPolicy;
-    replica.partition ??= await this.#open(info, `${about.name}-${index}`, { ...config, flushPolicy });
+    replica.partition ??= await this.#open(info, about.name, { ...config, flushPolicy });
     const { partition } = replica;
     partition.configure({ ...config, flushPolicy: config.flushPolicy === 'async' ? flushPolicy : 'commit' });
     this.#noteFlushing(replica, partition, info, config.flushPolicy === 'commit' && flushPolicy === 'async');
@@ -339,7 +340,7 @@ export class Replicas {
     const { name } = replica;
     await partition.close();
     const { config, name: label } = partition.state;
-    const producers = new ProducerState();
+    const producers = new ProducerState(partition.state.producers.isInternal);
     const options = { config, role: 'member', replay: producers, beginsAt } as const;
     const log = await this.#directory.restartLog(name.topicId, name.partition, options);
     this.#ports.logger.info('replica-restarted', { partition: label, at: beginsAt.start.toString() });
@@ -368,8 +369,9 @@ export class Replicas {
     return 'the controller has not yet admitted the registration of this broker (R6)';
   }
 
-  async #open(info: PartitionInfo, label: string, config: TopicConfig): Promise<Partition> {
-    const producers = new ProducerState();
+  async #open(info: PartitionInfo, topic: string, config: TopicConfig): Promise<Partition> {
+    const label = `${topic}-${info.partition}`;
+    const producers = new ProducerState(isInternalTopic(topic));
     const role = info.replicas.length === 1 ? 'sole' : 'member';
     const log = await this.#directory.openLog(info.topicId, info.partition, { config, role, replay: producers });
     const { how, scannedBytes, cutBytes } = log.recovery;

@@ -13,6 +13,7 @@ import {
   TributaryError,
 } from '@tributary/model';
 import type { BatchHeader } from '@tributary/record';
+import { fenceRefusal, noFenceHere } from './fence.ts';
 import { Leadership, type LeaderTerm } from './leadership.ts';
 import type { ProducerState } from './producer-state.ts';
 
@@ -88,6 +89,7 @@ export class PartitionState {
     this.#written = end;
     this.#flushed = end;
     this.#highWatermark = committed < end ? committed : end;
+    producers.committed = this.#highWatermark;
     this.#committedTimeMs = logTimeMs;
     this.#highWatermarkEpoch = lastEpoch;
   }
@@ -166,10 +168,16 @@ export class PartitionState {
     return undefined;
   }
 
-  /** Reads only. The batch has passed `checkBatch`. @param nowMs wall clock. */
-  decideAppend(header: BatchHeader, clientEpoch: number, acks: Acks, nowMs: number): AppendDecision {
-    const notLeader = this.checkLeader(clientEpoch);
-    if (notLeader !== undefined) return { kind: 'refuse', error: notLeader };
+  /** Reads only. The batch has passed `checkBatch`. @param nowMs wall clock. @param writerEpoch as the request names it (G1). */
+  decideAppend(
+    header: BatchHeader,
+    clientEpoch: number,
+    acks: Acks,
+    nowMs: number,
+    writerEpoch?: bigint,
+  ): AppendDecision {
+    const refused = this.checkLeader(clientEpoch) ?? this.#checkWriter(header, acks, writerEpoch);
+    if (refused !== undefined) return { kind: 'refuse', error: refused };
     assert(this.role.kind === 'leading', 'checkLeader passed');
     const verdict = this.producers.check(header, this.#committedTimeMs);
     // P2: first, or a setting that has changed since would refuse what was appended, and whoever sent it would take it for not appended.
@@ -178,6 +186,13 @@ export class PartitionState {
     if (refusal !== undefined) return { kind: 'refuse', error: refusal };
     if (verdict.kind === 'refuse') return verdict;
     return { kind: 'append', baseOffset: this.#staged, epoch: this.role.epoch };
+  }
+
+  /** G1: before duplicates are recognised, so that whoever is fenced hears of it by any answer. */
+  #checkWriter(header: BatchHeader, acks: Acks, writerEpoch: bigint | undefined): TributaryError | undefined {
+    if (this.producers.isInternal)
+      return fenceRefusal({ partition: this.name, header, acks, writerEpoch }, this.producers.fence);
+    return writerEpoch === undefined ? undefined : noFenceHere(this.name, writerEpoch);
   }
 
   #refusal(
@@ -231,7 +246,10 @@ export class PartitionState {
   /** The log was cut to `end` after a failed write, or because the leader's differs; the producer state has been rebuilt from it. @param isAllowed as it began. */
   applyCut(end: Offset, isAllowed = this.mayCut(end)): void {
     assert(isAllowed, `${this.name}: cut at ${end} below the high watermark ${this.#highWatermark} (L6)`);
-    if (this.#highWatermark > end) this.#highWatermark = end;
+    if (this.#highWatermark > end) {
+      this.#highWatermark = end;
+      this.producers.committed = end;
+    }
     this.#staged = end;
     this.#written = end;
     if (this.#flushed > end) this.#flushed = end;
@@ -265,6 +283,7 @@ export class PartitionState {
     if (this.role.kind !== 'waiting') this.#highWatermarkEpoch = this.role.epoch;
     if (to === this.#highWatermark) return false;
     this.#highWatermark = to;
+    this.producers.committed = to;
     let committed = 0;
     for (const batch of this.#uncommitted) {
       if (batch.lastOffset >= this.#highWatermark) break;

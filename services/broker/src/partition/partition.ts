@@ -244,6 +244,7 @@ export class Partition {
   /**
    * Appends one batch that passed `checkBatch`. The bytes belong to the log from now on.
    * @param answer called once, maybe at once; with acks `none` too, when the batch is written.
+   * @param writerEpoch as the request names it (G1).
    * @returns records staged; 0 for a duplicate or a refusal.
    */
   produce(
@@ -252,6 +253,7 @@ export class Partition {
     acks: Acks,
     deadline: Millis,
     answer: (outcome: ProduceOutcome) => void,
+    writerEpoch?: bigint,
   ): number {
     if (this.#writes.isHeld || this.#closed || this.#writes.bytes > limits.stagedBytesPerPartition) {
       answer({ kind: 'failed', error: this.#busy() });
@@ -259,7 +261,7 @@ export class Partition {
     }
     const nowMs = this.#clock.wallMs();
     const fresh = readBatchHeader(bytes, 0);
-    const decision = this.state.decideAppend(fresh, clientEpoch, acks, nowMs);
+    const decision = this.state.decideAppend(fresh, clientEpoch, acks, nowMs, writerEpoch);
     switch (decision.kind) {
       case 'refuse':
         answer({ kind: 'failed', error: decision.error });

@@ -60,6 +60,20 @@ export class ProducerState implements LogReplay {
   #logTimeMs = 0;
   /** Of the last batch applied. */
   #end = offset(0n);
+  #highest: ProducerId | undefined;
+  /** All below it stays in the log. Decides only what is forgotten. */
+  committed = offset(0n);
+  /** Of a topic whose writers are fenced by their ids (G1). */
+  readonly isInternal: boolean;
+
+  constructor(isInternal = false) {
+    this.isInternal = isInternal;
+  }
+
+  /** G1: the highest id of the log, which an internal topic never forgets. */
+  get fence(): ProducerId | undefined {
+    return this.#highest;
+  }
 
   /** Newest timestamp that the log holds. */
   get logTimeMs(): number {
@@ -75,7 +89,9 @@ export class ProducerState implements LogReplay {
     if (!header.hasProducer) return append;
     const known = this.#producers.get(header.producerId);
     const last = known?.batches.at(-1);
-    if (known === undefined || last === undefined || committedTimeMs - known.seenMs > limits.producerExpiryMs) {
+    // Of an internal topic those below the fence have been refused, and the fence is known for ever.
+    const isForgotten = !this.isInternal && committedTimeMs - (known?.seenMs ?? 0) > limits.producerExpiryMs;
+    if (known === undefined || last === undefined || isForgotten) {
       return header.baseSequence === 0
         ? append
         : refuse('UNKNOWN_PRODUCER_ID', header, 'the producer is not known here, so its first sequence must be 0');
@@ -110,6 +126,7 @@ export class ProducerState implements LogReplay {
     this.#end = header.nextOffset;
     if (header.maxTimestamp > this.#logTimeMs) this.#logTimeMs = header.maxTimestamp;
     if (!header.hasProducer || header.isControl) return;
+    this.#noteId(header.producerId);
     let producer = this.#producers.get(header.producerId);
     if (producer === undefined || producer.epoch !== header.producerEpoch) {
       producer = { epoch: header.producerEpoch, seenMs: 0, batches: [] };
@@ -126,6 +143,28 @@ export class ProducerState implements LogReplay {
     if (producer.batches.length > limits.batchesInFlight) producer.batches.shift();
   }
 
+  #noteId(id: ProducerId): void {
+    if (this.#highest === undefined || id > this.#highest) this.#highest = id;
+  }
+
+  /**
+   * What is below the fence could go at once, were the fence not above what is committed: cut off with its batch, it leaves the fence to the next lower id,
+   * of which compaction must have left something.
+   */
+  #mayForget(id: ProducerId, producer: Producer, committedFence: ProducerId | undefined): boolean {
+    if (this.#logTimeMs - producer.seenMs <= limits.producerExpiryMs) return false;
+    return !this.isInternal || (committedFence !== undefined && id < committedFence);
+  }
+
+  #committedFence(): ProducerId | undefined {
+    let highest: ProducerId | undefined;
+    for (const [id, { batches }] of this.#producers) {
+      const isCommitted = (batches[0]?.lastOffset ?? this.committed) < this.committed;
+      if (isCommitted && (highest === undefined || id > highest)) highest = id;
+    }
+    return highest;
+  }
+
   /** One of the last five of its producer (P2). */
   remembers(producer: ProducerId, baseOffset: Offset): boolean {
     const batches = this.#producers.get(producer)?.batches ?? [];
@@ -135,8 +174,9 @@ export class ProducerState implements LogReplay {
   /** For a snapshot file: all that is not expired by the log's own time. */
   take(): ProducerSnapshot {
     const producers: SnapshotProducer[] = [];
+    const committedFence = this.isInternal ? this.#committedFence() : undefined;
     for (const [id, producer] of this.#producers) {
-      if (this.#logTimeMs - producer.seenMs > limits.producerExpiryMs) {
+      if (this.#mayForget(id, producer, committedFence)) {
         this.#producers.delete(id);
         continue;
       }
@@ -158,6 +198,7 @@ export class ProducerState implements LogReplay {
   /** Forgets all, then reads what `take` wrote. @throws TributaryError CORRUPT_MESSAGE. */
   restore(snapshot: Uint8Array | undefined, at: Offset): void {
     this.#producers.clear();
+    this.#highest = undefined;
     this.#logTimeMs = 0;
     this.#end = at;
     if (snapshot === undefined) return;
@@ -169,7 +210,9 @@ export class ProducerState implements LogReplay {
       );
     this.#logTimeMs = parsed.logTimeMs;
     for (const producer of parsed.producers) {
-      this.#producers.set(producerId(BigInt(producer.id)), {
+      const id = producerId(BigInt(producer.id));
+      this.#noteId(id);
+      this.#producers.set(id, {
         epoch: producer.epoch,
         seenMs: producer.seen ?? parsed.logTimeMs,
         batches: producer.batches.map((b) => ({

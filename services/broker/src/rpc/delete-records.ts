@@ -1,7 +1,7 @@
 /**
  * LogService.DeleteRecords (L4): moves the log start up to an offset, or (−1) up to the high watermark, and answers once the new start is on the
  * disk. An offset that is gone already changes nothing. With `validate_only` it says what would go. Errors travel per partition: OFFSET_OUT_OF_RANGE
- * above the high watermark, OFFSET_NOT_AVAILABLE where that is about to rise (R8), POLICY_VIOLATION where cleanup.policy does not include delete, KAFKA_STORAGE_ERROR (try again), UNKNOWN_TOPIC_ID,
+ * above the high watermark, OFFSET_NOT_AVAILABLE where that is about to rise (R8), POLICY_VIOLATION where cleanup.policy does not include delete, INVALID_TOPIC_EXCEPTION for internal topics (G1), KAFKA_STORAGE_ERROR (try again), UNKNOWN_TOPIC_ID,
  * BROKER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH.
  */
 import { limits, type Offset, offset, TributaryError } from '@tributary/model';
@@ -13,6 +13,7 @@ import {
   type DeleteRecordsResponse,
   methods,
 } from '@tributary/wire';
+import { notForClients } from '../partition/fence.ts';
 import type { Partition } from '../partition/partition.ts';
 import type { Replicas } from '../replicas.ts';
 import { eachByLeader } from './by-leader.ts';
@@ -80,7 +81,8 @@ async function answer(
 function target(partition: Partition, { beforeOffset, leaderEpoch }: DeleteRecordsPartition): Offset {
   const notLeader = partition.state.checkLeader(leaderEpoch);
   if (notLeader !== undefined) throw notLeader;
-  const { name, config } = partition.state;
+  const { name, config, producers } = partition.state;
+  if (producers.isInternal) throw notForClients(name);
   if (!config.cleanup.delete) {
     throw new TributaryError(
       'POLICY_VIOLATION',

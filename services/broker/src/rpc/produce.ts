@@ -5,7 +5,8 @@
  * Errors of a batch travel in its answer: CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP, UNSUPPORTED_COMPRESSION_TYPE,
  * MESSAGE_TOO_LARGE, UNKNOWN_TOPIC_ID, NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, NOT_ENOUGH_REPLICAS,
  * REQUEST_TIMED_OUT, KAFKA_STORAGE_ERROR, UNKNOWN_PRODUCER_ID, INVALID_PRODUCER_EPOCH, OUT_OF_ORDER_SEQUENCE_NUMBER,
- * THROTTLING_QUOTA_EXCEEDED, BROKER_NOT_AVAILABLE. The stream ends with
+ * THROTTLING_QUOTA_EXCEEDED, BROKER_NOT_AVAILABLE; of internal topics (G1) INVALID_TOPIC_EXCEPTION, PRODUCER_FENCED, INVALID_REQUIRED_ACKS, and
+ * INVALID_REQUEST about a writer epoch. The stream ends with
  * INCONSISTENT_CLUSTER_ID, INVALID_REQUIRED_ACKS or INVALID_REQUEST.
  */
 import { limits, millis, TributaryError } from '@tributary/model';
@@ -186,7 +187,8 @@ class ProduceSession {
           'Transactions are not served yet: a batch may not be transactional.',
         );
       const partition = this.#parts.replicas.find(batch.topicId, batch.partition);
-      const records = partition.produce(batch.records, batch.leaderEpoch, acks, millis(deadlineMs), answer);
+      const { records: sent, leaderEpoch, writerEpoch } = batch;
+      const records = partition.produce(sent, leaderEpoch, acks, millis(deadlineMs), answer, writerEpoch);
       if (records > 0) this.#parts.observer.produced(bytes, records);
     } catch (thrown) {
       answer({ kind: 'failed', error: TributaryError.from(thrown) });

@@ -9,7 +9,16 @@
  * INVALID_TOPIC_EXCEPTION, INVALID_REQUEST, INVALID_REQUIRED_ACKS, RECORD_LIST_TOO_LARGE, INCONSISTENT_CLUSTER_ID or REQUEST_TIMED_OUT (M4).
  */
 import type { ImageSource, TopicInfo } from '@tributary/metadata';
-import { assert, limits, type Millis, type NodeId, producerEpoch, producerId, TributaryError } from '@tributary/model';
+import {
+  assert,
+  isInternalTopic,
+  limits,
+  type Millis,
+  type NodeId,
+  producerEpoch,
+  producerId,
+  TributaryError,
+} from '@tributary/model';
 import type { CallContext, Clock } from '@tributary/ports';
 import { type BatchProducer, partitionOfKey } from '@tributary/record';
 import {
@@ -21,6 +30,7 @@ import {
   type PublishResponse,
   type RecordMetadata,
 } from '@tributary/wire';
+import { notForClients } from '../partition/fence.ts';
 import type { Acks as PartitionAcks } from '../partition/partition-state.ts';
 import type { Partition, ProduceOutcome } from '../partition/partition.ts';
 import type { Replicas } from '../replicas.ts';
@@ -53,6 +63,8 @@ export function publishHandler(parts: PublishParts) {
     const deadline = deadlineAfter(clock.monotonicMs(), request.timeoutMs);
     const image = await imageAtLeast(source, clock, request.context?.minRevision ?? 0n, context.signal);
     const topic = topicByName(image, request.topic);
+    // Its leaders would refuse each record (G1).
+    if (isInternalTopic(topic.name)) throw notForClients(topic.name);
     const keyless = (): number => {
       const turn = turns.get(topic) ?? 0;
       const chosen = nextLed(parts, topic, turn);
