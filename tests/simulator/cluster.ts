@@ -143,6 +143,20 @@ export function brokerProgram(at: string | BrokerPlace): ProcessMain {
   };
 }
 
+/** What differs from coordinator to coordinator. */
+export interface CoordinatorPlace {
+  readonly machine: string;
+  readonly nodeId: number;
+  readonly sessionTimeoutMs: number;
+  readonly bootstrap: readonly string[];
+}
+
+export function coordinatorProgram(_place: CoordinatorPlace): ProcessMain {
+  return async (_ports, stop) => {
+    await until(stop);
+  };
+}
+
 export function embeddedProgram(machine: string): ProcessMain {
   return async (processPorts, stop) => {
     await using stack = new AsyncDisposableStack();

@@ -131,7 +131,8 @@ export async function readEverything(stage: Stage, name: string): Promise<void> 
   }
 }
 
-function endIn(stage: Stage, known: KnownPartition): bigint {
+/** Where its first replica ends. */
+export function endIn(stage: Stage, known: KnownPartition): bigint {
   const [end = 0n] = endsOf(stage, known).values();
   return end;
 }

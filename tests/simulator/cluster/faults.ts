@@ -10,7 +10,7 @@ import type { Member } from './member.ts';
 import { SESSION_TIMEOUT_MS } from './plan.ts';
 import type { Stage } from './stage.ts';
 
-interface Fault {
+export interface Fault {
   readonly name: string;
   readonly weight: number;
   readonly strike: (stage: Stage, random: SeededRandom) => Promise<void>;
@@ -39,8 +39,11 @@ function someController(stage: Stage, random: SeededRandom): Member {
   return active !== undefined && random.chance(0.7) ? active : random.pick([first, ...others]);
 }
 
-const someMember = (stage: Stage, random: SeededRandom): Member =>
-  random.chance(0.75) ? someBroker(stage, random) : someController(stage, random);
+function someMember(stage: Stage, random: SeededRandom): Member {
+  const [first, ...others] = stage.coordinators;
+  if (first !== undefined && random.chance(0.35)) return random.pick([first, ...others]);
+  return random.chance(0.75) ? someBroker(stage, random) : someController(stage, random);
+}
 
 async function powerCycle(stage: Stage, members: readonly Member[], offMs: number): Promise<void> {
   for (const member of members) member.losePower();
@@ -328,10 +331,10 @@ export function expectFaults(coverage: Coverage): void {
   coverage.expect(...[...crashes, ...troubles].map(({ name }) => `fault: ${name}`));
 }
 
-/** The faults of a run. */
-export async function strikeAll(stage: Stage): Promise<void> {
+/** The faults of a run. @param more what only this story can meet. */
+export async function strikeAll(stage: Stage, more: readonly Fault[] = []): Promise<void> {
   const random = stage.world.random.stream('faults');
-  const choices = [...crashes, ...troubles];
+  const choices = [...crashes, ...troubles, ...more];
   const plan = Array.from({ length: random.between(6, 11) }, () => weighted(choices, random));
   for (let i = 0; i < CRASHES_MIN; i++) plan.splice(random.below(plan.length + 1), 0, weighted(crashes, random));
   const under: Promise<void>[] = [];

@@ -1,10 +1,12 @@
-/** A broker or a controller of the cluster: its machine, the process that runs there, and what has become of its disk. */
+/** A broker, a controller or a coordinator of the cluster: its machine, the process that runs there, and what has become of its disk. */
 import type { ProcessEnd, ProcessMain, SimulatedProcess } from '../process.ts';
 import type { SeededRandom } from '../seeded-random.ts';
 import type { Machine, World } from '../world.ts';
 
 /** A program that cannot start so many times in a row has no way back. */
 const FAILED_STARTS_MAX = 400;
+
+export type MemberRole = 'broker' | 'controller' | 'coordinator';
 
 export interface MemberObserver {
   starts(member: Member): void;
@@ -15,7 +17,7 @@ export interface MemberObserver {
 }
 
 export class Member {
-  readonly role: 'broker' | 'controller';
+  readonly role: MemberRole;
   readonly nodeId: number;
   readonly machine: Machine;
   readonly #world: World;
@@ -42,7 +44,7 @@ export class Member {
 
   constructor(
     world: World,
-    role: 'broker' | 'controller',
+    role: MemberRole,
     nodeId: number,
     machine: Machine,
     program: ProcessMain,

@@ -1,6 +1,6 @@
-/** Brokers and controllers on machines of their own, the metadata store, and one machine with all clients: what faults act on and rules look at. */
+/** Brokers, controllers and, where a story has groups, coordinators on machines of their own, the metadata store, and one machine with all clients: what faults act on and rules look at. */
 import { keyOf } from '../clients/routes.ts';
-import { brokerAddress, brokerProgram, controllerProgram, DATA_DIRECTORY } from '../cluster.ts';
+import { brokerAddress, brokerProgram, controllerProgram, coordinatorProgram, DATA_DIRECTORY } from '../cluster.ts';
 import { PartitionHistory } from '../history.ts';
 import type { ProcessEnd } from '../process.ts';
 import type { SeededRandom } from '../seeded-random.ts';
@@ -24,6 +24,7 @@ import { Truth } from './truth.ts';
 const DISK_BYTES = 2_000_000;
 /** Node ids of controllers begin here. */
 const CONTROLLERS_FROM = 101;
+const COORDINATORS_FROM = 201;
 
 export interface KnownPartition {
   readonly topic: string;
@@ -36,12 +37,20 @@ export interface Reading {
   progress(): ReadonlyMap<string, bigint>;
 }
 
+/** What a story adds. */
+export interface StageOptions {
+  readonly coordinators?: number;
+  /** Instead of those of the seed. */
+  readonly topics?: readonly TopicPlan[];
+}
+
 export class Stage {
   readonly world: World;
   readonly random: SeededRandom;
   readonly truth: Truth;
   readonly brokers: readonly Member[];
   readonly controllers: readonly Member[];
+  readonly coordinators: readonly Member[];
   readonly clients: Machine;
   readonly topics: readonly TopicPlan[];
   readonly bootstrap: readonly [string, ...string[]];
@@ -55,15 +64,16 @@ export class Stage {
   isOver = false;
   crashes = 0;
 
-  constructor(world: World) {
+  constructor(world: World, { coordinators = 0, topics }: StageOptions = {}) {
     this.world = world;
     this.random = world.random.stream('stage');
     this.truth = new Truth(world.metadata, world.trace);
     const count = this.random.pick([3, 3, 3, 4, 5]);
     this.brokers = Array.from({ length: count }, (_, index) => this.#broker(index + 1));
     this.controllers = Array.from({ length: this.random.pick([2, 2, 3]) }, (_, index) => this.#controller(index + 1));
+    this.coordinators = Array.from({ length: coordinators }, (_, index) => this.#coordinator(index + 1));
     this.clients = world.machine('c');
-    this.topics = someTopics(this.random.stream('topics'));
+    this.topics = topics ?? someTopics(this.random.stream('topics'));
     const [first = 'b1:9095', ...rest] = this.brokers.map(({ name }) => brokerAddress(name));
     this.bootstrap = [first, ...rest];
     this.durability = new DurabilityRules(this);
@@ -72,7 +82,7 @@ export class Stage {
   }
 
   get members(): readonly Member[] {
-    return [...this.brokers, ...this.controllers];
+    return [...this.brokers, ...this.controllers, ...this.coordinators];
   }
 
   broker(nodeId: number): Member | undefined {
@@ -175,6 +185,18 @@ export class Stage {
       minInsyncReplicas: 2,
     });
     return new Member(this.world, 'controller', nodeId, machine, program, this.#observer);
+  }
+
+  #coordinator(index: number): Member {
+    const machine = this.world.machine(`g${index}`);
+    const nodeId = COORDINATORS_FROM + index - 1;
+    const program = coordinatorProgram({
+      machine: machine.name,
+      nodeId,
+      sessionTimeoutMs: SESSION_TIMEOUT_MS,
+      bootstrap: this.brokers.map(({ name }) => brokerAddress(name)),
+    });
+    return new Member(this.world, 'coordinator', nodeId, machine, program, this.#observer);
   }
 
   readonly #observer: MemberObserver = {

@@ -2,22 +2,18 @@
  * A cluster of three to five brokers and two or three controllers: topics of several kinds, producers and consumers on the bare streams and by the
  * library, and everything that processes, disks, networks, clocks and the metadata store can do wrong. Each run ends healed and must converge.
  */
-import { TributaryError } from '@tributary/model';
-import { methods } from '@tributary/wire';
 import { LibraryConsumer } from '../clients/library-consumer.ts';
 import { LibraryProducer } from '../clients/library-producer.ts';
-import { Peers } from '../clients/peers.ts';
 import { RawConsumer, type RawConsumerPlan } from '../clients/raw-consumer.ts';
 import { RawProducer } from '../clients/raw-producer.ts';
-import { contextOf, findRoutes, untilDone } from '../clients/routes.ts';
 import type { Coverage } from '../coverage.ts';
-import type { ProcessMain, ProcessPorts } from '../process.ts';
 import { type RunResult, runIn } from '../run-result.ts';
 import { World, type WorldOptions } from '../world.ts';
 import { compareReplicas, notEven, notSettled, readEverything, within } from './convergence.ts';
 import { expectFaults, heal, strikeAll } from './faults.ts';
 import { menderProgram, operatorProgram } from './operator.ts';
 import { consumerPlans, producerPlans } from './plan.ts';
+import { createTopics, runClient } from './preparation.ts';
 import { Stage } from './stage.ts';
 
 /** So many of the producers are the library's; the others speak to the bare streams. */
@@ -74,7 +70,7 @@ export function expectEverything(coverage: Coverage): void {
 async function tell(stage: Stage): Promise<void> {
   const { world } = stage;
   stage.start();
-  await run(stage, 'admin', (ports, stop) => createTopics(stage, ports, stop));
+  await runClient(stage, 'admin', (ports, stop) => createTopics(stage, ports, stop));
   const faults = strikeAll(stage);
   const producing = startClients(stage);
   const operating = startOperator(stage);
@@ -83,7 +79,7 @@ async function tell(stage: Stage): Promise<void> {
   stage.isCalm = true;
   let isMended = false;
   const mender = menderProgram(stage, stage.random.stream('mender'), () => isMended);
-  run(stage, 'mender', mender).catch((thrown: unknown) => world.scheduler.fail(thrown));
+  runClient(stage, 'mender', mender).catch((thrown: unknown) => world.scheduler.fail(thrown));
   await within(stage, 'the producers are done', () =>
     producing.size === 0 ? undefined : `${[...producing].join(', ')} still wait\n${notSettled(stage) ?? ''}`,
   );
@@ -96,36 +92,6 @@ async function tell(stage: Stage): Promise<void> {
   world.trace.add('world', 'converged');
 }
 
-async function run(stage: Stage, name: string, program: ProcessMain): Promise<void> {
-  const end = await stage.clients.start(name, program).ended;
-  if (end.how === 'failed') throw end.thrown;
-}
-
-async function createTopics(stage: Stage, ports: ProcessPorts, stop: AbortSignal): Promise<void> {
-  await using peers = new Peers(ports.transport);
-  const random = stage.random.stream('admin');
-  const any = () => peers.to(random.pick(stage.bootstrap));
-  for (const { name, partitions, configs, replicationFactor } of stage.topics) {
-    const context = contextOf('admin');
-    const request = { context, name, partitions, replicationFactor, configs, validateOnly: false };
-    await untilDone(ports, stop, async () => {
-      try {
-        await any().unary(methods.createTopic, request, { deadlineMs: 5_000 });
-      } catch (thrown) {
-        const { error, message } = TributaryError.from(thrown);
-        // Not all brokers are there yet; or it was done, and the answer was lost.
-        if (error === 'INVALID_REPLICATION_FACTOR') throw new TributaryError('BROKER_NOT_AVAILABLE', message);
-        if (error !== 'TOPIC_ALREADY_EXISTS') throw thrown;
-      }
-    });
-    const routes = await untilDone(ports, stop, () => findRoutes(any(), 'admin', [name]));
-    const [route] = routes.values();
-    if (route === undefined || routes.size !== partitions)
-      throw new TributaryError('LEADER_NOT_AVAILABLE', `${name} was created with ${routes.size} partitions`);
-    stage.topicCreated(name, route.topicId, partitions);
-  }
-}
-
 /** @returns the producers that are not done. */
 function startClients(stage: Stage): ReadonlySet<string> {
   const { bootstrap, random, world } = stage;
@@ -133,7 +99,7 @@ function startClients(stage: Stage): ReadonlySet<string> {
   const producers = producerPlans(bootstrap, random.stream('producers'), stage.topics);
   for (const plan of producers) {
     left.add(plan.name);
-    run(stage, plan.name, (ports, stop) => {
+    runClient(stage, plan.name, (ports, stop) => {
       const own = random.stream(`producer ${plan.name}`);
       const Kind = own.chance(LIBRARY_CHANCE) ? LibraryProducer : RawProducer;
       return new Kind(plan, ports, own, stage.observers()).run(stop, () => stage.isCalm);
@@ -153,7 +119,7 @@ function startOperator(stage: Stage): { readonly done: boolean } {
   const operating = { done: false };
   const random = stage.random.stream('operator');
   if (!random.chance(OPERATOR_CHANCE)) return { done: true };
-  run(stage, 'operator', operatorProgram(stage, random)).then(
+  runClient(stage, 'operator', operatorProgram(stage, random)).then(
     () => {
       operating.done = true;
     },
@@ -163,7 +129,7 @@ function startOperator(stage: Stage): { readonly done: boolean } {
 }
 
 function startConsumer(stage: Stage, plan: RawConsumerPlan): void {
-  run(stage, plan.name, (ports, stop) => {
+  runClient(stage, plan.name, (ports, stop) => {
     const own = stage.random.stream(`consumer ${plan.name}`);
     const isLibrary = own.chance(0.25) && plan.name !== 'wanderer';
     const consumer = isLibrary
