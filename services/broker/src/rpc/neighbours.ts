@@ -1,4 +1,4 @@
-/** The other brokers, for what is asked of one of them at another: one hop, never two (F1). */
+/** The other brokers and the coordinators, for what is asked of one of them at another: one hop, never two (F1). */
 import {
   type LeaderEpoch,
   limits,
@@ -39,7 +39,8 @@ export class Neighbours implements AsyncDisposable {
   readonly source: Pick<ImageSource, 'current' | 'until'>;
   readonly #transport: Pick<Transport, 'connect'>;
   readonly #clock: Pick<Clock, 'monotonicMs'>;
-  readonly #connections = new Map<string, Connection>();
+  /** By address; several where one would carry too many calls. */
+  readonly #connections = new Map<string, Connection[]>();
   readonly #closing = new Set<Promise<void>>();
 
   constructor(
@@ -88,11 +89,18 @@ export class Neighbours implements AsyncDisposable {
   use(to: NodeId): InUse {
     const address = this.source.current.broker(to)?.registration?.address;
     if (address === undefined) throw new TributaryError('BROKER_NOT_AVAILABLE', `Broker ${to} is not running.`);
+    return this.at(address);
+  }
+
+  /** As {@link use}, of whoever is at the address. */
+  at(address: string): InUse {
     this.#closeIdle();
-    let connection = this.#connections.get(address);
+    const connections = this.#connections.get(address) ?? [];
+    this.#connections.set(address, connections);
+    let connection = connections.find(({ users }) => users < limits.callsPerNeighbour);
     if (connection === undefined) {
       connection = { peer: this.#transport.connect(address), users: 0, idleSince: 0 };
-      this.#connections.set(address, connection);
+      connections.push(connection);
     }
     const used = connection;
     used.users++;
@@ -147,16 +155,22 @@ export class Neighbours implements AsyncDisposable {
 
   #closeIdle(): void {
     const before = this.#clock.monotonicMs() - limits.neighbourIdleMs;
-    for (const [address, { peer, users, idleSince }] of this.#connections) {
-      if (users > 0 || idleSince > before) continue;
-      this.#connections.delete(address);
-      const closing = close(peer).finally(() => this.#closing.delete(closing));
-      this.#closing.add(closing);
+    for (const [address, connections] of this.#connections) {
+      const kept = connections.filter(({ users, idleSince }) => users > 0 || idleSince > before);
+      if (kept.length === connections.length) continue;
+      for (const connection of connections) if (!kept.includes(connection)) this.#close(connection);
+      if (kept.length === 0) this.#connections.delete(address);
+      else this.#connections.set(address, kept);
     }
   }
 
+  #close({ peer }: Connection): void {
+    const closing = close(peer).finally(() => this.#closing.delete(closing));
+    this.#closing.add(closing);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...[...this.#connections.values()].map(({ peer }) => close(peer)), ...this.#closing]);
+    await Promise.all([...[...this.#connections.values()].flat().map(({ peer }) => close(peer)), ...this.#closing]);
     this.#connections.clear();
   }
 }
