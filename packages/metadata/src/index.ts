@@ -1,3 +1,4 @@
+export * from './coordinator-registration.ts';
 export * from './delta.ts';
 export { checkTransaction } from './embedded/key-space.ts';
 export * from './embedded-store.ts';
@@ -10,5 +11,6 @@ export * from './keys.ts';
 export * from './registration.ts';
 export * from './removal.ts';
 export * from './state.ts';
+export * from './stay-registered.ts';
 export * from './values.ts';
 export * from './waiting.ts';

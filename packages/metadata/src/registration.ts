@@ -1,71 +1,32 @@
-import { TributaryError, brokerEpoch, limits, type BrokerEpoch, type IncarnationId } from '@tributary/model';
-import { type Clock, type Lease, type MetadataStore, MetadataStoreError } from '@tributary/ports';
+/** A broker's registration (R6), and a coordinator's. */
+import { TributaryError, type BrokerEpoch } from '@tributary/model';
+import type { Clock, MetadataStore } from '@tributary/ports';
 import type { MetadataKeys } from './keys.ts';
-import type { RegistrationInfo, Stored } from './state.ts';
-import { decodeEntry, encodeTransaction } from './values.ts';
-import { LinkedAbort } from './waiting.ts';
+import { type HeldRegistration, type RegistrationOptions, keepOwn, register } from './own-registration.ts';
+import type { CoordinatorInfo, RegistrationInfo } from './state.ts';
 
-export interface HeldRegistration {
-  /** Changes with every registration; all that the broker proposes names it. */
-  readonly brokerEpoch: BrokerEpoch;
-  /** Aborted once the lease may have run out: the broker is then out of the cluster and registers anew. */
-  readonly lost: AbortSignal;
-  /** Leaves at once instead of by the lease's end. */
-  revoke(): Promise<void>;
-}
-
-export interface RegistrationOptions {
-  /** How long the cluster waits for this broker after it fell silent. */
-  readonly sessionTimeoutMs?: number;
-  /** Aborting stops registering, and later the keeping alive: the lease then runs out. */
-  readonly signal: AbortSignal;
-  /**
-   * Of a registration with the same directory: this broker made it, before its restart or before it was taken for dead. Another one is of a process
-   * with a copy of the directory: two such would take it from each other for ever. Default: all are.
-   */
-  readonly isOwn?: (incarnation: IncarnationId) => boolean;
-  /** Told of each attempt at a store that did not answer, or not as hoped. */
-  readonly onFailure?: (why: string) => void;
-}
+export type { HeldRegistration, RegistrationOptions } from './own-registration.ts';
 
 /**
- * Writes the broker's registration under a lease of its own (R6). A registration of the same data directory is replaced, whether or not its
- * lease lives; the new one has a new epoch in any case. The controller then looks at it; the broker waits for `isAdmitted`.
+ * Writes the broker's registration under a lease of its own. One of the same data directory is replaced, whether or not its lease lives; the new one
+ * has a new epoch in any case. The controller then looks at it; the broker waits for `isAdmitted`. One by an incarnation that is not this broker's own is of
+ * a process with a copy of the directory: two such would take it from each other for ever.
  * @throws TributaryError DUPLICATE_BROKER_REGISTRATION while a broker with this node id and another data directory, or a copy of this one, is registered.
  * @throws MetadataStoreError `refused`: no further attempt would do better.
  * @throws the signal's reason. A store that does not answer is asked again until then.
  */
-export async function registerBroker(
+export function registerBroker(
   store: MetadataStore,
   keys: MetadataKeys,
   registration: RegistrationInfo,
   clock: Clock,
   options: RegistrationOptions,
 ): Promise<HeldRegistration> {
-  let retryMs: number = limits.storeRetryMsMin;
-  for (;;) {
-    options.signal.throwIfAborted();
-    const attempt = new LinkedAbort(options.signal);
-    let lease: Lease | undefined;
-    let refusal: Error | undefined;
-    try {
-      lease = await store.lease(options.sessionTimeoutMs ?? limits.sessionTimeoutMs, attempt.signal);
-      const epoch = await write(store, keys, registration, lease, options);
-      if (epoch !== undefined) return held(lease, epoch);
-    } catch (thrown) {
-      if (thrown instanceof TributaryError) refusal = thrown;
-      else if (!options.signal.aborted) options.onFailure?.(thrown instanceof Error ? thrown.message : String(thrown));
-      if (thrown instanceof MetadataStoreError && thrown.failure === 'refused') refusal = thrown;
-    }
-    // Refused, overtaken, or the outcome is unknown. Without its lease nothing of the attempt stays: each one begins anew.
-    attempt.abort(new Error('The attempt to register failed.'));
-    attempt[Symbol.dispose]();
-    await lease?.revoke().catch(() => undefined);
-    options.signal.throwIfAborted();
-    if (refusal !== undefined) throw refusal;
-    await clock.sleep(retryMs, options.signal);
-    retryMs = Math.min(retryMs * 2, limits.storeRetryMsMax);
-  }
+  const refuse = (existing: RegistrationInfo, isOwn: boolean): void => {
+    refuseOtherDirectory(existing, registration);
+    if (!isOwn) throw twin(existing, registration);
+  };
+  return register(store, keys, { value: { kind: 'registration', value: registration }, refuse }, clock, options);
 }
 
 /**
@@ -73,7 +34,7 @@ export async function registerBroker(
  * has seen the registration go, nothing has happened.
  * @returns undefined when it is gone, or another: the broker registers anew. @throws as {@link registerBroker}.
  */
-export async function keepRegistration(
+export function keepRegistration(
   store: MetadataStore,
   keys: MetadataKeys,
   registration: RegistrationInfo,
@@ -81,83 +42,46 @@ export async function keepRegistration(
   clock: Clock,
   options: RegistrationOptions,
 ): Promise<HeldRegistration | undefined> {
-  const place = { kind: 'registration', nodeId: registration.nodeId } as const;
-  // Kept alive over all attempts: one whose answer was lost may have put the registration under it.
-  const keeping = new LinkedAbort(options.signal);
-  let lease: Lease | undefined;
-  let retryMs: number = limits.storeRetryMsMin;
-  try {
-    for (;;) {
-      try {
-        const existing = await readRegistration(store, keys, keys.of(place));
-        if (existing?.createRevision !== epoch) break;
-        if (lease === undefined || lease.lost.aborted)
-          lease = await store.lease(options.sessionTimeoutMs ?? limits.sessionTimeoutMs, keeping.signal);
-        const expect = [{ place, is: 'modified-at', revision: existing.modRevision }] as const;
-        const put = [{ kind: 'registration', value: registration }] as const;
-        const { succeeded } = await store.commit(encodeTransaction(keys, { expect, put, delete: [] }, lease));
-        if (succeeded) return held(lease, epoch);
-      } catch (thrown) {
-        if (thrown instanceof TributaryError || options.signal.aborted) throw thrown;
-        options.onFailure?.(thrown instanceof Error ? thrown.message : String(thrown));
-      }
-      await clock.sleep(retryMs, options.signal);
-      retryMs = Math.min(retryMs * 2, limits.storeRetryMsMax);
-    }
-  } catch (thrown) {
-    keeping.abort(new Error('The registration is not kept.'));
-    options.signal.throwIfAborted();
-    throw thrown;
-  }
-  keeping.abort(new Error('The registration is gone.'));
-  return undefined;
+  return keepOwn(store, keys, { kind: 'registration', value: registration }, epoch, clock, options);
 }
 
-function held(lease: Lease, epoch: BrokerEpoch): HeldRegistration {
-  return { brokerEpoch: epoch, lost: lease.lost, revoke: () => lease.revoke() };
-}
-
-/** One attempt. @returns undefined when another registration came in between. */
-async function write(
+/**
+ * The same of a coordinator. It keeps nothing from life to life: one at the same address is an earlier life of it, and is replaced, unless it is not this one's
+ * own although it has registered before.
+ * @throws TributaryError DUPLICATE_BROKER_REGISTRATION while a coordinator with this node id and another address, or a second one at this address, is registered.
+ */
+export function registerCoordinator(
   store: MetadataStore,
   keys: MetadataKeys,
-  registration: RegistrationInfo,
-  lease: Lease,
-  { isOwn }: Pick<RegistrationOptions, 'isOwn'>,
-): Promise<BrokerEpoch | undefined> {
-  const place = { kind: 'registration', nodeId: registration.nodeId } as const;
-  const existing = await readRegistration(store, keys, keys.of(place));
-  if (existing !== undefined) {
-    refuseOtherDirectory(existing, registration);
-    if (isOwn?.(existing.incarnationId) === false) throw twin(existing, registration);
-    // A deletion and a creation, in two transactions: the create revision, which is the epoch, must change, and no transaction may name a key twice.
-    const removal = {
-      expect: [{ place, is: 'modified-at', revision: existing.modRevision }],
-      put: [],
-      delete: [place],
-    } as const;
-    const { succeeded } = await store.commit(encodeTransaction(keys, removal));
-    if (!succeeded) return undefined;
-  }
-  const creation = {
-    expect: [{ place, is: 'absent' }],
-    put: [{ kind: 'registration', value: registration }],
-    delete: [],
-  } as const;
-  const { succeeded, revision } = await store.commit(encodeTransaction(keys, creation, lease));
-  return succeeded ? brokerEpoch(revision) : undefined;
+  registration: CoordinatorInfo,
+  clock: Clock,
+  options: RegistrationOptions,
+): Promise<HeldRegistration> {
+  const refuse = (existing: CoordinatorInfo, isOwn: boolean): void => {
+    if (existing.address === registration.address && isOwn) return;
+    const { nodeId, address } = registration;
+    throw new TributaryError(
+      'DUPLICATE_BROKER_REGISTRATION',
+      existing.address === address
+        ? `Another process has registered as coordinator ${nodeId} at ${address}; this one stops.`
+        : `Node id ${nodeId} belongs to the coordinator at ${existing.address}; this one is at ${address}. Give it another node id, ` +
+            'or stop the other one first; after a crash, wait for its session timeout.',
+    );
+  };
+  const value = { kind: 'coordinator-registration', value: registration } as const;
+  return register(store, keys, { value, refuse }, clock, options);
 }
 
-async function readRegistration(
+/** As {@link keepRegistration}. */
+export function keepCoordinatorRegistration(
   store: MetadataStore,
   keys: MetadataKeys,
-  key: string,
-): Promise<Stored<RegistrationInfo> | undefined> {
-  const { entries } = await store.read(key);
-  const entry = entries.find((each) => each.key === key);
-  const put = entry === undefined ? undefined : decodeEntry(keys, entry);
-  if (put?.value.kind !== 'registration') return undefined;
-  return { ...put.value.value, createRevision: put.createRevision, modRevision: put.modRevision };
+  registration: CoordinatorInfo,
+  epoch: BrokerEpoch,
+  clock: Clock,
+  options: RegistrationOptions,
+): Promise<HeldRegistration | undefined> {
+  return keepOwn(store, keys, { kind: 'coordinator-registration', value: registration }, epoch, clock, options);
 }
 
 function refuseOtherDirectory(existing: RegistrationInfo, mine: RegistrationInfo): void {

@@ -36,7 +36,7 @@ const isDuplicate = (thrown: unknown): boolean =>
 describe('a registration', () => {
   test('has the revision at which it was created as its epoch, and stays while it is kept alive', () =>
     simulated(1, async (bench) => {
-      const { brokerEpoch, lost } = await register(bench, mine);
+      const { epoch: brokerEpoch, lost } = await register(bench, mine);
       assert.equal((await stored(bench.store))?.createRevision, brokerEpoch);
       await bench.clock.sleep(60_000, never);
       assert.equal((await stored(bench.store))?.createRevision, brokerEpoch);
@@ -48,18 +48,18 @@ describe('a registration', () => {
       const stop = new AbortController();
       const first = await register(bench, mine, stop.signal);
       const second = await register(bench, restarted);
-      assert.ok(second.brokerEpoch > first.brokerEpoch);
+      assert.ok(second.epoch > first.epoch);
       stop.abort();
       await bench.clock.sleep(30_000, never);
       const entry = await stored(bench.store);
-      assert.equal(entry?.createRevision, second.brokerEpoch);
+      assert.equal(entry?.createRevision, second.epoch);
       assert.match(entry?.value ?? '', /second/);
     }));
 
   test('with another directory is refused while the lease lives, naming both, and possible once it has run out', () =>
     simulated(1, async (bench) => {
       const stop = new AbortController();
-      const { brokerEpoch } = await register(bench, mine, stop.signal);
+      const { epoch: brokerEpoch } = await register(bench, mine, stop.signal);
       await assert.rejects(register(bench, stranger), (thrown) => {
         assert.ok(isDuplicate(thrown) && thrown instanceof TributaryError);
         assert.match(thrown.message, /broker-1:9095.*directory-1.*other/s);
@@ -68,7 +68,7 @@ describe('a registration', () => {
       assert.equal((await stored(bench.store))?.createRevision, brokerEpoch);
       stop.abort();
       await bench.clock.sleep(10_000, never);
-      assert.ok((await register(bench, stranger)).brokerEpoch > brokerEpoch);
+      assert.ok((await register(bench, stranger)).epoch > brokerEpoch);
     }));
 
   test('goes at once when it is revoked', () =>
@@ -92,7 +92,7 @@ describe('a registration', () => {
       await simulated(seed, async (bench) => {
         if (seed % 2 === 0) await register(bench, mine);
         for (let i = 0; i < seed % 5; i++) bench.world.loseNextCommit(bench.random.chance(0.5) ? 'done' : 'not done');
-        const { brokerEpoch, lost } = await register(bench, restarted);
+        const { epoch: brokerEpoch, lost } = await register(bench, restarted);
         await bench.clock.sleep(30_000, never);
         const entry = await stored(bench.store);
         assert.equal(entry?.createRevision, brokerEpoch);
@@ -106,10 +106,10 @@ describe('a registration', () => {
     for (let seed = 1; seed <= 20; seed++) {
       await simulated(seed, async (bench) => {
         const stop = new AbortController();
-        const { brokerEpoch } = await register(bench, mine, stop.signal);
+        const { epoch: brokerEpoch } = await register(bench, mine, stop.signal);
         for (let i = 0; i < seed % 4; i++) bench.world.loseNextCommit(bench.random.chance(0.5) ? 'done' : 'not done');
         const kept = await keepRegistration(bench.store, keys, mine, brokerEpoch, bench.clock, { signal: never });
-        assert.equal(kept?.brokerEpoch, brokerEpoch);
+        assert.equal(kept?.epoch, brokerEpoch);
         stop.abort();
         await bench.clock.sleep(30_000, never);
         assert.equal((await stored(bench.store))?.createRevision, brokerEpoch);
@@ -121,7 +121,7 @@ describe('a registration', () => {
   test('that is gone, or of another incarnation, is not kept', () =>
     simulated(1, async (bench) => {
       const first = await register(bench, mine);
-      const keep = () => keepRegistration(bench.store, keys, mine, first.brokerEpoch, bench.clock, { signal: never });
+      const keep = () => keepRegistration(bench.store, keys, mine, first.epoch, bench.clock, { signal: never });
       const second = await register(bench, restarted);
       assert.equal(await keep(), undefined);
       assert.match((await stored(bench.store))?.value ?? '', /second/);

@@ -13,15 +13,18 @@ import {
 } from '@tributary/model';
 import {
   type ClusterImage,
+  epochOf,
+  type HeldRegistration,
   type ImageSource,
   isAdmitted,
   keepRegistration,
-  LinkedAbort,
   type MetadataKeys,
   type PartitionName,
   registerBroker,
+  type Registering,
   type RegistrationInfo,
   type RegistrationOptions,
+  stayRegistered,
 } from '@tributary/metadata';
 import type { Clock, Logger, MetadataStore, Random } from '@tributary/ports';
 import type { DataDirectory } from './log/data-directory.ts';
@@ -45,11 +48,8 @@ interface Whereabouts {
   readonly configs: Readonly<Record<string, string>>;
 }
 
-interface Held {
+interface Held extends HeldRegistration {
   readonly registration: RegistrationInfo;
-  readonly epoch: BrokerEpoch;
-  readonly lost: AbortSignal;
-  readonly revoke: () => Promise<void>;
 }
 
 /** What others know a registration by. */
@@ -98,58 +98,37 @@ export class Registration {
     this.#isOver = true;
   }
 
-  /**
-   * Registers. When the lease is lost the registration is put under another if it is still there, which no one notices: the store was away. Else,
-   * and when the image shows that it is gone, because the controller took the broker for dead (R10), the broker registers anew. Ends with the signal. @throws TributaryError DUPLICATE_BROKER_REGISTRATION; MetadataStoreError `refused`.
-   */
-  async keep(
+  /** See {@link stayRegistered}. Ends with the signal. @throws TributaryError DUPLICATE_BROKER_REGISTRATION; MetadataStoreError `refused`. */
+  keep(
     suspects: readonly PartitionName[],
     onRegistered: (incarnation: RegisteredAs) => void,
     signal: AbortSignal,
   ): Promise<void> {
-    const { logger } = this.#ports;
-    while (!signal.aborted) {
-      let held: Held | undefined = await this.#register(this.#isHeard ? [] : suspects, signal);
-      onRegistered({ epoch: held.epoch, incarnationId: held.registration.incarnationId });
-      while (held !== undefined) {
-        const what = await this.#over(held, signal);
-        if (signal.aborted || this.#isOver) return;
-        if (what === 'lease lost') {
-          logger.warn('registration-lost', { why: held.lost.reason instanceof Error ? held.lost.reason.message : '' });
-          held = await this.#renew(held, signal);
-        } else {
-          const why = 'the controller took this broker for dead: it registers anew';
-          logger.warn('registration-gone', { brokerEpoch: held.epoch.toString(), why });
-          await held.revoke().catch(() => undefined);
-          held = undefined;
-        }
-      }
-    }
-  }
-
-  /** Waits for the end of a registration. */
-  async #over(held: Held, signal: AbortSignal): Promise<'lease lost' | 'gone'> {
-    using waiting = new LinkedAbort(signal);
-    const gone = this.#ports.images.until(
-      (image) => image.revision >= held.epoch && !isStored(image, held),
-      waiting.signal,
-    );
-    // When following the store is over, others end the broker.
-    const what = await Promise.race([
-      until(held.lost, signal).then(() => 'lease lost' as const),
-      gone.then(() => 'gone' as const).catch(() => until(held.lost, signal).then(() => 'lease lost' as const)),
-    ]);
-    waiting.abort(new Error('The registration is over.'));
-    return what;
+    const isOver = (): boolean => this.#isOver;
+    const part: Registering<Held> = {
+      register: async (until) => {
+        const held = await this.#register(this.#isHeard ? [] : suspects, until);
+        onRegistered({ epoch: held.epoch, incarnationId: held.registration.incarnationId });
+        return held;
+      },
+      renew: (held, until) => this.#renew(held, until),
+      epochIn: (image) => {
+        const registered = image.broker(this.#where.nodeId)?.registration;
+        return registered === undefined ? undefined : epochOf(registered);
+      },
+      get isOver() {
+        return isOver();
+      },
+    };
+    return stayRegistered(part, this.#ports, signal);
   }
 
   async #renew(before: Held, signal: AbortSignal): Promise<Held | undefined> {
-    const { store, keys, clock, logger } = this.#ports;
+    const { store, keys, clock } = this.#ports;
     const { registration, epoch } = before;
     const kept = await keepRegistration(store, keys, registration, epoch, clock, this.#options(signal));
     if (kept === undefined) return undefined;
-    this.#held = { registration, epoch, lost: kept.lost, revoke: kept.revoke };
-    logger.info('registration-kept', { brokerEpoch: epoch.toString() });
+    this.#held = { ...kept, registration };
     return this.#held;
   }
 
@@ -186,11 +165,11 @@ export class Registration {
     };
     const { store, keys, clock } = this.#ports;
     const options = { ...this.#options(signal), isOwn: (id: IncarnationId) => identity.incarnations.includes(id) };
-    const { brokerEpoch, lost, revoke } = await registerBroker(store, keys, registration, clock, options);
-    const held = { registration, epoch: brokerEpoch, lost, revoke };
+    const taken = await registerBroker(store, keys, registration, clock, options);
+    const held = { ...taken, registration };
     this.#held = held;
     await identity.recordRegistered(incarnation, known);
-    this.#ports.logger.info('registered', { nodeId, brokerEpoch: brokerEpoch.toString(), address });
+    this.#ports.logger.info('registered', { nodeId, brokerEpoch: held.epoch.toString(), address });
     return held;
   }
 
@@ -201,24 +180,12 @@ export class Registration {
   }
 }
 
-const isStored = (image: ClusterImage, { registration, epoch }: Held): boolean =>
-  image.broker(registration.nodeId)?.registration?.createRevision === epoch;
-
 /** By which metadata knows a data directory of this broker. */
 export function incarnationsIn(image: ClusterImage, node: NodeId, directory: DirectoryId): readonly IncarnationId[] {
   const broker = image.broker(node);
   return [broker?.registration, broker?.status].flatMap((each) =>
     each?.directoryId === directory ? [each.incarnationId] : [],
   );
-}
-
-function until(...signals: readonly AbortSignal[]): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  for (const signal of signals) {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  }
-  return promise;
 }
 
 /** @throws TributaryError when the cluster's finalised version is outside what this code speaks (M7). */

@@ -125,7 +125,7 @@ describe('a broker', () => {
       assert.equal(shown(bench)?.lossy, false);
       assert.deepEqual(shown(bench)?.suspects, []);
       assert.equal(registration.admitted(bench.images.current), false, 'R6: it leads nothing in the old epoch');
-      assert.match(bench.warnings.join(), /registration-gone the controller took this broker for dead/);
+      assert.match(bench.warnings.join(), /registration-gone the controller took this part for dead/);
       await bench.clock.sleep(20_000, never);
       assert.equal(seen.length, 2);
     }));

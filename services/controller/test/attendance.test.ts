@@ -56,7 +56,7 @@ async function scene(seed: number, story: (scene: Scene) => Promise<void>, contr
       isr: async (...nodes) => {
         const { leaderEpoch, partitionEpoch } = await partition();
         const members = nodes.map((node) => {
-          return { nodeId: node, brokerEpoch: brokers[node - 1]?.registration?.brokerEpoch ?? 0n };
+          return { nodeId: node, brokerEpoch: brokers[node - 1]?.registration?.epoch ?? 0n };
         });
         proposalId++;
         return { proposalId, topicId: id, partition: 0, leaderEpoch, partitionEpoch, isr: members };

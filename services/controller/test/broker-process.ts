@@ -89,7 +89,7 @@ export class BrokerProcess {
       this.registration = held;
       return held;
     };
-    const { brokerEpoch } = await register();
+    const { epoch: brokerEpoch } = await register();
     void this.#confirmRemovals(store, images);
     if (this.#isAttending) void this.#attend(transport, images);
     const { revision } = await images.until(
@@ -114,7 +114,7 @@ export class BrokerProcess {
     return {
       context: undefined,
       brokerId: this.id,
-      brokerEpoch: this.registration?.brokerEpoch ?? 0n,
+      brokerEpoch: this.registration?.epoch ?? 0n,
       incarnationId: this.#incarnation,
       streamNumber: this.#streamNumber,
       controllerTerm: 0n,
@@ -156,11 +156,11 @@ export class BrokerProcess {
   /** A broker whose registration was taken away registers anew. */
   async #registerAgain(images: ImageSource, register: () => Promise<HeldRegistration>): Promise<void> {
     for (;;) {
-      const epoch = this.registration?.brokerEpoch ?? 0n;
+      const epoch = this.registration?.epoch ?? 0n;
       const isGone = (at: typeof images.current): boolean =>
         at.revision >= epoch && at.broker(nodeId(this.id))?.registration === undefined;
-      await images.until((at) => isGone(at) || this.registration?.brokerEpoch !== epoch, never);
-      if (this.registration?.brokerEpoch !== epoch) continue;
+      await images.until((at) => isGone(at) || this.registration?.epoch !== epoch, never);
+      if (this.registration?.epoch !== epoch) continue;
       if (this.isStopped) {
         await this.#clock.sleep(100, never);
         continue;
@@ -190,7 +190,7 @@ export class BrokerProcess {
       address: '',
       host: '',
       rack: '',
-      brokerEpoch: this.registration?.brokerEpoch ?? 0n,
+      brokerEpoch: this.registration?.epoch ?? 0n,
       softwareVersion: '',
       startedMs: 0n,
       partitions: 0,

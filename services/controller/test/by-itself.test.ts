@@ -150,7 +150,7 @@ describe('a controller, unasked', () => {
       assert.equal(leadership(await partition()), 'leader 2 epoch 1 isr 2,3');
       const { topicId: topic, leaderEpoch, partitionEpoch } = await partition();
       const isr = [back, ...brokers.slice(1)].map((each) => {
-        return { nodeId: each.id, brokerEpoch: each.registration?.brokerEpoch ?? 0n };
+        return { nodeId: each.id, brokerEpoch: each.registration?.epoch ?? 0n };
       });
       brokers[1]?.say([{ proposalId: 1n, topicId: topic, partition: 0, leaderEpoch, partitionEpoch, isr }]);
       await cluster.sleep(4_000);

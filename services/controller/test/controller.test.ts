@@ -104,7 +104,7 @@ describe('a controller', () => {
       await controller.start();
       const broker = cluster.broker(1);
       await broker.start();
-      const request = { context: undefined, brokerId: 1, brokerEpoch: broker.registration?.brokerEpoch ?? 0n };
+      const request = { context: undefined, brokerId: 1, brokerEpoch: broker.registration?.epoch ?? 0n };
       const blocks = await Promise.all([1, 2, 3, 4].map(() => controller.call(methods.allocateProducerIds, request)));
       assert.deepEqual(
         blocks.map((block) => block.firstId).sort((a, b) => Number(a - b)),
@@ -368,7 +368,7 @@ describe('controllers amid faults of the store', () => {
           await cluster.sleep(cluster.random.between(1, 1_500));
           if (active === undefined) continue;
           const name = `t${i}`;
-          const brokerEpoch = broker.registration?.brokerEpoch ?? 0n;
+          const brokerEpoch = broker.registration?.epoch ?? 0n;
           await Promise.allSettled([
             active.call(methods.createTopic, newTopic(name, 1 + (i % 3) * 60)).then(() => created.push(name)),
             active
