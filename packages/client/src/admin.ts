@@ -18,6 +18,7 @@ import {
   describeConfigs,
   valueOf,
 } from './admin-configs.ts';
+import { GroupsAdmin } from './admin-groups.ts';
 import { type DeletedRecords, deleteRecords, previewRetention, type RecordsToDelete } from './admin-records.ts';
 import { type FoundOffset, lookUpOffsets, type OffsetQuestion } from './offset-lookup.ts';
 import type { Routing } from './routing.ts';
@@ -83,10 +84,13 @@ export interface ClusterDescription {
  */
 export class Admin {
   readonly #routing: Routing;
+  /** Consumer groups. */
+  readonly groups: GroupsAdmin;
 
   /** Use `cluster.admin`. */
   constructor(routing: Routing) {
     this.#routing = routing;
+    this.groups = new GroupsAdmin(routing);
   }
 
   /**

@@ -44,6 +44,22 @@ export type {
   PartitionTrouble,
 } from './admin-cluster.ts';
 export type { AlteredConfigs, ConfigChange, ConfigResource, ConfigValue } from './admin-configs.ts';
+export type {
+  GroupDescription,
+  GroupMember,
+  GroupPartitionLag,
+  GroupPhase,
+  LagState,
+} from './admin-group-description.ts';
+export type { OffsetReset as GroupOffsetReset, ResetOffset } from './admin-group-reset.ts';
+export type {
+  DescribeGroupOptions,
+  GroupList,
+  GroupListing,
+  GroupOutcome,
+  GroupsAdmin,
+  PartitionOutcome,
+} from './admin-groups.ts';
 export type { DeletedRecords, RecordsToDelete } from './admin-records.ts';
 export { type AvroOptions, type AvroSerde, avro, avroFrom } from './avro.ts';
 export type { AvroDuration } from './avro/logical-forms.ts';
