@@ -135,6 +135,7 @@ export function seeds(victim: string, topicId: TopicId): Seeds {
     release: { ...ofMember, version: 1n },
     grantCredit: { context, subscriptionId: 'none', creditLimit: 1_000n },
     describeBroker: { context, nodeId: -1 },
+    describeCoordinator: { context },
     describeLogDirs: { context, nodeId: -1, topicIds: [topicId] },
     getMetadata: { context, topics: [victim], allTopics: false, topicIds: [] },
     initProducerId: { context, transactionalId: '' },

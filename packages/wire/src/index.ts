@@ -2,6 +2,7 @@ export * from './gen/tributary/v1alpha/admin.ts';
 export * from './gen/tributary/v1alpha/broker.ts';
 export * from './gen/tributary/v1alpha/common.ts';
 export * from './gen/tributary/v1alpha/controller.ts';
+export * from './gen/tributary/v1alpha/coordinator.ts';
 export * from './gen/tributary/v1alpha/group.ts';
 export * from './gen/tributary/v1alpha/journal.ts';
 export * from './gen/tributary/v1alpha/log.ts';

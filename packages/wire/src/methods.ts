@@ -4,6 +4,7 @@ import { fetchResponseCodec, produceRequestCodec, produceResponseCodec } from '.
 import { AdminServiceDefinition } from './gen/tributary/v1alpha/admin.ts';
 import { BrokerServiceDefinition } from './gen/tributary/v1alpha/broker.ts';
 import { ControllerServiceDefinition } from './gen/tributary/v1alpha/controller.ts';
+import { CoordinatorServiceDefinition } from './gen/tributary/v1alpha/coordinator.ts';
 import { GroupServiceDefinition } from './gen/tributary/v1alpha/group.ts';
 import { LogServiceDefinition } from './gen/tributary/v1alpha/log.ts';
 import { MetadataServiceDefinition } from './gen/tributary/v1alpha/metadata.ts';
@@ -21,6 +22,7 @@ const record = RecordServiceDefinition.methods;
 const broker = BrokerServiceDefinition.methods;
 const replication = ReplicationServiceDefinition.methods;
 const group = GroupServiceDefinition.methods;
+const coordinator = CoordinatorServiceDefinition.methods;
 
 export const methods = {
   produce: {
@@ -61,6 +63,7 @@ export const methods = {
   replicate: { ...stream(ReplicationServiceDefinition, replication.replicate), response: replicateResponseCodec },
   allocateProducerIds: unary(ControllerServiceDefinition, controller.allocateProducerIds),
   ensureOffsetsTopic: unary(ControllerServiceDefinition, controller.ensureOffsetsTopic),
+  describeCoordinator: unary(CoordinatorServiceDefinition, coordinator.describeCoordinator),
   findCoordinator: unary(GroupServiceDefinition, group.findCoordinator),
   join: stream(GroupServiceDefinition, group.join),
   heartbeat: unary(GroupServiceDefinition, group.heartbeat),
