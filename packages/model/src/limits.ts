@@ -47,6 +47,12 @@ export const limits = {
   compactionSync: 256 * 1024,
   /** How often a read looks for a segment again because compaction replaced the one that it had found: each time takes a whole round of compaction. */
   readRestarts: 16,
+  /** Look-ups in files that one question about lag may make: each is some 50 µs from the page cache and some milliseconds from a disk; what is beyond is estimated. */
+  lagReads: 1_000,
+  /** Offsets in one question about lag: those of 1,000 groups that read 100 partitions, some milliseconds of work. */
+  lagOffsets: 100_000,
+  /** Offsets between two looks at what else waits for the event loop: about a millisecond. */
+  lagOffsetsAtOnce: 500,
   /** Producer snapshots kept per partition beyond the one that recovery may need. */
   snapshotsKept: 2,
   /** Copies of cut bytes kept per partition (L3); the oldest goes. */

@@ -10,6 +10,7 @@ import type { ControllerClient } from './rpc/controller-client.ts';
 import { fetchHandler } from './rpc/fetch.ts';
 import { holding } from './rpc/held.ts';
 import { listOffsetsHandler } from './rpc/list-offsets.ts';
+import { measureLagHandler } from './rpc/measure-lag.ts';
 import type { Neighbours } from './rpc/neighbours.ts';
 import { getMetadataHandler, initProducerIdHandler } from './rpc/metadata.ts';
 import { produceHandler } from './rpc/produce.ts';
@@ -59,6 +60,7 @@ export function brokerService({
     handlers.stream(methods.subscribe, (stream, context) => subscriptions.subscribe(stream, context));
     handlers.unary(methods.grantCredit, (request, context) => subscriptions.grantCredit(request, context));
     handlers.unary(methods.listOffsets, listOffsetsHandler(replicas, neighbours));
+    handlers.unary(methods.measureLag, measureLagHandler(replicas, neighbours, clock));
     handlers.unary(methods.getMetadata, getMetadataHandler(source, clock));
     handlers.unary(methods.initProducerId, initProducerIdHandler(producerIds));
     handlers.unary(methods.createTopic, (request, context) =>

@@ -71,6 +71,11 @@ export class IndexFile {
     return this.#entries.subarray(0, this.#used);
   }
 
+  /** As {@link load}, where nothing has to be read for it. */
+  get loaded(): Buffer | undefined {
+    return this.#loaded ? this.#entries.subarray(0, this.#used) : undefined;
+  }
+
   async #read(): Promise<void> {
     if (this.#loaded) return;
     const bytes = (await this.#disk.readWhole(this.path)) ?? Buffer.alloc(0);

@@ -41,6 +41,12 @@ export class OffsetIndex {
     return entryAt(entries, countUpTo(entries, deltaAt, offsetEntryBytes, delta) - 1);
   }
 
+  /** As {@link floor}, where the file has been read. */
+  floorNow(delta: number): OffsetEntry | undefined {
+    const entries = this.file.loaded;
+    return entries && entryAt(entries, countUpTo(entries, deltaAt, offsetEntryBytes, delta) - 1);
+  }
+
   async last(): Promise<OffsetEntry> {
     const entries = await this.file.load();
     return entryAt(entries, entries.length / offsetEntryBytes - 1);

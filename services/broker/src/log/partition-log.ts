@@ -15,6 +15,7 @@ import { countRemovable } from './expired-segments.ts';
 import { RemovalPreview } from './removal-preview.ts';
 import { Flusher } from './flusher.ts';
 import { removeLater } from './late-removal.ts';
+import { LagMeter } from './lag-meter.ts';
 import { LogCompaction } from './log-compaction.ts';
 import type { LogHome } from './log-home.ts';
 import { LogReader, onCurrentSegments } from './log-reader.ts';
@@ -61,6 +62,7 @@ export class PartitionLog {
   readonly #closing = new AbortController();
   readonly #compaction: LogCompaction;
   readonly preview: RemovalPreview;
+  readonly lag: LagMeter;
 
   private constructor(home: LogHome, opened: OpenedLog, { config, replay }: OpenLogOptions) {
     const { checkpoint, segments, end, epochs, snapshots, report } = opened;
@@ -78,17 +80,16 @@ export class PartitionLog {
       this.#config.flushPolicy === 'commit' ? this.#flusher.durable : this.#end,
     );
     this.preview = new RemovalPreview(this.#segments, this.#chronicle, () => this.#end);
+    const shared = { segments: this.#segments, tail: this.tail, config: () => this.#config, end: () => this.#end };
+    this.lag = new LagMeter({ ...shared, start: () => this.#chronicle.start });
     this.#compaction = new LogCompaction({
+      ...shared,
       home,
-      segments: this.#segments,
       chronicle: this.#chronicle,
       producers: this.#producers,
       reader: this.#reader,
-      tail: this.tail,
       upkeep: this.#upkeep,
       closing: this.#closing.signal,
-      config: () => this.#config,
-      end: () => this.#end,
       durable: () => this.#flusher.durable,
       sync: () => this.sync(),
       settled: () => this.#background,

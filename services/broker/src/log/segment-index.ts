@@ -81,6 +81,15 @@ export class SegmentIndex {
     return await this.#offsets.floor(this.deltaOf(offset));
   }
 
+  /** About where the batch is that holds `offset`, and how new its records are, by what is in memory. */
+  estimate(offset: Offset): { readonly position: number | undefined; readonly timestampMs: number | undefined } {
+    const delta = this.deltaOf(offset);
+    return {
+      position: this.#offsets.floorNow(delta)?.position,
+      timestampMs: this.#times.upToNow(delta)?.timestamp,
+    };
+  }
+
   /** A batch before which no record is as new as `timestamp`, and how new it is. */
   async newestBefore(timestamp: number): Promise<NewestRecord | undefined> {
     const entry = await this.#times.before(timestamp);

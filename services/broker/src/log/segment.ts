@@ -266,6 +266,22 @@ export class Segment {
     return { timestamp: this.#index.maxTimestamp, at: this.#index.maxTimestampAt };
   }
 
+  /** As {@link newest}, where nothing has to be read for it. */
+  get newestNow(): number | undefined {
+    return this.#knowsNewest ? this.#index.maxTimestamp : undefined;
+  }
+
+  /** About where `offset` is, and how new, without reading: by the indexes if they are in memory, else in proportion. @param end of its offsets. */
+  estimate(offset: Offset, end: Offset): { readonly position: number; readonly timestampMs: number } {
+    const known = this.#index.estimate(offset);
+    const share = end > this.base ? Number(offset - this.base) / Number(end - this.base) : 0;
+    const position = known.position ?? Math.floor(this.bytes * share);
+    const newest = this.#index.maxTimestamp;
+    const first = this.firstTimestamp < 0 ? newest : this.firstTimestamp;
+    const timestampMs = known.timestampMs ?? Math.round(first + (newest < 0 ? 0 : (newest - first) * share));
+    return { position: Math.min(position, this.bytes), timestampMs };
+  }
+
   async #checked(): Promise<void> {
     if (this.#indexState === 'sound') return;
     this.#checking ??= this.#check().finally(() => {

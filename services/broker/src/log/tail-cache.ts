@@ -72,6 +72,9 @@ export class LogTail {
   #isKept = true;
   /** In offset order, without a hole from the first to the end of the log; those before #first are gone. */
   #batches: (LogBatch | undefined)[] = [];
+  /** Of each batch, where it began: bytes ever added before it. */
+  #starts: number[] = [];
+  #added = 0;
   #first = 0;
 
   constructor(cache: TailCache) {
@@ -89,6 +92,8 @@ export class LogTail {
   add(batch: LogBatch): void {
     if (!this.#isKept) return;
     this.#batches.push(batch);
+    this.#starts.push(this.#added);
+    this.#added += batch.bytes.length;
     this.#cache.grown(this, batch.bytes);
   }
 
@@ -100,6 +105,7 @@ export class LogTail {
     this.#cache.shrunk(batch.bytes);
     if (this.#first > 64 && this.#first * 2 > this.#batches.length) {
       this.#batches = this.#batches.slice(this.#first);
+      this.#starts = this.#starts.slice(this.#first);
       this.#first = 0;
     }
   }
@@ -107,6 +113,14 @@ export class LogTail {
   reaches(from: Offset): boolean {
     const oldest = this.#batches[this.#first];
     return oldest !== undefined && from >= oldest.baseOffset;
+  }
+
+  /** The first batch that reaches `offset`, and how many bytes of log lie from its first to the end; undefined: they are not all here. */
+  place(offset: Offset): { readonly batch: LogBatch; readonly bytesToEnd: number } | undefined {
+    if (!this.reaches(offset)) return undefined;
+    const at = this.#find(offset);
+    const batch = this.#batches[at];
+    return batch && { batch, bytesToEnd: this.#added - (this.#starts[at] ?? this.#added) };
   }
 
   /** See PartitionLog.read; undefined: `from` lies before what is held here. */
@@ -147,6 +161,7 @@ export class LogTail {
       const batch = this.#batches[this.#batches.length - 1];
       if (batch === undefined || batch.lastOffset < offset) return;
       this.#batches.pop();
+      this.#added = this.#starts.pop() ?? 0;
       this.#cache.shrunk(batch.bytes);
     }
   }
@@ -165,6 +180,7 @@ export class LogTail {
   clear(): void {
     while (this.#batches.length > this.#first) this.dropOldest();
     this.#batches = [];
+    this.#starts = [];
     this.#first = 0;
     this.#cache.forget(this);
   }

@@ -42,6 +42,12 @@ export class TimeIndex {
     return entryAt(entries, countUpTo(entries, timestampAt, timeEntryBytes, timestamp - 1) - 1);
   }
 
+  /** The newest record up to the batch at `delta`, about, where the file has been read. */
+  upToNow(delta: number): TimeEntry | undefined {
+    const entries = this.file.loaded;
+    return entries && entryAt(entries, countUpTo(entries, timeDeltaAt, timeEntryBytes, delta) - 1);
+  }
+
   /** The segment ends at `delta`. */
   close(delta: number): void {
     this.add(this.#lastTimestamp + 1, delta);
