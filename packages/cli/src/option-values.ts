@@ -27,6 +27,13 @@ function exactOffset(text: string): bigint | undefined {
   return value < 0n || value > offsetMost ? undefined : value;
 }
 
+/** So many offsets on, or back. */
+export function shift(text: string): bigint {
+  if (!/^[+-]?\d{1,18}$/.test(text))
+    throw new InvalidArgumentError('Allowed is a whole number, for example -100 or 100.');
+  return BigInt(text.replace(/^\+/, ''));
+}
+
 /** An offset, or the end. */
 export function offsetOrEnd(text: string): bigint | 'end' {
   if (text === 'end') return text;

@@ -13,6 +13,7 @@ import { addCluster } from './program/cluster.ts';
 import { addCompletion } from './program/completion.ts';
 import { addDev } from './program/dev.ts';
 import { addDoctor } from './program/doctor.ts';
+import { addGroup } from './program/group.ts';
 import { addLocal } from './program/local.ts';
 import { addLog } from './program/log.ts';
 import { examples, helpWidth } from './program/options.ts';
@@ -48,6 +49,7 @@ export function createProgram(): Command {
   addBroker(program);
   addProduce(program);
   addConsume(program);
+  addGroup(program);
   addLog(program);
   addDoctor(program);
   addCompletion(program);

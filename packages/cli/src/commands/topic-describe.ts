@@ -90,7 +90,7 @@ function text(topic: TopicDescription, logs: ReadonlyMap<number, LogDescription>
   const records = all.reduce((sum, log) => sum + Number(log.highWatermark - log.logStartOffset), 0);
   const bytes = all.reduce((sum, log) => sum + log.sizeBytes, 0);
   return [
-    `Topic ${topic.name} (id ${topic.id}): ${counted(topic.partitions, 'partition')}, replication factor ${topic.replicationFactor}, `,
+    `Topic ${topic.name} (id ${topic.id}${topic.internal ? ', of the cluster itself' : ''}): ${counted(topic.partitions, 'partition')}, replication factor ${topic.replicationFactor}, `,
     `${count(records)} offsets, ${byteSize(bytes)}\n\n`,
     table(head, partitions),
     ...topic.partitionDescriptions.flatMap(({ partition, reason }) =>

@@ -3,9 +3,15 @@ import type { ConnectionOptions } from '../program/options.ts';
 import { print } from '../standard-output.ts';
 import { table } from '../table.ts';
 
-export async function topicList(options: ConnectionOptions): Promise<void> {
+interface TopicListOptions extends ConnectionOptions {
+  readonly includeInternal?: true;
+}
+
+export async function topicList(options: TopicListOptions): Promise<void> {
   await using cluster = await open(options);
-  const topics = await cluster.admin.listTopics();
+  const topics = (await cluster.admin.listTopics()).filter(
+    ({ internal }) => !internal || options.includeInternal === true,
+  );
   if (options.output === 'json') {
     await print(
       JSON.stringify(

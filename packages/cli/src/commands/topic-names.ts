@@ -15,7 +15,7 @@ export async function topicNames({ bootstrap }: ConnectionOptions): Promise<void
     const cluster = await connect({ bootstrap, clientId: 'tributary-completion', connectTimeoutMs: withinMs });
     const described = await cluster.admin.listTopics();
     clearTimeout(timer);
-    const names = offerable(described.map(({ name }) => name));
+    const names = offerable(described.filter(({ internal }) => !internal).map(({ name }) => name));
     if (names.length > 0) await print(names.join('\n'));
   } catch {
     // No cluster, no names.

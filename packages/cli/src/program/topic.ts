@@ -26,7 +26,8 @@ export function addTopic(program: Command): void {
   const list = topic
     .command('list')
     .description('List the topics')
-    .addHelpText('after', examples('topic list', 'topic list --output json'));
+    .option('--include-internal', 'those of the cluster itself, too: __consumer_offsets')
+    .addHelpText('after', examples('topic list', 'topic list --include-internal --output json'));
   withConnection(list).action(async (options) => (await import('../commands/topic-list.ts')).topicList(options));
   const describe = topic
     .command('describe <name>')
