@@ -317,9 +317,19 @@ export class Broker implements AsyncDisposable {
   }
 
   async #allocateProducerIds() {
-    const request = this.#sender();
-    const { firstId, count } = await this.#controller.call(methods.allocateProducerIds, request, this.#stopping.signal);
-    return { first: firstId, count };
+    try {
+      const request = this.#sender();
+      const block = await this.#controller.call(methods.allocateProducerIds, request, this.#stopping.signal);
+      return { first: block.firstId, count: block.count };
+    } catch (thrown) {
+      const { error, message } = TributaryError.from(thrown);
+      if (error !== 'STALE_BROKER_EPOCH' && error !== 'BROKER_ID_NOT_REGISTERED') throw thrown;
+      // Of this broker's own making, and over as soon as it has registered anew: whoever asked it may ask again.
+      throw new TributaryError(
+        'BROKER_NOT_AVAILABLE',
+        `Broker ${this.#parts.config.nodeId} is being registered anew: ${message}`,
+      );
+    }
   }
 
   #use(): readonly ResourceUse[] {

@@ -61,6 +61,20 @@ describe('silence of a broker (R10)', () => {
     assert.deepEqual([...signs.judge(cluster.image, 20_001).gone], [1]);
   });
 
+  test('is what counts, and not a registration that went in this term, of a broker that attends (M5)', () => {
+    const { cluster, signs } = heard(2);
+    cluster.join(3);
+    const epoch = cluster.epoch(3);
+    signs.opened(nodeId(3), epoch, 1_000);
+    const before = cluster.image.broker(nodeId(3))?.registration;
+    cluster.lose(3);
+    signs.registrationChanged(nodeId(3), before, false);
+    const gone = (nowMs: number): readonly number[] => [...signs.judge(cluster.image, nowMs).gone];
+    assert.deepEqual(gone(1_100), []);
+    signs.closed(nodeId(3), epoch);
+    assert.deepEqual(gone(1_200), [3]);
+  });
+
   test('of most brokers is the silence of their controller: none of them is dead, and it resigns unless leases run out', () => {
     const { signs, cluster, beat, dead, isCutOff } = heard(3);
     beat(1_000, 2);

@@ -97,3 +97,101 @@ export async function decisionUnheard(stage: Stage, random: SeededRandom): Promi
   late.machine.disk.syncDelayFactor = 1;
   leader.troubled();
 }
+
+/**
+ * A follower loses what it has, and comes back with less; what it acknowledged before is heard after it has attached anew, or what it acknowledges then is not heard
+ * for a while (R1).
+ */
+export async function wordOfFormerLife(stage: Stage, random: SeededRandom): Promise<void> {
+  const { network, scheduler } = stage.world;
+  const led = [...stage.truth.image.partitions()].filter(({ isr, leader }) => isr.length > 1 && leader !== undefined);
+  const [first, ...others] = led;
+  if (first === undefined) return;
+  const chosen = random.pick([first, ...others]);
+  const leader = stage.brokers.find(({ nodeId }) => nodeId === chosen.leader);
+  const members = chosen.isr.filter((node) => node !== chosen.leader).map((node) => stage.broker(node));
+  const follower = members.find((each) => each !== undefined && isSpare(stage, each)) ?? members[0];
+  if (leader === undefined || follower === undefined) return;
+  const { path } = methods.replicate;
+  const isHeardLater = random.chance(0.5);
+  let stalled = isHeardLater ? network.stall(follower.name, leader.name, path) : undefined;
+  for (const member of [leader, follower]) member.troubled();
+  await ms(stage, random.between(5, 200));
+  const attached = Promise.withResolvers<void>();
+  network.watch(({ client, server, ...call }, bytes) => {
+    if (client !== follower.name || server !== leader.name || call.path !== path) return false;
+    const { attach } = methods.replicate.request.decode(bytes);
+    if (!attach.some(({ topicId, partition }) => topicId === chosen.topicId && partition === chosen.partition))
+      return false;
+    // What it lacks does not become durable at once.
+    follower.machine.disk.syncDelayFactor = random.between(100, 3_000);
+    if (isHeardLater) scheduler.after(random.between(1, 1_500), () => stalled?.goOn());
+    else stalled = network.stall(follower.name, leader.name, path);
+    attached.resolve();
+    return true;
+  });
+  if (isSpare(stage, follower) && random.chance(0.7)) {
+    stage.world.coverage.count('broker: began anew under its old id');
+    putDisk(follower, new Map());
+    await ms(stage, random.between(20, 500));
+    follower.isHeld = false;
+  } else {
+    follower.losePower();
+    await ms(stage, random.between(20, 500));
+    follower.machine.powerOn();
+  }
+  await Promise.race([attached.promise, ms(stage, 5_000)]);
+  await ms(stage, random.between(50, 1_500));
+  stalled?.goOn();
+  follower.machine.disk.syncDelayFactor = 1;
+  for (const member of [leader, follower]) member.troubled();
+}
+
+/**
+ * A proposal is held up on its way while its proposer, whose end of the connection has broken, makes it again on another, has it decided, and sees its new member
+ * fall out of the ISR again. Then the first one arrives (M4).
+ */
+export async function lateProposal(stage: Stage, random: SeededRandom): Promise<void> {
+  const { network } = stage.world;
+  const full = [...stage.truth.image.partitions()].filter(({ isr, leader }) => isr.length > 2 && leader !== undefined);
+  const [first, ...others] = full;
+  const { active } = stage;
+  if (first === undefined || active === undefined) return;
+  const chosen = random.pick([first, ...others]);
+  const leader = stage.brokers.find(({ nodeId }) => nodeId === chosen.leader);
+  const late = stage.broker(chosen.isr.find((node) => node !== chosen.leader) ?? -1);
+  if (leader === undefined || late === undefined) return;
+  const { path } = methods.attend;
+  const isIn = (): boolean =>
+    stage.truth.partition(`${chosen.topicId}-${chosen.partition}`)?.isr.some((node) => node === late.nodeId) === true;
+  const comesToBe = async (wanted: boolean, withinMs: number): Promise<boolean> => {
+    for (let waited = 0; isIn() !== wanted && waited < withinMs; waited += 5) await ms(stage, 5);
+    return isIn() === wanted;
+  };
+  const troubled = (): void => {
+    for (const member of [leader, late]) member.troubled();
+  };
+  troubled();
+  late.kill();
+  if (!(await comesToBe(false, SESSION_TIMEOUT_MS))) return;
+  const stalled = network.stall(leader.name, active.name, path);
+  // It has come back by then, and is proposed.
+  await ms(stage, random.between(200, 1_200));
+  stalled?.breakClientEnd();
+  if (stalled !== undefined && (await comesToBe(true, 2_000))) {
+    stage.world.coverage.count('a proposal is made again while its first copy is on its way');
+    const apart = cut(
+      stage,
+      [
+        [late.name, leader.name],
+        [leader.name, late.name],
+      ],
+      random.between(2_500, 4_000),
+    );
+    if (await comesToBe(false, 4_000)) await ms(stage, random.between(20, 400));
+    stalled.goOn();
+    await apart;
+  }
+  stalled?.goOn();
+  troubled();
+}

@@ -5,7 +5,14 @@ import { methods } from '@tributary/wire';
 import type { DiskCopy, DiskOperation } from '../disk.ts';
 import type { SeededRandom } from '../seeded-random.ts';
 import { cut, isSpare, ms, putDisk } from './blows.ts';
-import { controllerCutOff, decisionUnheard, lostBesideASlowOne, replaceUnheard } from './compound-faults.ts';
+import {
+  controllerCutOff,
+  decisionUnheard,
+  lateProposal,
+  lostBesideASlowOne,
+  replaceUnheard,
+  wordOfFormerLife,
+} from './compound-faults.ts';
 import type { Member } from './member.ts';
 import { SESSION_TIMEOUT_MS } from './plan.ts';
 import type { Stage } from './stage.ts';
@@ -169,6 +176,8 @@ const troubles: readonly Fault[] = [
   },
   { name: 'leader lost beside a slow replica', weight: 2, strike: lostBesideASlowOne },
   { name: 'decision unheard', weight: 2, strike: decisionUnheard },
+  { name: 'word of a former life', weight: 3, strike: wordOfFormerLife },
+  { name: 'late proposal', weight: 2, strike: lateProposal },
   {
     name: 'full disk',
     weight: 1,

@@ -42,6 +42,8 @@ export async function openFiles(home: LogHome, options: OpeningOptions): Promise
     checkpoint ?? { ...emptyCheckpoint, isStartLost: !home.isChronicled || (bases[0] ?? 0n) > 0n },
     bases,
   );
+  // A folder that was put aside just before a crash may have left its checkpoint behind.
+  if (bases.length === 0) await home.disk.files.makeDirectory(home.folder);
   const reopened = await reopen(home, bases, known);
   if (reopened !== undefined) return { ...reopened, snapshots };
   const recovered = await recoverLog(

@@ -195,6 +195,28 @@ describe('a data directory', () => {
     });
   });
 
+  test('opens a log anew where a crash kept the checkpoint of a folder that had been put aside', async () => {
+    await onSimulatedDisk('aside, and remembered', async ({ disk }) => {
+      const first = await openDirectory(disk.mount());
+      const options = { config: config(), role: 'sole' as const };
+      const log = await first.openLog(topic, partition, { ...options, replay: new RecordingReplay() });
+      await log.append(batches(0, 5));
+      await log.sync();
+      await first.checkpoint();
+      disk.crash('process');
+      await (await openDirectory(disk.mount())).quarantine({ topicId: topic, partition });
+      disk.crash('power');
+      const again = await openDirectory(disk.mount());
+      const anew = await again.openLog(topic, partition, {
+        ...options,
+        role: 'member',
+        replay: new RecordingReplay(),
+      });
+      assert.equal(anew.endOffset, 0n);
+      await anew.append(batches(0, 2));
+    });
+  });
+
   test('puts unknown folders aside with all that is in them, and removes those of deleted topics', async () => {
     await onSimulatedDisk('folders', async ({ disk }) => {
       const first = await openDirectory(disk.mount());

@@ -1,5 +1,6 @@
 /** R10, M5: who is taken for dead. A wrong guess costs no data; one that nothing had given rise to is a bug. */
 import type { ClusterImage, ImageChange } from '@tributary/metadata';
+import { nodeId } from '@tributary/model';
 import type { Member } from '../member.ts';
 import { SESSION_TIMEOUT_MS } from '../plan.ts';
 import type { Stage } from '../stage.ts';
@@ -47,6 +48,8 @@ export class DeathRules {
     world.coverage.count('broker: taken for dead');
     const member = this.#stage.broker(node);
     if (member === undefined || active === undefined || !member.runs) return;
+    // It has said that it stops, and its server is closed before its process is gone.
+    if (before.broker(nodeId(node))?.status?.leaving === true) return;
     // It may not have reached the store since it started.
     if ((this.#registered.get(node) ?? 0n) <= this.#stage.durability.startedAt(member)) return;
     // Without a registration for so long it counts as dead, whatever kept it from the store.
