@@ -162,6 +162,8 @@ export const limits = {
   memberUnanswered: 3,
   /** Record level: places up to which a subscription has sent, kept until they may be committed; with more, fewer are remembered. */
   autoCommitMarks: 4_096,
+  /** Record level: the longest interval between two commits that a subscription makes for its client, ms: a day; timers know little more. */
+  autoCommitMsMax: 24 * 60 * 60 * 1000,
   /** How long an answer that stands at a forwarding broker may wait for its client to take the one before, ms, once its stream has ended. */
   forwardEndMs: 5_000,
   /** Bytes that a subscription has waiting of partitions that other brokers lead: a few chunks for each of the usual number of them. */
@@ -338,6 +340,20 @@ export const limits = {
   pollRecords: 500,
   /** Consumer: how long `poll` waits for the first record, ms, where the caller does not say. */
   pollTimeoutMs: 1_000,
+  /** Consumer: longest time from poll to poll of a member of a group, ms. Kafka's max.poll.interval.ms. */
+  maxPollIntervalMs: 300_000,
+  /** Consumer: how often a member of a group commits by itself, ms. Kafka's auto.commit.interval.ms. */
+  autoCommitMs: 5_000,
+  /** Consumer: how often a member gives a sign of life until its coordinator has said how often it wants one, ms. */
+  memberHeartbeatMs: 1_000,
+  /** Consumer: how long a member waits at least for the answer to one before it tries another connection, ms: several writes of the coordinator's journal. */
+  memberPatienceMs: 1_000,
+  /** Consumer: how long closing tries to tell the coordinator that a member leaves, and to commit before it, ms: else its session runs out. */
+  memberLeaveMs: 5_000,
+  /** Consumer: offsets in one commit: some 64 KiB; a member with more partitions sends several. */
+  offsetsPerCommit: 1_000,
+  /** Consumer: errors of its group that wait to be told by `poll`; the first ones say most. */
+  memberErrors: 10,
   /** Consumer: a Fetch stream silent for so long, ms, makes it ask other brokers who leads: an idle partition costs one question in that time. */
   fetchSilenceMs: 2_000,
   /** Consumer: a Fetch stream silent for so long, ms, is probed: a peer that vanished sends no farewell. */
@@ -423,4 +439,44 @@ export const limits = {
   groupBalanceRounds: 64,
   /** Exchanges of two partitions that the rack-aware assignor looks at for one partition that is read across racks. */
   groupRackCandidates: 64,
+  /** Coordinator: bytes of records in one write of a journal, where one decision is not larger: well below max.message.bytes, and a few ms of a disk. */
+  journalBatch: 512 * 1024,
+  /** A larger batch of a journal is compressed: assignments repeat topic ids. */
+  journalCompressed: 16 * 1024,
+  /** How long a leader may take to acknowledge a write of a journal, ms: then it is sent again, identical, and again. */
+  journalAcknowledgedMs: 10_000,
+  /** A leader that has not answered for so long, ms, is reached for anew: its election would have shown by then (R10). */
+  journalSilenceMs: 11_000,
+  /** Wait before a write of a journal is repeated, or its reading goes on, ms: doubled from the first to the second while it fails. */
+  journalRetryMsMin: 10,
+  journalRetryMsMax: 1_000,
+  /** Bytes of a journal on their way while it is loaded. */
+  journalWindow: 4 * 1024 * 1024,
+  /** Answers that wait for one shard's writes, and requests that wait for its loading: members of a thousand groups, each with what it may ask at once. */
+  shardParked: 20_000,
+  /** Bytes of decisions that wait for one shard's writes: some seconds of a slow disk. */
+  shardStaged: 16 * 1024 * 1024,
+  /** How long a request waits for a shard that is being loaded, ms: most are in a fraction of it, and asking again costs a pause. */
+  shardReadyWaitMs: 1_500,
+  /** Groups that a shard looks at, because topics changed or offsets may expire, before others have their turn. */
+  groupsPerTurn: 50,
+  /** How often committed offsets are looked through for those that have expired (G6), ms: Kafka's offsets.retention.check.interval.ms is ten minutes. */
+  offsetsSweepMs: 60_000,
+  /** Partitions and offsets in one of the coordinator's questions about lag: below what a leader takes, and a fraction of a second of its work. */
+  lagPartitionsAsked: 2_000,
+  lagOffsetsAsked: 20_000,
+  /** Ends of logs that a coordinator remembers: 100 bytes each. */
+  logEndsKnown: 100_000,
+  /** How long a commit beyond the known end of a log waits for its leader to say where it is now, ms: then it is taken, unchecked. */
+  logEndMs: 1_000,
+  /** How often a coordinator looks at the lag of all its groups, ms: as often as metrics are usually scraped. */
+  lagPollMs: 10_000,
+  /** Commits that stand still for so long, ms, although there is something to read, show `stalled`: a dozen auto-commits. */
+  lagStillMs: 60_000,
+  /** Age of the first record that is not committed, s, up to which a group is not behind: two auto-commits. */
+  catchingUpSeconds: 10,
+  /** Share of offsets.retention.minutes before the end of which an empty group with lag shows `expiring` (G6): most of a day of the default week. */
+  expiringRatio: 0.1,
+  /** Groups' partitions whose commits are watched for standing still: some 200 bytes each. */
+  lagSamples: 200_000,
 } as const;

@@ -48,7 +48,7 @@ interface Part<Settings> {
  * @param begin starts the part, and resolves once it works.
  */
 export async function runPart<Table extends SettingTable & ReturnType<typeof partSettings>>(
-  kind: 'broker' | 'controller',
+  kind: 'broker' | 'controller' | 'coordinator',
   table: Table,
   begin: (part: Part<SettingValues<Table>>) => Promise<void>,
 ): Promise<void> {

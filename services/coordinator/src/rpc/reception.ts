@@ -1,0 +1,100 @@
+/** Whom a request is for: the group's shard, if it is here. */
+import { limits, type NodeId, TributaryError } from '@tributary/model';
+import { groupPartitionOf, type ImageSource, LinkedAbort, offsetsTopic } from '@tributary/metadata';
+import type { Clock } from '@tributary/ports';
+import type { RequestContext } from '@tributary/wire';
+import type { CoordinatorFacts } from '../facts.ts';
+import type { TopicView } from '../group/topic-view.ts';
+import type { Shard } from '../shard/shard.ts';
+import type { Shards } from '../shard/shards.ts';
+import type { Asker } from './member-wire.ts';
+
+export interface ReceptionParts {
+  readonly nodeId: NodeId;
+  readonly shards: Shards;
+  readonly images: ImageSource;
+  readonly clock: Clock;
+  readonly topics: TopicView;
+  readonly facts: CoordinatorFacts;
+}
+
+export class Reception {
+  readonly #parts: ReceptionParts;
+
+  constructor(parts: ReceptionParts) {
+    this.#parts = parts;
+  }
+
+  get facts(): CoordinatorFacts {
+    return this.#parts.facts;
+  }
+
+  get topics(): TopicView {
+    return this.#parts.topics;
+  }
+
+  get shards(): Shards {
+    return this.#parts.shards;
+  }
+
+  /** As the first broker saw it; or as this one, where nobody forwarded. */
+  asker(context: RequestContext | undefined, peer: string): Asker {
+    const host = context?.host ?? '';
+    return { clientId: context?.clientId ?? '', host: hostOf(host === '' ? peer : host) };
+  }
+
+  /**
+   * The shard of a group, whatever its phase.
+   * @throws TributaryError NOT_COORDINATOR; INVALID_GROUP_ID; INCONSISTENT_CLUSTER_ID (F2); REQUEST_TIMED_OUT (M4).
+   */
+  async shardOf(groupId: string, context: RequestContext | undefined, signal: AbortSignal): Promise<Shard> {
+    await this.admit(context, signal);
+    return this.shardNow(groupId);
+  }
+
+  /** @throws TributaryError NOT_COORDINATOR; INVALID_GROUP_ID. */
+  shardNow(groupId: string): Shard {
+    const { nodeId, images, shards } = this.#parts;
+    if (groupId === '') throw new TributaryError('INVALID_GROUP_ID', 'The group id is empty.');
+    const topic = offsetsTopic(images.current);
+    const partition = topic === undefined ? undefined : groupPartitionOf(groupId, topic.partitions);
+    const shard = partition === undefined ? undefined : shards.get(partition);
+    if (shard !== undefined) return shard;
+    throw new TributaryError(
+      'NOT_COORDINATOR',
+      `Coordinator ${nodeId} does not own the group "${groupId.slice(0, limits.groupIdLength)}": look the owner up.`,
+    );
+  }
+
+  /** @throws TributaryError INCONSISTENT_CLUSTER_ID; REQUEST_TIMED_OUT. */
+  async admit(context: RequestContext | undefined, signal: AbortSignal): Promise<void> {
+    if (context === undefined) return;
+    const { images, clock } = this.#parts;
+    const known = images.current.cluster?.clusterId ?? '';
+    if (context.clusterId !== '' && context.clusterId !== known)
+      throw new TributaryError(
+        'INCONSISTENT_CLUSTER_ID',
+        `The request is for cluster ${context.clusterId}; this is cluster ${known}.`,
+      );
+    const { minRevision } = context;
+    if (images.current.revision >= minRevision) return;
+    using waiting = new LinkedAbort(signal);
+    const late = clock.sleep(limits.minRevisionWaitMs, waiting.signal);
+    const either = [images.reached(minRevision, waiting.signal), late];
+    for (const each of either) each.catch(() => undefined);
+    await Promise.race(either);
+    waiting.abort(new Error('Waited long enough.'));
+    if (images.current.revision < minRevision)
+      throw new TributaryError(
+        'REQUEST_TIMED_OUT',
+        `This coordinator has seen metadata revision ${images.current.revision}, asked for was ${minRevision}; try again.`,
+      );
+  }
+}
+
+/** Without the port, which says nothing to whoever looks at a group. */
+function hostOf(address: string): string {
+  const colon = address.lastIndexOf(':');
+  const isPort = colon > 0 && /^\d+$/.test(address.slice(colon + 1));
+  return isPort ? address.slice(0, colon).replace(/^\[(.*)\]$/, '$1') : address;
+}
