@@ -38,6 +38,14 @@ export interface PlannedLoss {
   readonly client?: string;
 }
 
+/** What a client said that has not arrived. */
+export interface Stalled {
+  /** The client's end of the connection breaks; its server does not hear of that. */
+  breakClientEnd(): void;
+  /** What was said arrives, and then the news of the break. */
+  goOn(): void;
+}
+
 /**
  * The network between all machines of a world: late, ordered within each direction of a call, and unreliable in the ways of TCP: a
  * connection breaks with an unknown part of what was under way, or falls silent until it heals or is given up. Nothing is lost from the
@@ -54,6 +62,8 @@ export class SimulatedNetwork {
   readonly #silent = new Map<string, (() => void)[]>();
   readonly #slow = new Map<string, number>();
   readonly #off = new Set<string>();
+  readonly #stalled = new Set<Connection>();
+  readonly #watchers = new Set<(call: Call, bytes: Uint8Array) => boolean>();
   #losses: PlannedLoss[] = [];
   #nextPort = 20_000;
   /** For the trace: each frame that arrived. */
@@ -149,8 +159,49 @@ export class SimulatedNetwork {
     this.#slow.set(`${from}>${to}`, factor);
   }
 
+  /** What the client says over the connections that carry such a call stays on its way: half-open connections, middle boxes, full buffers. @returns undefined: there is none. */
+  stall(client: string, server: string, path: string): Stalled | undefined {
+    const concerned = [...this.#connections].filter(
+      (connection) =>
+        connection.state === 'open' &&
+        connection.client.machine === client &&
+        machineOf(connection.address) === server &&
+        [...connection.calls].some((call) => call.path === path),
+    );
+    if (concerned.length === 0) return undefined;
+    this.#coverage.count('network: connection stalled');
+    for (const connection of concerned) {
+      connection.stall();
+      this.#stalled.add(connection);
+    }
+    return {
+      breakClientEnd: () => {
+        for (const connection of concerned) this.#break(connection, 'connection reset by the network');
+      },
+      goOn: () => {
+        for (const connection of concerned) this.#goOnWith(connection);
+      },
+    };
+  }
+
+  #goOnWith(connection: Connection): void {
+    if (this.#stalled.delete(connection)) connection.goOn();
+  }
+
+  /** Looks at each message that reaches the server of a stream, until it answers true. */
+  watch(look: (call: Call, bytes: Uint8Array) => boolean): void {
+    this.#watchers.add(look);
+  }
+
+  #asked(call: Call, bytes: Uint8Array): void {
+    for (const look of this.#watchers) if (look(call, bytes)) this.#watchers.delete(look);
+    this.onAsked?.(call, bytes);
+  }
+
   /** All machines hear each other again, in good time. */
   heal(): void {
+    this.#watchers.clear();
+    for (const connection of this.#stalled) this.#goOnWith(connection);
     const waiting = [...this.#silent.values()].flat();
     this.#silent.clear();
     this.#slow.clear();
@@ -344,7 +395,7 @@ export class SimulatedNetwork {
     return {
       wire: (connection, direction) => this.#wire(connection, direction),
       loses: (connection, direction, path, frame) => this.#loses(connection, direction, path, frame),
-      asked: (call, bytes) => this.onAsked?.(call, bytes),
+      asked: (call, bytes) => this.#asked(call, bytes),
       answered: (call, message) => this.onAnswered?.(call, message),
       delivered: (connection, direction, path, frame) => {
         const server = machineOf(connection.address);

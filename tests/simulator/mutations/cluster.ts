@@ -139,6 +139,11 @@ const planted: readonly Planted[] = [
         find: '      await older?.settled.promise;\n',
         replace: '',
       },
+      {
+        file: 'services/controller/src/attendance.ts',
+        find: '    older?.over.abort(new TributaryError(',
+        replace: '    void String(new TributaryError(',
+      },
     ],
   },
   {

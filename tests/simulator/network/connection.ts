@@ -42,6 +42,9 @@ export class Connection {
   listener: Listener | undefined;
   state: 'connecting' | 'open' | 'broken' = 'connecting';
   readonly #changes: (() => void)[] = [];
+  #isStalled = false;
+  /** Why it broke, which the server has not been told: what came before is still on its way. */
+  #untold: string | undefined;
 
   constructor(client: Endpoint, address: string, around: Surroundings) {
     this.client = client;
@@ -52,7 +55,22 @@ export class Connection {
   call(path: string, observer: CallObserver): Call {
     const call = new Call(this, path, observer, this.#around);
     this.calls.add(call);
+    if (this.#isStalled) call.up.hold();
     return call;
+  }
+
+  /** What the client has said, and says from now on, stays on its way; the server hears of nothing, not even that the connection breaks, until {@link goOn}. */
+  stall(): void {
+    this.#isStalled = true;
+    for (const call of this.calls) call.up.hold();
+  }
+
+  goOn(): void {
+    if (!this.#isStalled) return;
+    this.#isStalled = false;
+    for (const call of this.calls) call.up.goOn();
+    const why = this.#untold;
+    if (why !== undefined) this.#tellServer(why, this.#around.random.between(5_000, 400_000));
   }
 
   /** The other side took it. */
@@ -85,16 +103,21 @@ export class Connection {
   break(why: string, clientAfterMicros: number, serverAfterMicros: number): void {
     if (this.state === 'broken') return;
     this.state = 'broken';
-    const requestsArrive = this.#around.random.chance(0.5);
+    const requestsArrive = this.#isStalled || this.#around.random.chance(0.5);
     for (const call of [...this.calls]) call.cut(requestsArrive);
     this.#around.after(clientAfterMicros, () => {
       for (const call of [...this.calls])
         call.failClient(new TributaryError('NETWORK_EXCEPTION', `${this.address}: ${why}`));
     });
-    this.#around.after(serverAfterMicros, () => {
+    if (this.#isStalled) this.#untold = why;
+    else this.#tellServer(why, serverAfterMicros);
+    this.changed();
+  }
+
+  #tellServer(why: string, afterMicros: number): void {
+    this.#around.after(afterMicros, () => {
       for (const call of [...this.calls]) call.failServer(why);
     });
-    this.changed();
   }
 
   whenChanged(action: () => void): void {

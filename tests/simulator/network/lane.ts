@@ -40,6 +40,9 @@ export class Lane {
   #departureIsPlanned = false;
   #isWaiting = false;
   #isCut = false;
+  #isHeld = false;
+  /** Arrivals that were due while it was held. */
+  #heldArrivals = 0;
   /** Called when `queuedBytes` went down. */
   onTaken: (() => void) | undefined;
 
@@ -77,6 +80,16 @@ export class Lane {
     this.#queuedBytes = 0;
     if (alsoUnderWay) this.#underWay.length = 0;
     this.onTaken?.();
+  }
+
+  /** Nothing arrives until {@link goOn}, be it that the connection is given up meanwhile: what has left is still there. */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  goOn(): void {
+    this.#isHeld = false;
+    for (; this.#heldArrivals > 0; this.#heldArrivals--) this.#planArrival();
   }
 
   #planDeparture(): void {
@@ -122,6 +135,10 @@ export class Lane {
 
   /** Each planned arrival delivers whatever is first: frames never overtake one another. */
   #arrive(): void {
+    if (this.#isHeld) {
+      this.#heldArrivals += 1;
+      return;
+    }
     if (this.#wire.state() === 'silent') {
       this.#wire.whenChanged(() => this.#planArrival());
       return;

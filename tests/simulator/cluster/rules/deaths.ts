@@ -39,7 +39,9 @@ export class DeathRules {
         this.#absentSince.delete(node);
       } else if (!this.#absentSince.has(node)) this.#absentSince.set(node, this.#stage.world.scheduler.nowMicros);
       const isNow = change.after?.status?.fenced === true;
-      if (isNow && change.before?.status?.fenced === false) this.#fenced(node, image, before);
+      // One that was leaving has left.
+      if (isNow && change.before?.status?.fenced === false && !change.before.status.leaving)
+        this.#fenced(node, image, before);
     }
   }
 
