@@ -157,6 +157,8 @@ export class Broker implements AsyncDisposable {
   readonly resources: Resources;
   readonly #parts: BrokerParts;
   readonly #stopping = new AbortController();
+  /** Clients whose streams would outlast this broker are to go on at another one. */
+  readonly #farewell = new AbortController();
   readonly #controller: ControllerClient;
   readonly #neighbours: Neighbours;
   readonly #replication: Replication;
@@ -188,6 +190,7 @@ export class Broker implements AsyncDisposable {
       clock: ports.clock,
       random: ports.random,
       observer,
+      stopping: this.#farewell.signal,
     });
     const serveAdmin = adminService({
       replicas,
@@ -359,11 +362,13 @@ export class Broker implements AsyncDisposable {
     const { config, ports, attendance } = this.#parts;
     await handOver(attendance, nodeId(config.nodeId), ports, this.#stopping.signal);
     attendance.handedOver();
+    this.#farewell.abort();
     this.#registration?.handedOver();
   }
 
   /** Stops taking records, writes and flushes what it took, leaves the cluster, marks a clean stop. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#farewell.abort();
     this.#stopping.abort(new Error('The broker is stopping.'));
     await Promise.all(this.#running);
     await this.#replication[Symbol.asyncDispose]();

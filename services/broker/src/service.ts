@@ -7,7 +7,9 @@ import type { BrokerObserver } from './observer.ts';
 import type { ProducerIds } from './producer-ids.ts';
 import type { Replicas } from './replicas.ts';
 import type { ControllerClient } from './rpc/controller-client.ts';
+import { Coordinators } from './rpc/coordinators.ts';
 import { fetchHandler } from './rpc/fetch.ts';
+import { serveGroups } from './rpc/group-service.ts';
 import { holding } from './rpc/held.ts';
 import { listOffsetsHandler } from './rpc/list-offsets.ts';
 import { measureLagHandler } from './rpc/measure-lag.ts';
@@ -15,6 +17,7 @@ import type { Neighbours } from './rpc/neighbours.ts';
 import { getMetadataHandler, initProducerIdHandler } from './rpc/metadata.ts';
 import { produceHandler } from './rpc/produce.ts';
 import { publishHandler } from './rpc/publish.ts';
+import { commitHandler } from './rpc/record-commit.ts';
 import { Subscriptions } from './rpc/subscribe.ts';
 import { Turns } from './turns.ts';
 
@@ -27,6 +30,8 @@ interface Parts {
   readonly clock: Clock;
   readonly random: Random;
   readonly observer: BrokerObserver;
+  /** Aborted when this broker stops. */
+  readonly stopping: AbortSignal;
 }
 
 export function brokerService({
@@ -38,8 +43,10 @@ export function brokerService({
   clock,
   random,
   observer,
+  stopping,
 }: Parts): Service {
   const turns = new Turns(clock);
+  const coordinators = new Coordinators({ neighbours, source, controller, clock });
   const subscriptions = new Subscriptions({
     replicas,
     neighbours,
@@ -48,6 +55,8 @@ export function brokerService({
     random,
     turns,
     observer: observer.fetch,
+    coordinators,
+    stopping,
   });
   return (handlers: Handlers): void => {
     handlers.stream(methods.produce, produceHandler({ replicas, neighbours, clock, observer: observer.produce }));
@@ -59,6 +68,9 @@ export function brokerService({
     );
     handlers.stream(methods.subscribe, (stream, context) => subscriptions.subscribe(stream, context));
     handlers.unary(methods.grantCredit, (request, context) => subscriptions.grantCredit(request, context));
+    handlers.unary(methods.commit, commitHandler(coordinators, source, clock));
+    handlers.unary(methods.release, (request, context) => subscriptions.release(request, context));
+    serveGroups(coordinators, handlers);
     handlers.unary(methods.listOffsets, listOffsetsHandler(replicas, neighbours));
     handlers.unary(methods.measureLag, measureLagHandler(replicas, neighbours, clock));
     handlers.unary(methods.getMetadata, getMetadataHandler(source, clock));

@@ -15,12 +15,19 @@ import type { CallContext, Random, Stream } from '@tributary/ports';
 import {
   type GrantCreditRequest,
   type GrantCreditResponse,
+  type GroupSubscription,
   methods,
+  type ReleaseRequest,
+  type ReleaseResponse,
   type SubscribeRequest,
   type SubscribeResponse,
 } from '@tributary/wire';
 import type { Replicas } from '../replicas.ts';
 import { checkCluster } from './context.ts';
+import { checkGroupId, type Coordinators } from './coordinators.ts';
+import { groupWanted } from './group-request.ts';
+import { GroupMember, type GroupParts } from './group-subscription.ts';
+import { inTurn } from './in-turn.ts';
 import { imageAtLeast } from './least-revision.ts';
 import { topicByName } from './named-topic.ts';
 import { isForwarded, type Neighbours } from './neighbours.ts';
@@ -35,6 +42,9 @@ export interface SubscribeParts extends Omit<SubscriptionParts, 'chunks'> {
   readonly neighbours: Neighbours;
   readonly source: ImageSource;
   readonly random: Random;
+  readonly coordinators: Coordinators;
+  /** Aborted when this broker stops: members of groups go on at another one. */
+  readonly stopping: AbortSignal;
 }
 
 /** A topic of which all partitions are read, and how many of them are. */
@@ -46,6 +56,7 @@ interface Followed {
 export class Subscriptions {
   readonly #parts: SubscribeParts;
   readonly #byId = new Map<string, Subscription>();
+  readonly #members = new Map<string, GroupMember>();
   readonly #ofEach: SubscriptionParts;
 
   constructor(parts: SubscribeParts) {
@@ -57,6 +68,7 @@ export class Subscriptions {
     const { replicas, source, clock } = this.#parts;
     const request = await firstOf(stream);
     checkCluster(request.context, replicas.clusterId);
+    if (request.group !== undefined) return await this.#asMember(request, request.group, stream, context);
     const selections = selectionsOf(request);
     const image = await imageAtLeast(source, clock, request.context?.minRevision ?? 0n, context.signal);
     const chosen = selections.map((selection) => ({ selection, topic: topicByName(image, selection.topic) }));
@@ -64,7 +76,7 @@ export class Subscriptions {
       chosen.reduce((sum, { selection, topic }) => sum + (selection.partitions?.length ?? topic.partitions), 0),
     );
     const { neighbours } = this.#parts;
-    const id = `${neighbours.me}-${randomId(() => this.#parts.random.nextU32())}`;
+    const id = this.#newId();
     using elsewhere = isForwarded(request.context)
       ? undefined
       : new ReadElsewhere(neighbours, clock, neighbours.forwarded(request.context, context.peer), context.signal);
@@ -84,10 +96,57 @@ export class Subscriptions {
     }
   }
 
+  /** The id tells through which broker the stream runs (F1). */
+  #newId(): string {
+    return `${this.#parts.neighbours.me}-${randomId(() => this.#parts.random.nextU32())}`;
+  }
+
+  async #asMember(
+    request: SubscribeRequest,
+    group: GroupSubscription,
+    stream: Stream<SubscribeResponse, SubscribeRequest>,
+    call: CallContext,
+  ): Promise<void> {
+    const wanted = groupWanted(request, group);
+    const { neighbours, clock, source } = this.#parts;
+    await imageAtLeast(source, clock, request.context?.minRevision ?? 0n, call.signal);
+    const id = this.#newId();
+    const reading = neighbours.forwarded(request.context, call.peer);
+    using elsewhere = new ReadElsewhere(neighbours, clock, reading, call.signal);
+    const parts: GroupParts = { ...this.#parts, ofEach: this.#ofEach };
+    const member = new GroupMember(id, wanted, request, stream, call, parts, elsewhere);
+    this.#byId.set(id, member.subscription);
+    this.#members.set(id, member);
+    try {
+      await member.run();
+    } finally {
+      this.#byId.delete(id);
+      this.#members.delete(id);
+    }
+  }
+
+  /** A member's word that it has stopped with what it was told to release (G5). */
+  async release(request: ReleaseRequest, call: CallContext): Promise<ReleaseResponse> {
+    const { neighbours, replicas } = this.#parts;
+    const { context, groupId, memberId, version } = request;
+    checkCluster(context, replicas.clusterId);
+    checkGroupId(groupId);
+    const through = Number.parseInt(memberId, 10);
+    if (through !== neighbours.me && !isForwarded(context) && neighbours.isRunning(through))
+      return await neighbours.forward(nodeId(through), methods.release, request, call, limits.requestTimeoutMs);
+    const member = this.#members.get(memberId);
+    if (member === undefined || member.groupId !== groupId)
+      throw new TributaryError(
+        'UNKNOWN_MEMBER_ID',
+        `No subscription to the group "${groupId}" has the member id "${memberId.slice(0, 64)}": its stream is over.`,
+      );
+    await member.release(version);
+    return { throttleMs: 0 };
+  }
+
   async grantCredit(request: GrantCreditRequest, call: CallContext): Promise<GrantCreditResponse> {
     const { neighbours, replicas } = this.#parts;
     checkCluster(request.context, replicas.clusterId);
-    // The id tells through which broker the stream runs (F1).
     const through = Number.parseInt(request.subscriptionId, 10);
     if (through !== neighbours.me && !isForwarded(request.context) && neighbours.isRunning(through))
       return await neighbours.forward(nodeId(through), methods.grantCredit, request, call);
@@ -180,13 +239,4 @@ function partitionsOf({ partitions, positions }: Selection, topic: TopicInfo): r
 function isGone(image: ClusterImage, { topicId }: TopicInfo): boolean {
   const topic = image.topic(topicId);
   return topic === undefined || topic.phase === 'deleting';
-}
-
-/** Searches for positions read files: so many at a time. */
-async function inTurn<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
-  const remaining = items.values();
-  const worker = async (): Promise<void> => {
-    for (const item of remaining) await work(item);
-  };
-  await Promise.all(Array.from({ length: Math.min(items.length, limits.partitionsOpenedAtOnce) }, worker));
 }

@@ -37,6 +37,8 @@ export class SubscribedPartition {
   readonly index: number;
   state: State = 'begins';
   queued = false;
+  /** It may begin, and sends nothing before it is let go. */
+  isHeld = false;
   /** Reading goes on here. */
   position: Offset = offset(0n);
   /** Where it stops; undefined: nowhere. */
@@ -70,6 +72,8 @@ export class SubscribedPartition {
    * the matter all of `limits.subscribeLeaderMs`.
    */
   async begin(parts: SourceParts, stopAtEnd: boolean, signal: AbortSignal): Promise<void> {
+    // It may be given up at any time.
+    if (this.#isOver) return;
     this.state = 'begins';
     const { clock } = parts;
     if (clock.monotonicMs() - this.#failedAt < limits.retryBackoffMs) await clock.sleep(limits.retryBackoffMs, signal);
@@ -79,8 +83,10 @@ export class SubscribedPartition {
         return;
       } catch (thrown) {
         const error = TributaryError.from(thrown);
+        if (this.#isOver) return;
         if (signal.aborted || parts.elsewhere === undefined || !this.mayRetry(error, parts)) throw error;
         await clock.sleep(limits.retryBackoffMs, signal);
+        if (this.#isOver) return;
       }
     }
   }
@@ -114,7 +120,7 @@ export class SubscribedPartition {
       source.close();
       throw thrown;
     }
-    if (signal.aborted) {
+    if (signal.aborted || this.#isOver) {
       source.close();
       return;
     }
@@ -153,6 +159,15 @@ export class SubscribedPartition {
 
   get hasReachedEnd(): boolean {
     return this.until !== undefined && this.position >= this.until;
+  }
+
+  get #isOver(): boolean {
+    return this.state === 'over';
+  }
+
+  /** Where another reader would go on. */
+  get resumesAt(): Start {
+    return this.#start ?? { kind: 'offset', offset: this.position };
   }
 
   /** Others may read it too. */

@@ -4,6 +4,7 @@ import type { Stream } from '@tributary/ports';
 import {
   encodeOnce,
   type ErrorCode,
+  type GroupAssignment,
   type SubscribedRecords,
   type SubscribeRequest,
   type SubscribeResponse,
@@ -23,6 +24,16 @@ export interface SubscriptionParts extends LeaderParts {
   readonly observer: FetchObserver;
 }
 
+/** Who follows what is sent, and what becomes of each partition: a member of a group. */
+export interface Follower {
+  /** Its position is known. */
+  begun(reader: SubscribedPartition): void;
+  /** Records up to its position are in the queue of the transport. @param bytes of these. */
+  sent(reader: SubscribedPartition, bytes: number): void;
+  /** @returns true: the client need not hear of it. */
+  failed(reader: SubscribedPartition, error: TributaryError): boolean;
+}
+
 type Answers = Stream<SubscribeResponse, SubscribeRequest>;
 
 export class Subscription {
@@ -32,6 +43,8 @@ export class Subscription {
   readonly #sources: SourceParts;
   readonly #stream: Answers;
   readonly #signal: AbortSignal;
+  readonly #follower: Follower | undefined;
+  readonly #creditBegan: number;
   readonly #readers = new Set<SubscribedPartition>();
   /** Those that may have something to send, in turn. */
   readonly #queue: SubscribedPartition[] = [];
@@ -55,6 +68,7 @@ export class Subscription {
     parts: SubscriptionParts,
     signal: AbortSignal,
     elsewhere?: ReadElsewhere,
+    follower?: Follower,
   ) {
     this.id = id;
     this.stopAtEnd = stopAtEnd;
@@ -62,6 +76,8 @@ export class Subscription {
     this.#parts = parts;
     this.#sources = { ...parts, elsewhere };
     this.#signal = signal;
+    this.#follower = follower;
+    this.#creditBegan = Number(creditBytes);
     this.#creditLimit = creditBytes === 0n ? undefined : Number(creditBytes);
     if (signal.aborted) this.#over.resolve();
     signal.addEventListener('abort', () => this.#over.resolve(), { once: true });
@@ -74,6 +90,11 @@ export class Subscription {
   /** Resolves when the client is gone or nothing can come any more. */
   get over(): Promise<void> {
     return this.#over.promise;
+  }
+
+  /** Bytes of records beyond what the credit was at first: whoever grants more of it has handled as much. undefined: there is no bound. */
+  get granted(): number | undefined {
+    return this.#creditLimit === undefined ? undefined : this.#creditLimit - this.#creditBegan;
   }
 
   /** @throws TributaryError INVALID_REQUEST where there is no bound to raise. */
@@ -96,8 +117,21 @@ export class Subscription {
 
   /** Reads one more partition. Resolves when it has begun, or cannot. */
   async add(reader: SubscribedPartition): Promise<void> {
+    if (reader.state === 'over') return;
     this.#readers.add(reader);
     await this.#begin(reader);
+  }
+
+  /** Nothing more of it is sent. */
+  remove(reader: SubscribedPartition): void {
+    reader.end();
+    this.#readers.delete(reader);
+  }
+
+  /** What was held may be sent. */
+  letGo(reader: SubscribedPartition): void {
+    reader.isHeld = false;
+    this.wake(reader);
   }
 
   /** @param awaitsMore partitions may still be added: the subscription is not over for want of any. */
@@ -109,7 +143,7 @@ export class Subscription {
   readonly wake = (reader: SubscribedPartition): void => {
     // Who waits for credit hears at once that there is nothing left to wait for.
     if (reader.state === 'thirsty' && !reader.isLed) reader.state = 'reads';
-    if (reader.queued || reader.state !== 'reads') return;
+    if (reader.queued || reader.isHeld || reader.state !== 'reads') return;
     reader.queued = true;
     this.#queue.push(reader);
     this.#pumpSoon();
@@ -129,9 +163,14 @@ export class Subscription {
 
   /** The first answer, which names the subscription. */
   announce(): void {
-    if (!this.#isHeldBack) return;
+    if (this.#isHeldBack) this.tell(undefined);
+  }
+
+  /** The same, of a member of a group; and whenever its assignment has changed. */
+  tell(assignment: GroupAssignment | undefined): void {
+    const subscriptionId = this.#isHeldBack ? this.id : '';
     this.#isHeldBack = false;
-    this.#stream.send({ throttleMs: 0, subscriptionId: this.id, partitions: [], creditNeeded: 0n });
+    this.#stream.send({ throttleMs: 0, subscriptionId, partitions: [], creditNeeded: 0n, assignment });
     if (this.#queue.length > 0) this.#pumpSoon();
   }
 
@@ -144,10 +183,12 @@ export class Subscription {
   async #begin(reader: SubscribedPartition): Promise<void> {
     try {
       await reader.begin(this.#sources, this.stopAtEnd, this.#signal);
+      if (reader.state !== 'reads') return;
       reader.share(this.#parts.chunks);
+      this.#follower?.begun(reader);
       this.wake(reader);
     } catch (thrown) {
-      if (!this.#signal.aborted) this.#fail(reader, TributaryError.from(thrown));
+      if (!this.#signal.aborted && this.#readers.has(reader)) this.#fail(reader, TributaryError.from(thrown));
     }
   }
 
@@ -211,6 +252,7 @@ export class Subscription {
     reader.position = chunk.next;
     this.#sent += chunk.bytes;
     this.#parts.observer.fetched(chunk.bytes);
+    this.#follower?.sent(reader, chunk.bytes);
     this.#stream.send({ throttleMs: 0, subscriptionId: '', partitions: [chunk.answer], creditNeeded: 0n });
     return chunk.bytes / 8;
   }
@@ -243,7 +285,10 @@ export class Subscription {
       reader.position = open.position;
       this.#sent += taken.bytes;
       this.#parts.observer.fetched(taken.bytes);
-      if (taken.records.length > 0) this.#answer(reader, from, taken);
+      if (taken.records.length > 0) {
+        this.#follower?.sent(reader, taken.bytes);
+        this.#answer(reader, from, taken);
+      }
       this.#notAll(reader, taken.why);
       return taken.cost;
     });
@@ -282,6 +327,7 @@ export class Subscription {
       highWatermark: source.highWatermark,
       records,
       nextOffset: position,
+      topicId: reader.topic.topicId,
     };
     const isWhole = (why.kind === 'full' || why.kind === 'end') && reader.until === undefined;
     const sharedBy = isWhole && source.here !== undefined && chunks.isShared(source.here) ? source.here : undefined;
@@ -305,6 +351,10 @@ export class Subscription {
   /** The partition is over, the others go on. @param next where reading could go on. */
   #fail(reader: SubscribedPartition, error: TributaryError, next: bigint = reader.position): void {
     this.#parts.observer.refused(error);
+    if (this.#follower?.failed(reader, error) === true) {
+      this.remove(reader);
+      return;
+    }
     this.announce();
     this.#stream.send({
       throttleMs: 0,
@@ -318,6 +368,7 @@ export class Subscription {
           highWatermark: -1n,
           records: [],
           nextOffset: next,
+          topicId: reader.topic.topicId,
         },
       ],
       creditNeeded: 0n,
@@ -326,8 +377,7 @@ export class Subscription {
   }
 
   #end(reader: SubscribedPartition): void {
-    reader.end();
-    this.#readers.delete(reader);
+    this.remove(reader);
     this.settle(this.#awaitsMore);
   }
 }
