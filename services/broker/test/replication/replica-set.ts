@@ -7,6 +7,7 @@ import type { ClusterImage, ImageSource } from '@tributary/metadata';
 import {
   brokerSettings,
   clusterId,
+  isInternalTopic,
   leaderEpoch,
   millis,
   type NodeId,
@@ -57,6 +58,7 @@ export class ReplicaSet {
   decided: Decided;
   readonly #count: number;
   readonly #settings: Readonly<Record<string, string>>;
+  readonly #topic: string;
   readonly #running = new Map<number, Running>();
   #revision = 1n;
   #epochs = 100n;
@@ -65,6 +67,7 @@ export class ReplicaSet {
     this.world = world;
     this.#count = count;
     this.#settings = options.settings ?? {};
+    this.#topic = options.topic ?? 't';
     const isr = Array.from({ length: count }, (_, i) => i + 1);
     const configs = { 'flush.policy': 'commit', ...options.configs };
     this.decided = { leader: 1, epoch: 1, isr, minIsr: 1, partitionEpoch: 0, uncleanEpoch: undefined, configs };
@@ -191,7 +194,7 @@ export class ReplicaSet {
       effectiveFlushPolicy: configs['flush.policy'],
       uncleanEpoch,
     };
-    const about = { topicId: topic, name: 't', partitions: 1, configs, phase: 'ready' };
+    const about = { topicId: topic, name: this.#topic, partitions: 1, configs, phase: 'ready' };
     const image = {
       cluster: { clusterId: clusterId('c') },
       clusterConfigs: {},
@@ -219,7 +222,8 @@ export class ReplicaSet {
     const records = values.map((value) => ({ timestamp: 1_000, key: null, value }));
     const bytes = encodeBatch(records, { copy: true, ...(producer === undefined ? {} : { producer }) });
     return new Promise((resolve) => {
-      this.partition(id).produce(bytes, this.decided.epoch, acks, millis(1e12), resolve);
+      const writerEpoch = isInternalTopic(this.#topic) ? producer?.id : undefined;
+      this.partition(id).produce(bytes, this.decided.epoch, acks, millis(1e12), resolve, writerEpoch);
     });
   }
 
@@ -329,6 +333,8 @@ type Producer = NonNullable<NonNullable<Parameters<typeof encodeBatch>[1]>['prod
 
 export interface SetOptions {
   readonly configs?: Readonly<Record<string, string>>;
+  /** Its name; default: t. An internal one has a fence (G1). */
+  readonly topic?: string;
   /** Of each broker. */
   readonly settings?: Readonly<Record<string, string>>;
 }
