@@ -1,5 +1,6 @@
 /**
- * ControllerService.Attend: each broker's stream of signs of life (R10), ISR proposals (M4) and its word that it is leaving.
+ * ControllerService.Attend: each broker's stream of signs of life (R10), ISR proposals (M4) and its word that it is leaving; a coordinator's, without
+ * proposals.
  *
  * The newest stream of a broker counts: an older one is ended, and what it has not been told by then is discarded before anything is answered on
  * the newer one. Each message is answered, an empty one by an empty one; decisions and LeaveProgress follow in messages of their own.
@@ -21,11 +22,21 @@ import {
   topicId,
 } from '@tributary/model';
 import type { CallContext, Clock, Stream } from '@tributary/ports';
-import type { AttendHello, AttendRequest, AttendResponse, ErrorCode, IsrDecision, IsrProposal } from '@tributary/wire';
+import {
+  type AttendHello,
+  type AttendRequest,
+  type AttendResponse,
+  type ErrorCode,
+  type IsrDecision,
+  type IsrProposal,
+  PartRole,
+} from '@tributary/wire';
 import { leavingShare, registrationOf } from './brokers.ts';
+import { coordinatorOf, coordinatorShare } from './coordinators.ts';
 import { type JudgedProposals, type Proposal, type Verdict, judgeProposals } from './isr-proposals.ts';
 import type { Done, Office } from './office.ts';
 import type { Reception } from './reception.ts';
+import type { Role } from './signs.ts';
 import type { TopicDefaults } from './topic-defaults.ts';
 
 interface Parts {
@@ -38,8 +49,9 @@ interface Parts {
 
 type Messages = Stream<AttendResponse, AttendRequest>;
 
-/** One broker's stream. */
+/** One broker's, or coordinator's, stream. */
 interface Seat {
+  readonly role: Role;
   readonly node: NodeId;
   readonly epoch: BrokerEpoch;
   readonly number: bigint;
@@ -55,7 +67,7 @@ interface Seat {
 export class Attendance {
   readonly #parts: Parts;
   readonly #reception: Reception;
-  readonly #seats = new Map<NodeId, Seat>();
+  readonly #seats: Readonly<Record<Role, Map<NodeId, Seat>>> = { broker: new Map(), coordinator: new Map() };
 
   constructor(parts: Parts, reception: Reception) {
     this.#parts = parts;
@@ -72,7 +84,7 @@ export class Attendance {
     const seat = await this.#greet(hello, over);
     const older = this.#take(seat);
     const { office } = this.#parts;
-    office.brokerOpened(seat.node, seat.epoch);
+    office.opened(seat.role, seat.node, seat.epoch);
     const ended = (): void => over.abort(office.term?.over.reason);
     const termOver = office.term?.over;
     termOver?.addEventListener('abort', ended, { once: true });
@@ -82,12 +94,13 @@ export class Attendance {
     } finally {
       termOver?.removeEventListener('abort', ended);
       seat.settled.resolve();
-      if (this.#seats.get(seat.node) === seat) this.#seats.delete(seat.node);
-      office.brokerClosed(seat.node, seat.epoch);
+      const seats = this.#seats[seat.role];
+      if (seats.get(seat.node) === seat) seats.delete(seat.node);
+      office.closed(seat.role, seat.node, seat.epoch);
     }
   }
 
-  /** @throws TributaryError: the broker is not who it takes itself to be, or this is not the controller that it takes it for. */
+  /** @throws TributaryError: the part is not who it takes itself to be, or this is not the controller that it takes it for. */
   async #greet(hello: AttendHello, over: LinkedAbort): Promise<Seat> {
     const image = await this.#reception.imageFor(hello.context, over.signal, hello.brokerEpoch);
     const { term } = this.#parts.office;
@@ -99,29 +112,33 @@ export class Attendance {
     }
     const node = nodeId(hello.brokerId);
     const epoch = brokerEpoch(hello.brokerEpoch);
-    const registration = registrationOf(image, node, epoch);
+    const role = roleOf(hello);
+    const registration =
+      role === 'coordinator' ? coordinatorOf(image, node, epoch) : registrationOf(image, node, epoch);
     if (registration.incarnationId !== hello.incarnationId) {
       throw new TributaryError(
         'STALE_BROKER_EPOCH',
-        `Broker ${node} attends as incarnation ${hello.incarnationId}; ${registration.incarnationId} is registered.`,
+        `${named[role]} ${node} attends as incarnation ${hello.incarnationId}; ${registration.incarnationId} is registered.`,
       );
     }
     const settled = Promise.withResolvers<void>();
     const said = new Bell();
-    return { node, epoch, number: hello.streamNumber, over, settled, proposals: [], isLeaving: false, said };
+    return { role, node, epoch, number: hello.streamNumber, over, settled, proposals: [], isLeaving: false, said };
   }
 
   /** @returns the older stream of the same broker, which is over. @throws TributaryError where that is the newer one. */
   #take(seat: Seat): Seat | undefined {
-    const older = this.#seats.get(seat.node);
+    const older = this.#seats[seat.role].get(seat.node);
     if (older !== undefined && older.epoch === seat.epoch && older.number >= seat.number) {
       throw new TributaryError(
         'INVALID_REQUEST',
-        `Broker ${seat.node} attends on stream ${older.number} already; this is stream ${seat.number}.`,
+        `${named[seat.role]} ${seat.node} attends on stream ${older.number} already; this is stream ${seat.number}.`,
       );
     }
-    this.#seats.set(seat.node, seat);
-    older?.over.abort(new TributaryError('NETWORK_EXCEPTION', `Broker ${seat.node} attends on a newer stream.`));
+    this.#seats[seat.role].set(seat.node, seat);
+    older?.over.abort(
+      new TributaryError('NETWORK_EXCEPTION', `${named[seat.role]} ${seat.node} attends on a newer stream.`),
+    );
     return older;
   }
 
@@ -142,7 +159,7 @@ export class Attendance {
       for (;;) {
         const next = await unlessAborted(messages.next(), seat.over.signal);
         if (next.done === true) break;
-        office.brokerHeard(seat.node, seat.epoch);
+        office.heard(seat.role, seat.node, seat.epoch);
         this.#hear(seat, next.value);
         stream.send({ decisions: [], leave: undefined, sessionTimeoutMs: 0 });
       }
@@ -150,13 +167,15 @@ export class Attendance {
       seat.over.abort(thrown);
     }
     const isEnd = !seat.over.signal.aborted;
-    seat.over.abort(new TributaryError('NETWORK_EXCEPTION', `Broker ${seat.node} ended its stream.`));
+    seat.over.abort(new TributaryError('NETWORK_EXCEPTION', `${named[seat.role]} ${seat.node} ended its stream.`));
     // What is being decided now is decided, or not, before a newer stream is answered.
     await deciding.catch(() => undefined);
     if (!isEnd) throw seat.over.signal.reason;
   }
 
   #hear(seat: Seat, { proposals, leaving }: AttendRequest): void {
+    if (seat.role === 'coordinator' && proposals.length > 0)
+      throw new TributaryError('INVALID_REQUEST', `Coordinator ${seat.node} has no partitions to propose anything of.`);
     if (seat.proposals.length + proposals.length > limits.isrProposals) {
       throw new TributaryError(
         'THROTTLING_QUOTA_EXCEEDED',
@@ -203,8 +222,14 @@ export class Attendance {
   }
 
   /** Asked twice where it is news: the second time it comes behind all that the leaving itself has called for. */
-  async #leave({ node, epoch, over }: Seat): Promise<NonNullable<AttendResponse['leave']>> {
+  async #leave({ role, node, epoch, over }: Seat): Promise<NonNullable<AttendResponse['leave']>> {
     const { office, images, defaults } = this.#parts;
+    if (role === 'coordinator') {
+      office.coordinatorLeaves(node, epoch);
+      await office.place({ event: () => ({ kind: 'settle' }), signal: over.signal });
+      const { current } = images;
+      return { ...coordinatorShare(current, node, office.coordinatorLosses), revision: current.revision };
+    }
     const place = (): Promise<Done> =>
       office.place({ event: () => ({ kind: 'leave', nodeId: node, brokerEpoch: epoch }), signal: over.signal });
     const { steps } = await place();
@@ -213,6 +238,10 @@ export class Attendance {
     return { ...leavingShare(image, node, office.losses, defaults), revision: image.revision };
   }
 }
+
+const named: Readonly<Record<Role, string>> = { broker: 'Broker', coordinator: 'Coordinator' };
+
+const roleOf = ({ role }: AttendHello): Role => (role === PartRole.COORDINATOR ? 'coordinator' : 'broker');
 
 function fromWire(proposal: IsrProposal): Proposal {
   return {

@@ -4,6 +4,7 @@ import { type BrokerEpoch, type ClusterId, type NodeId, type TopicId, limits } f
 import type { ClusterImage, Expectation, PartitionName } from '@tributary/metadata';
 import { type ConfigChange, type ConfigResource, alterConfigs } from './alter-configs.ts';
 import { type Losses, leave, registrationOf, settleBrokers } from './brokers.ts';
+import { type CoordinatorLosses, settleGroupPartitions } from './coordinators.ts';
 import { type FlushReports, type Reconfigured, settleEffective, settleFlushed } from './effective-settings.ts';
 import { type LongestLog, electLeaders, electLongest, settleLeaderless } from './elections.ts';
 import type { JudgedProposals } from './isr-proposals.ts';
@@ -18,6 +19,7 @@ export type ControllerEvent =
       /** Taken where the store names no cluster yet. */
       readonly freshClusterId: ClusterId;
       readonly losses: Losses;
+      readonly coordinators: CoordinatorLosses;
       /** Topics whose settings may have changed since this last came to rest. */
       readonly reconfigured: Reconfigured;
       readonly defaults: TopicDefaults;
@@ -61,6 +63,8 @@ export type ControllerEvent =
       readonly losses: Losses;
       readonly defaults: TopicDefaults;
     }
+  /** Nothing of its own: whoever asks is answered once all that the cluster itself calls for is done. */
+  | { readonly kind: 'settle' }
   | { readonly kind: 'allocate-producer-ids'; readonly nodeId: NodeId; readonly brokerEpoch: BrokerEpoch };
 
 /** Finalised version of a new cluster (M7). */
@@ -92,6 +96,8 @@ export function decide(image: ClusterImage, event: ControllerEvent): readonly St
       return electLeaders(image, event.election, event.names, event.losses, event.defaults);
     case 'elect-longest':
       return electLongest(image, event.winners, event.losses, event.defaults);
+    case 'settle':
+      return [];
     case 'allocate-producer-ids':
       return [allocateProducerIds(image, event.nodeId, event.brokerEpoch)];
   }
@@ -102,6 +108,8 @@ function reconcile(image: ClusterImage, event: ControllerEvent & { readonly kind
   // Leaders come before topics: somebody waits for them.
   const brokers = settleBrokers(image, event.losses, event.defaults);
   if (brokers.length > 0) return brokers;
+  const groups = settleGroupPartitions(image, event.coordinators);
+  if (groups.length > 0) return groups;
   const effective = settleEffective(image, event.reconfigured, event.defaults);
   if (effective.length > 0) return effective;
   const elections = settleLeaderless(image, event.reconfigured, event.losses, event.defaults);

@@ -1,9 +1,10 @@
 // pure
 /** What this controller has decided since it started, in counts. */
-import type { PartitionReason, Step } from './step.ts';
+import type { GroupMoveReason, PartitionReason, Step } from './step.ts';
 
 export class Facts {
   readonly #elections = new Map<PartitionReason, number>();
+  readonly #groupMoves = new Map<GroupMoveReason, number>();
   uncleanElections = 0;
   isrShrinks = 0;
   isrExpands = 0;
@@ -14,7 +15,12 @@ export class Facts {
     return this.#elections;
   }
 
-  committed({ facts }: Step): void {
+  get groupMoves(): ReadonlyMap<GroupMoveReason, number> {
+    return this.#groupMoves;
+  }
+
+  committed({ facts, groupMoves = [] }: Step): void {
+    for (const reason of groupMoves) this.#groupMoves.set(reason, (this.#groupMoves.get(reason) ?? 0) + 1);
     if (facts === undefined) return;
     if (facts.elections > 0)
       this.#elections.set(facts.reason, (this.#elections.get(facts.reason) ?? 0) + facts.elections);

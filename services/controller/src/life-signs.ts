@@ -41,8 +41,7 @@ export class LifeSigns extends Signs {
         // M5: not what the store lets go of, but silence that was heard in this term.
         const graceEndsMs = this.silentSinceMs(nodeId) + this.#sessionTimeoutMs;
         // One that said that it was leaving has left.
-        if (nowMs >= graceEndsMs || status.leaving || (this.hasVanished(nodeId) && !this.#attends(nodeId)))
-          gone.add(nodeId);
+        if (nowMs >= graceEndsMs || status.leaving || this.hasVanished(nodeId)) gone.add(nodeId);
         else againAtMs = earlier(againAtMs, graceEndsMs);
         continue;
       }
@@ -72,11 +71,6 @@ export class LifeSigns extends Signs {
       silent: silent.map(({ node }) => node),
       againAtMs,
     };
-  }
-
-  /** Whoever attends lives, and registers anew once it hears that its registration went: the store may have been away for longer than leases last. */
-  #attends(node: NodeId): boolean {
-    return (this.#signs.get(node)?.streams ?? 0) > 0;
   }
 }
 

@@ -21,11 +21,14 @@ import {
 } from '@tributary/model';
 import type { Clock, CommitResult, Logger, MetadataStore, Random, Transport } from '@tributary/ports';
 import { type Losses, noLosses } from './brokers.ts';
+import { type CoordinatorLosses, noCoordinatorLosses } from './coordinators.ts';
+import { type CoordinatorJudgement, CoordinatorSigns } from './coordinator-signs.ts';
 import { type ControllerEvent, decide } from './decide.ts';
 import type { Term } from './election.ts';
 import { Facts } from './facts.ts';
 import { type Judgement, LifeSigns } from './life-signs.ts';
 import { Probe } from './probe.ts';
+import type { Role } from './signs.ts';
 import type { Step } from './step.ts';
 import type { TopicDefaults } from './topic-defaults.ts';
 
@@ -65,10 +68,11 @@ export class Office {
   readonly #sessionTimeoutMs: number;
   readonly #bell = new Bell();
   #orders: { readonly order: Order; readonly settle: PromiseWithResolvers<Done> }[] = [];
-  readonly #signs: LifeSigns;
-  readonly #probe: Probe;
+  readonly #signs: { readonly broker: LifeSigns; readonly coordinator: CoordinatorSigns };
+  readonly #probes: Readonly<Record<Role, Probe>>;
   #term: { readonly revision: bigint; readonly over: AbortSignal } | undefined;
   #losses: Losses = noLosses;
+  #coordinatorLosses: CoordinatorLosses = noCoordinatorLosses;
   /** Topics of which something may have changed, beside brokers, since reconciling last came to rest. */
   #reconfigured: Set<TopicId> | 'all' = 'all';
   /** Counts changes of registrations: a plan made before one is not carried on. */
@@ -78,8 +82,13 @@ export class Office {
     this.#ports = ports;
     this.#defaults = defaults;
     this.#sessionTimeoutMs = sessionTimeoutMs;
-    this.#signs = new LifeSigns(sessionTimeoutMs);
-    this.#probe = new Probe(ports, this.#signs, sessionTimeoutMs, () => this.#bell.ring());
+    const [broker, coordinator] = [new LifeSigns(sessionTimeoutMs), new CoordinatorSigns(sessionTimeoutMs)];
+    this.#signs = { broker, coordinator };
+    const onLearnt = (): void => this.#bell.ring();
+    this.#probes = {
+      broker: new Probe(ports, 'broker', broker, sessionTimeoutMs, onLearnt),
+      coordinator: new Probe(ports, 'coordinator', coordinator, sessionTimeoutMs, onLearnt),
+    };
   }
 
   get isOpen(): boolean {
@@ -101,20 +110,36 @@ export class Office {
     return this.isOpen ? this.#judge().silent : [];
   }
 
-  /** A stream of a registered broker has begun. */
-  brokerOpened(node: NodeId, epoch: BrokerEpoch): void {
-    this.#signs.opened(node, epoch, this.#ports.clock.monotonicMs());
+  /** Registered coordinators of which nothing is heard. */
+  get silentCoordinators(): readonly NodeId[] {
+    return this.isOpen ? this.#judgeCoordinators(this.#judge()).silent : [];
   }
 
-  brokerHeard(node: NodeId, epoch: BrokerEpoch): void {
-    this.#signs.heard(node, epoch, this.#ports.clock.monotonicMs());
+  /** As of the last look. */
+  get coordinatorLosses(): CoordinatorLosses {
+    return this.#coordinatorLosses;
+  }
+
+  /** A stream of a registered one has begun. */
+  opened(role: Role, node: NodeId, epoch: BrokerEpoch): void {
+    this.#signs[role].opened(node, epoch, this.#ports.clock.monotonicMs());
+  }
+
+  heard(role: Role, node: NodeId, epoch: BrokerEpoch): void {
+    this.#signs[role].heard(node, epoch, this.#ports.clock.monotonicMs());
   }
 
   /** Its process may be gone (R10). */
-  brokerClosed(node: NodeId, epoch: BrokerEpoch): void {
-    this.#signs.closed(node, epoch);
+  closed(role: Role, node: NodeId, epoch: BrokerEpoch): void {
+    this.#signs[role].closed(node, epoch);
     const over = this.#term?.over;
-    if (over !== undefined) void this.#probe.ask(node, epoch, over);
+    if (over !== undefined) void this.#probes[role].ask(node, epoch, over);
+  }
+
+  /** A coordinator has said that it is about to stop: what it owns goes to others. */
+  coordinatorLeaves(node: NodeId, epoch: BrokerEpoch): void {
+    this.#signs.coordinator.leaves(node, epoch);
+    this.#bell.ring();
   }
 
   /** Carried out in order of arrival, behind what the cluster itself calls for. @throws TributaryError. */
@@ -135,12 +160,12 @@ export class Office {
   /** Works until the term is over, then throws its signal's reason. Whatever else it throws is a bug or a store that cannot be used. */
   async work(term: Term): Promise<never> {
     const { clock, images, random } = this.#ports;
-    this.#signs.begin(clock.monotonicMs(), images.current.revision);
+    for (const signs of Object.values(this.#signs)) signs.begin(clock.monotonicMs(), images.current.revision);
     this.#reconfigured = 'all';
     const freshClusterId = clusterId(randomId(() => random.nextU32()));
     using working = new LinkedAbort(term.signal);
-    const watching = this.#watchBrokers(working.signal);
-    const probing = this.#probe.keepAsking(working.signal);
+    const watching = this.#watchRegistrations(working.signal);
+    const probing = Object.values(this.#probes).map((probe) => probe.keepAsking(working.signal));
     this.#term = { revision: term.fence.is === 'absent' ? 0n : term.fence.revision, over: working.signal };
     // At once, although a call to the store may still be under way.
     const close = (): void => this.#close();
@@ -156,23 +181,26 @@ export class Office {
         // Somebody may have been passed over for it.
         if (isRevived(this.#losses, judgement, images.current)) this.#reconfigured = 'all';
         this.#losses = judgement;
+        const coordinators = this.#judgeCoordinators(judgement);
+        this.#coordinatorLosses = coordinators;
         const steps = decide(images.current, {
           kind: 'reconcile',
           freshClusterId,
           losses: judgement,
+          coordinators,
           reconfigured: this.#reconfigured,
           defaults: this.#defaults,
         });
         if (steps.length === 0) this.#reconfigured = new Set();
         if (steps.length > 0) await this.#commitAll(steps, term);
         else if (this.#orders.length > 0) await this.#carryOut(term);
-        else await this.#rest(rang, judgement.againAtMs, term.signal);
+        else await this.#rest(rang, earliest(judgement.againAtMs, coordinators.againAtMs), term.signal);
       }
     } finally {
       term.signal.removeEventListener('abort', close);
       this.#close();
       working.abort(new Error('The term is over.'));
-      await Promise.all([watching, probing]);
+      await Promise.all([watching, ...probing]);
     }
   }
 
@@ -283,7 +311,11 @@ export class Office {
   }
 
   #judge(): Judgement {
-    return this.#signs.judge(this.#ports.images.current, this.#ports.clock.monotonicMs());
+    return this.#signs.broker.judge(this.#ports.images.current, this.#ports.clock.monotonicMs());
+  }
+
+  #judgeCoordinators({ isHushed }: Judgement): CoordinatorJudgement {
+    return this.#signs.coordinator.judge(this.#ports.images.current, this.#ports.clock.monotonicMs(), isHushed);
   }
 
   #resignIfCutOff({ isCutOff, silent }: Judgement, term: Term): void {
@@ -308,14 +340,19 @@ export class Office {
     }
   }
 
-  async #watchBrokers(signal: AbortSignal): Promise<void> {
+  async #watchRegistrations(signal: AbortSignal): Promise<void> {
     try {
       for await (const { delta } of this.#ports.images.changes(signal)) {
         this.#noteSettings(delta);
         for (const [nodeId, { before, after }] of delta.brokers) {
           if (before?.registration?.createRevision === after?.registration?.createRevision) continue;
           this.#registrationChanges++;
-          this.#signs.registrationChanged(nodeId, before?.registration, after?.registration !== undefined);
+          this.#signs.broker.registrationChanged(nodeId, before?.registration, after?.registration !== undefined);
+        }
+        for (const [nodeId, { before, after }] of delta.coordinators) {
+          if (before?.createRevision === after?.createRevision) continue;
+          this.#registrationChanges++;
+          this.#signs.coordinator.registrationChanged(nodeId, before, after !== undefined);
         }
         this.#bell.ring();
       }
@@ -330,6 +367,11 @@ export class Office {
     if (this.#reconfigured === 'all') return;
     for (const topicId of delta.topics.keys()) this.#reconfigured.add(topicId);
   }
+}
+
+function earliest(a: number | undefined, b: number | undefined): number | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return Math.min(a, b);
 }
 
 /** Somebody who was taken for dead, and is still registered, has been heard again. */

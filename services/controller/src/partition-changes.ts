@@ -22,9 +22,9 @@ export function changesOf(
   return changes;
 }
 
-/** Brokers that a single change rests on, and what must still hold of each as it is committed. */
-export interface Grounds {
-  brokersOf(change: PartitionChange): readonly NodeId[];
+/** Brokers, or coordinators, that a single change rests on, and what must still hold of each as it is committed. */
+export interface Grounds<C = PartitionChange> {
+  brokersOf(change: C): readonly NodeId[];
   expect(broker: NodeId): readonly Expectation[];
 }
 
@@ -54,14 +54,14 @@ export function partitionSteps(
   }));
 }
 
-interface Part {
-  readonly changes: PartitionChange[];
+interface Part<C> {
+  readonly changes: C[];
   readonly expect: Expectation[];
 }
 
-/** In order, as many together as a transaction holds comparisons for; one of them is the fence. */
-function packed(changes: readonly PartitionChange[], expect: readonly Expectation[], grounds: Grounds): Part[] {
-  const parts: Part[] = [];
+/** In order, as many together as a transaction holds comparisons for; one of them is the fence, and one is of each change itself. */
+export function packed<C>(changes: readonly C[], expect: readonly Expectation[], grounds: Grounds<C>): Part<C>[] {
+  const parts: Part<C>[] = [];
   let brokers = new Set<NodeId>();
   for (const change of changes) {
     const expectAnew = (): Expectation[] =>

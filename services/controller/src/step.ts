@@ -24,12 +24,24 @@ export interface PartitionFacts {
   readonly isrExpands: number;
 }
 
+/** Why a partition of groups gets another owner. */
+export type GroupMoveReason =
+  /** Nobody had it. */
+  | 'unowned'
+  | 'coordinator-lost'
+  /** It has registered anew. */
+  | 'coordinator-returned'
+  | 'coordinator-leaving'
+  | 'balance';
+
 /** One transaction of the controller, without the fence that the shell adds (M3). Steps of one decision are committed in order. */
 export interface Step {
   /** For the log. */
   readonly why: string;
   /** For the metrics, once it is committed. */
   readonly facts?: PartitionFacts;
+  /** Partitions of groups that it gives another owner; for the metrics, too. */
+  readonly groupMoves?: readonly GroupMoveReason[];
   readonly transaction: StateTransaction;
 }
 

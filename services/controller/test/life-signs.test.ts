@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type BrokerEpoch, nodeId } from '@tributary/model';
 import { LifeSigns } from '../src/life-signs.ts';
+import { ways } from '../src/probe.ts';
 import { PureCluster } from './pure-cluster.ts';
 
 const sessionMs = 6_000;
@@ -130,13 +131,13 @@ describe('a broker that is not there any more (R10)', () => {
     const { cluster, signs, dead } = heard(2);
     cluster.join(3);
     assert.deepEqual(
-      signs.unattending(cluster.image, 10, 0).map(({ node }) => node),
+      signs.unattending(ways.broker.registered(cluster.image), 10, 0).map(({ node }) => node),
       [3],
     );
     signs.notThere(nodeId(3), cluster.epoch(3));
     assert.deepEqual(dead(20), []);
     signs.begin(100, cluster.image.revision);
-    assert.equal(signs.unattending(cluster.image, 200, 0).length, 3);
+    assert.equal(signs.unattending(ways.broker.registered(cluster.image), 200, 0).length, 3);
     signs.notThere(nodeId(3), cluster.epoch(3));
     assert.deepEqual(dead(300), [3]);
   });

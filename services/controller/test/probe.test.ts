@@ -41,7 +41,7 @@ async function asked(...met: readonly TributaryError[]) {
   };
   let deaths = 0;
   const ports = { transport: { connect }, images: { current: cluster.image }, clock, logger };
-  await new Probe(ports, signs, sessionMs, () => deaths++).ask(nodeId(1), epoch, never);
+  await new Probe(ports, 'broker', signs, sessionMs, () => deaths++).ask(nodeId(1), epoch, never);
   return { deaths, dead: [...signs.judge(cluster.image, nowMs).dead.keys()], nowMs, connections };
 }
 

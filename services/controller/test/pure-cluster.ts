@@ -26,6 +26,7 @@ import {
   topicId,
 } from '@tributary/model';
 import type { Losses } from '../src/brokers.ts';
+import { type CoordinatorLosses, noCoordinatorLosses } from '../src/coordinators.ts';
 import { type ControllerEvent, decide } from '../src/decide.ts';
 import { type Proposal, judgeProposals } from '../src/isr-proposals.ts';
 import type { Step } from '../src/step.ts';
@@ -77,6 +78,9 @@ export class PureCluster {
     return steps;
   }
 
+  /** Set by tests. */
+  coordinatorLosses: CoordinatorLosses = noCoordinatorLosses;
+
   get losses(): Losses {
     return { gone: this.#gone, dead: this.#dead };
   }
@@ -86,6 +90,7 @@ export class PureCluster {
       kind: 'reconcile',
       freshClusterId: clusterId('cluster-1'),
       losses: this.losses,
+      coordinators: this.coordinatorLosses,
       reconfigured: 'all',
       defaults: this.defaults,
     };
