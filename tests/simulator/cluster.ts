@@ -1,6 +1,7 @@
 /** The parts of Tributary as programs of the world: the same assemblies that `main.ts` and `tributary dev` use, on simulated ports. */
 import { type BrokerConfig, createBroker } from '@tributary/broker';
 import { createController } from '@tributary/controller';
+import { createCoordinator } from '@tributary/coordinator';
 import {
   EmbeddedMetadataStore,
   type ImageSource,
@@ -17,14 +18,17 @@ export const DATA_DIRECTORY = 'data/broker-1';
 export const METADATA_DIRECTORY = 'data/metadata';
 const BROKER_PORT = 9095;
 const CONTROLLER_PORT = 9096;
+const COORDINATOR_PORT = 9097;
 /** Shorter than in production, so that a run sees several sessions end. */
 const SESSION_TIMEOUT_MS = 2_000;
 /** Checkpoints and retention as often as a run needs to see them under faults. */
 const CHECKPOINT_MS = 400;
 const RETENTION_CHECK_MS = 300;
 const CLEANER_BACKOFF_MS = 350;
+const LAG_POLL_MS = 1_000;
 
 export const brokerAddress = (machine: string): string => `${machine}:${BROKER_PORT}`;
+export const coordinatorAddress = (machine: string): string => `${machine}:${COORDINATOR_PORT}`;
 
 /** How the parts are spread over processes, and where metadata is kept. */
 export type Deployment =
@@ -148,11 +152,19 @@ export interface CoordinatorPlace {
   readonly machine: string;
   readonly nodeId: number;
   readonly sessionTimeoutMs: number;
-  readonly bootstrap: readonly string[];
 }
 
-export function coordinatorProgram(_place: CoordinatorPlace): ProcessMain {
-  return async (_ports, stop) => {
+export function coordinatorProgram({ machine, nodeId: node, sessionTimeoutMs }: CoordinatorPlace): ProcessMain {
+  return async (processPorts, stop) => {
+    await using stack = new AsyncDisposableStack();
+    const address = coordinatorAddress(machine);
+    const ports = await clusterPorts(processPorts, processPorts.metadata, stop, stack);
+    const config = { nodeId: node, host: machine, rack: '', sessionTimeoutMs, lagPollMs: LAG_POLL_MS };
+    const coordinator = stack.use(createCoordinator(config, ports));
+    stack.use(await ports.transport.serve(address, coordinator.service));
+    await coordinator.start(address);
+    // While it is still served, as in `main.ts`.
+    stack.defer(() => coordinator.handOver());
     await until(stop);
   };
 }

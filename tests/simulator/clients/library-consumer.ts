@@ -1,5 +1,6 @@
 import { TributaryError } from '@tributary/model';
-import type { Consumer, PartitionRecords } from '../../../packages/client/src/consumer.ts';
+import type { Consumer } from '../../../packages/client/src/consumer.ts';
+import type { PartitionRecords } from '../../../packages/client/src/hand-out.ts';
 import type { ProcessPorts } from '../process.ts';
 import type { ConsumerObservers } from './raw-consumer.ts';
 import { connected } from './library-producer.ts';

@@ -194,7 +194,6 @@ export class Stage {
       machine: machine.name,
       nodeId,
       sessionTimeoutMs: SESSION_TIMEOUT_MS,
-      bootstrap: this.brokers.map(({ name }) => brokerAddress(name)),
     });
     return new Member(this.world, 'coordinator', nodeId, machine, program, this.#observer);
   }
