@@ -22,13 +22,18 @@ const measured = async (
 ): Promise<readonly ReaderLag[]> =>
   await log.lag.measure({ offsets: offsets.map((each) => offset(BigInt(each))), upTo, nowMs }, budget);
 
-/** Batches of one to four records a second apart, from offset 0. */
-function made(count: number, random: () => number): LogBatch[] {
+/** Batches of one to four records from offset 0, a second apart, or at times that go to and fro. */
+function made(count: number, random: () => number, isOrdered = true): LogBatch[] {
   const batches: LogBatch[] = [];
   let at = 0n;
   for (let index = 0; index < count; index++) {
     const records = 1 + (random() % 4);
-    const one = batch({ at, records, valueBytes: random() % 200, timestamp: 1_000 + index * 1_000 });
+    const one = batch({
+      at,
+      records,
+      valueBytes: random() % 200,
+      timestamp: 1_000 * (1 + (isOrdered ? index : random() % 60)),
+    });
     batches.push(one);
     at = one.lastOffset + 1n;
   }
@@ -145,7 +150,7 @@ describe('lag', () => {
           const clock = { now: 1 };
           disk.provision(root);
           const broker = await start(disk.mount(), { config: config({ ...settings, ...extra }), root });
-          for (const one of made(40, () => random.nextU32())) await broker.append(one);
+          for (const one of made(40, () => random.nextU32(), false)) await broker.append(one);
           broker.log.noteHighWatermark(await broker.log.sync());
           clock.now = 5_000;
           const at = random.nextU32() % Number(broker.log.endOffset);
