@@ -263,6 +263,36 @@ describe('the simulated network', () => {
     }
   });
 
+  test('what a client said on a stalled connection arrives after what it said on the next one, and the server hears of the break after that', async () => {
+    await online(5, async ({ network, scheduler, client, server }) => {
+      const heard: string[] = [];
+      await network.transport(server).serve('s:1', (handlers) => {
+        handlers.stream(talk, async (stream) => {
+          try {
+            for await (const line of stream) heard.push(line);
+          } catch {
+            heard.push('broken');
+          }
+        });
+      });
+      const transport = network.transport(client);
+      const first = transport.connect('s:1').stream(talk, never);
+      first.send('one');
+      await scheduler.pause(100_000);
+      const stalled = network.stall('c', 's', talk.path);
+      first.send('two');
+      await scheduler.pause(100_000);
+      stalled?.breakClientEnd();
+      await assert.rejects(first[Symbol.asyncIterator]().next(), isNetworkError);
+      transport.connect('s:1').stream(talk, never).send('three');
+      await scheduler.pause(2_000_000);
+      assert.deepEqual(heard, ['one', 'three']);
+      stalled?.goOn();
+      await scheduler.pause(2_000_000);
+      assert.deepEqual(heard, ['one', 'three', 'two', 'broken']);
+    });
+  });
+
   test('a deadline ends a call on virtual time and tells the server', async () => {
     await online(1, async ({ network, scheduler, client, server }) => {
       let told = false;
