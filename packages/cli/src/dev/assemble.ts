@@ -1,6 +1,7 @@
 /** Every part that exists, in one process: metadata in an embedded store on a local file, one gRPC port for all. */
 import { type Broker, type BrokerObserver, createBroker } from '@tributary/broker';
 import { type Controller, createController } from '@tributary/controller';
+import { type Coordinator, createCoordinator } from '@tributary/coordinator';
 import { EmbeddedMetadataStore, type ImageSource, metadataKeys, openImageSource } from '@tributary/metadata';
 import { checkBrokerConfigs, limits, nodeId } from '@tributary/model';
 import type { Handlers, Host, Logger } from '@tributary/ports';
@@ -26,11 +27,18 @@ export interface Dev extends AsyncDisposable {
   readonly address: string;
   readonly broker: Broker;
   readonly controller: Controller;
+  readonly coordinator: Coordinator;
   readonly images: ImageSource;
 }
 
-/** Node id of broker and controller: one namespace for all roles, one process. */
+/** Node id of every part: one namespace for all roles, one process. */
 const me = nodeId(1);
+
+/**
+ * Where the coordinator listens, beside the one port for all: the broker serves the same calls there, and passes them on. Clients on this machine go to it by themselves,
+ * others stay with the broker.
+ */
+const coordinatorListener = '127.0.0.1:0';
 
 /** Served by the controller, for health. */
 const isControllers = (service: string): boolean => /\.(Admin|Controller)Service$/.test(service);
@@ -95,6 +103,15 @@ export async function assembleDev(config: DevConfig, ports: DevPorts, signal: Ab
     await grpcTransport.serve(address, withStandardServices(service, isReady), broker.resources),
   );
   stack.defer(() => broker.handOver());
+  const coordinator = stack.use(
+    createCoordinator({ nodeId: me, host: config.host, rack: '', sessionTimeoutMs: limits.sessionTimeoutMs }, world),
+  );
+  const desk = stack.use(await grpcTransport.serve(coordinatorListener, coordinator.service));
+  await coordinator.start(desk.address);
+  stack.defer(() => coordinator.handOver());
   const running = stack.move();
-  return { address: server.address, broker, controller, images, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  return {
+    ...{ address: server.address, broker, controller, coordinator, images },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
 }
