@@ -57,9 +57,14 @@ export class Addresses {
 
   /** A connection to this address carried an answer. */
   reached(address: string): void {
+    this.answered(address);
+    if (this.#entryFailed || address === this.#entry) this.enterBy(address);
+  }
+
+  /** As `reached`, of what is no broker: it never becomes the way in. */
+  answered(address: string): void {
     this.#reached.add(address);
     this.#detours.delete(address);
-    if (this.#entryFailed || address === this.#entry) this.enterBy(address);
   }
 
   /** Nobody else reaches it either: if it was ever reached from here, it is down rather than out of reach, and tried at once when it is back. */

@@ -103,6 +103,11 @@ export class Connections {
     this.#addresses.reached(address);
   }
 
+  /** Something that is no broker has answered at this address: it is no way to others. */
+  answered(address: string): void {
+    this.#addresses.answered(address);
+  }
+
   /** The way to a broker, by the address that it advertises. */
   wayTo(advertised: string): string {
     if (this.#addresses.isDueForTrial(advertised)) void this.#probe(advertised, () => undefined);
@@ -118,13 +123,17 @@ export class Connections {
   /** Asks a broker whether it is there, every second until aborted. Never rejects. */
   async #watch(peer: Peer, signal: AbortSignal, isSilent: (error: TributaryError) => void): Promise<void> {
     const request = this.#question();
-    try {
-      for (;;) {
+    for (;;) {
+      try {
         await this.#ports.clock.sleep(limits.answerDoubtMs, signal);
         await peer.unary(methods.getMetadata, request, { deadlineMs: limits.answerDoubtMs, signal });
+      } catch (thrown) {
+        const error = TributaryError.from(thrown);
+        if (signal.aborted) return;
+        if (!isSilence(error)) continue;
+        isSilent(error);
+        return;
       }
-    } catch (thrown) {
-      if (!signal.aborted) isSilent(TributaryError.from(thrown));
     }
   }
 
@@ -137,8 +146,11 @@ export class Connections {
     try {
       await this.peer(address).unary(methods.getMetadata, request, call);
       this.reached(address);
-    } catch {
-      if (!this.#closing.signal.aborted) isSilent();
+    } catch (thrown) {
+      if (!this.#closing.signal.aborted) {
+        if (isSilence(TributaryError.from(thrown))) isSilent();
+        else this.answered(address);
+      }
     }
     this.#probing.delete(address);
   }
@@ -151,3 +163,7 @@ export class Connections {
     }
   }
 }
+
+/** Coordinators know nothing of metadata: whoever refuses the question is there. */
+const isSilence = ({ error }: TributaryError): boolean =>
+  error === 'NETWORK_EXCEPTION' || error === 'REQUEST_TIMED_OUT' || error === 'BROKER_NOT_AVAILABLE';

@@ -1,18 +1,19 @@
 // pure
 import { limits, TributaryError } from '@tributary/model';
+import type { GroupOptions } from './group/group-options.ts';
 import type { Deserializer } from './serializers.ts';
 
 /** Where reading goes on when a position is not in the log, or none was given. */
 export type OffsetReset = 'earliest' | 'latest' | 'none';
 
 /** Names and defaults are those of Kafka's consumer where it has them. Sizes are bytes. */
-export interface ConsumerOptions<K = Uint8Array, V = Uint8Array> {
+export interface ConsumerOptions<K = Uint8Array, V = Uint8Array> extends GroupOptions {
   /** Default: bytes as they are, as a view onto the fetched batch. */
   readonly keyDeserializer?: Deserializer<K>;
   /** Default: bytes as they are, as a view onto the fetched batch. */
   readonly valueDeserializer?: Deserializer<V>;
   /**
-   * Where a partition begins that was assigned without an offset, and goes on when its offset is not in the log: `'latest'` (default), `'earliest'`, or
+   * Where a partition begins that was assigned without an offset, or of which the group has committed none, and goes on when its offset is not in the log: `'latest'` (default), `'earliest'`, or
    * `'none'`: an error that names the gap.
    */
   readonly autoOffsetReset?: OffsetReset;

@@ -1,60 +1,32 @@
-import { assert, limits, type Offset, offset, TributaryError } from '@tributary/model';
+import { limits, type Offset, offset, TributaryError } from '@tributary/model';
+import type {
+  Assignment,
+  CallLimits,
+  CloseOptions,
+  PartitionOffset,
+  PollOptions,
+  Position,
+  TimedOffset,
+} from './consumer-calls.ts';
 import { type ConsumerOptions, type ConsumerSettings, consumerSettings } from './consumer-options.ts';
 import type { ConsumerRecord } from './consumer-record.ts';
 import { Fetcher } from './fetcher.ts';
+import {
+  type CommittedOffset,
+  ConsumerGroup,
+  type GroupMetadata,
+  type OffsetToCommit,
+} from './group/consumer-group.ts';
+import { groupSettings, type Subscription } from './group/group-options.ts';
+import type { GroupPartition } from './group/membership.ts';
+import { HandOut, type PartitionRecords, type TopicPartition } from './hand-out.ts';
 import { lookUpOffsets, type OffsetQuestion } from './offset-lookup.ts';
 import { PartitionFetch, type StartSpec } from './partition-fetch.ts';
 import { type CallOptions, closedError, noSuchPartition, type Routing } from './routing.ts';
 import { type Deserializer, serializers } from './serializers.ts';
 
-export interface TopicPartition {
-  readonly topic: string;
-  readonly partition: number;
-}
-
-/** A position: an offset, or where the log begins or ends when it is asked for. */
-export type Position = bigint | 'beginning' | 'end';
-
-export interface Assignment {
-  readonly topic: string;
-  /** If absent, all partitions of the topic: those that it has now, and, from their beginning, those that are added later. */
-  readonly partition?: number | undefined;
-  /** Default: as `autoOffsetReset` says. */
-  readonly offset?: Position | undefined;
-}
-
-export interface PollOptions {
-  /** Default 500. */
-  readonly maxRecords?: number | undefined;
-  /** How long to wait for the first record, ms. Default 1,000; Infinity waits for good. */
-  readonly timeoutMs?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** Records of one partition, in offset order. */
-export interface PartitionRecords<K, V> extends TopicPartition {
-  readonly records: readonly ConsumerRecord<K, V>[];
-}
-
-export interface PartitionOffset extends TopicPartition {
-  readonly offset: Offset;
-}
-
-export interface TimedOffset extends TopicPartition {
-  /** Of the first record that is not older; undefined if there is none. */
-  readonly offset: Offset | undefined;
-  /** Its timestamp, milliseconds since 1970. */
-  readonly timestamp: number | undefined;
-}
-
-export interface CallLimits {
-  /** Default: the client's `requestTimeoutMs`. */
-  readonly timeoutMs?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
 /**
- * Reads the partitions that it is assigned. Made by `cluster.consumer(…)`; `await using` closes it.
+ * Reads the partitions that it assigns itself, or its share of those that its group subscribes to. Made by `cluster.consumer(…)`; `await using` closes it.
  * ```ts
  * await consumer.assign([{ topic: 'events', offset: 'beginning' }]);
  * for await (const record of consumer) console.log(record.offset, record.value);
@@ -68,18 +40,13 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
   readonly #valueDeserializer: Deserializer<V>;
   readonly #fetcher: Fetcher<K, V>;
   readonly #onClosed: () => void;
-  #fetches: readonly PartitionFetch<K, V>[] = [];
+  readonly #handOut: HandOut<K, V>;
   #interests: readonly Disposable[] = [];
   /** Topics assigned as a whole: added partitions are read too. */
   #wholeTopics: ReadonlySet<string> = new Set();
   readonly #subscription: Disposable;
-  /** Whose turn it is to hand out records. */
-  #turn = 0;
-  /** Where iteration takes records from, and how many more before it is another one's turn. */
-  #current: PartitionFetch<K, V> | undefined;
-  #currentLeft = 0;
-  /** Errors of partitions that have been thrown once. */
-  readonly #told = new WeakSet<TributaryError>();
+  /** undefined: it has no groupId. */
+  readonly #group: ConsumerGroup<K, V> | undefined;
   #polling = false;
   #closed = false;
 
@@ -92,12 +59,21 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
     this.#valueDeserializer =
       options.valueDeserializer ?? (serializers.bytes as Deserializer<unknown> as Deserializer<V>);
     this.#fetcher = new Fetcher(routing, this.#settings);
+    this.#handOut = new HandOut(this.#fetcher);
     this.#subscription = routing.subscribe(() => this.#takeAdded());
+    const settings = groupSettings(options);
+    this.#group =
+      settings &&
+      new ConsumerGroup<K, V>({
+        ...{ routing, settings, handOut: this.#handOut, arrival: this.#fetcher.arrival },
+        newFetch: (topic, place, start) => this.#memberFetch(topic, place, start),
+        autoOffsetReset: this.#settings.autoOffsetReset,
+      });
   }
 
   /** What is assigned, in the order of the assignment. */
   get assignment(): readonly TopicPartition[] {
-    return this.#fetches.map(({ topic, partition }) => ({ topic, partition }));
+    return this.#handOut.fetches.map(({ topic, partition }) => ({ topic, partition }));
   }
 
   /**
@@ -106,6 +82,8 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
    */
   async assign(assignments: readonly Assignment[], options: CallLimits = {}): Promise<void> {
     this.#checkOpen();
+    if (this.#group?.participation !== undefined)
+      throw new TributaryError('INVALID_REQUEST', 'The consumer subscribes: its group assigns. Unsubscribe first.');
     const interests = assignments.map(({ topic }) => this.#routing.interestIn(topic));
     try {
       const fetches: PartitionFetch<K, V>[] = [];
@@ -117,14 +95,62 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
       for (const interest of this.#interests) interest[Symbol.dispose]();
       this.#interests = interests;
       this.#wholeTopics = new Set(assignments.flatMap((each) => (each.partition === undefined ? [each.topic] : [])));
-      this.#fetches = fetches;
-      this.#turn = 0;
-      this.#current = undefined;
-      this.#fetcher.assign(fetches);
+      this.#handOut.assign(fetches);
     } catch (thrown) {
       for (const interest of interests) interest[Symbol.dispose]();
       throw thrown;
     }
+  }
+
+  /**
+   * Joins the group `groupId`: from now on this consumer reads its share of what the group subscribes to, each partition from where the group has committed, else as
+   * `autoOffsetReset` says. Again: another subscription, and other callbacks. Resolves when the coordinator has taken it in; partitions come while it polls.
+   * @throws TributaryError INVALID_REQUEST without a groupId, or for a subscription to nothing; INVALID_GROUP_ID, INVALID_REGULAR_EXPRESSION,
+   *   INVALID_SESSION_TIMEOUT, UNSUPPORTED_ASSIGNOR, GROUP_MAX_SIZE_REACHED; COORDINATOR_NOT_AVAILABLE when none took it in before the deadline.
+   */
+  async subscribe(subscription: Subscription, options: CallLimits = {}): Promise<void> {
+    this.#checkOpen();
+    const group = this.#inGroup();
+    for (const interest of this.#interests) interest[Symbol.dispose]();
+    this.#interests = [];
+    this.#wholeTopics = new Set();
+    await group.subscribe(subscription, this.#call('Subscribing', options));
+  }
+
+  /** Leaves the group, as `close` does; the consumer can then subscribe, or assign, anew. */
+  async unsubscribe(options: CloseOptions = {}): Promise<void> {
+    await this.#group?.leave(options.leave ?? false);
+  }
+
+  /** Who this consumer is in its group; undefined without a groupId. */
+  get groupMetadata(): GroupMetadata | undefined {
+    return this.#group?.metadata;
+  }
+
+  /**
+   * Commits for the group, and waits until that is durable. Commits reach the coordinator in the order in which they are asked for; also backwards.
+   * @param offsets default: all that was handed out, the last records included: whoever calls it has done with them.
+   * @throws TributaryError INVALID_REQUEST for a partition that is not this consumer's; UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH when it no longer is;
+   *   OFFSET_OUT_OF_RANGE beyond the end of the log; OFFSET_METADATA_TOO_LARGE; what lasted when the deadline came.
+   */
+  async commit(offsets?: readonly OffsetToCommit[], options: CallLimits = {}): Promise<void> {
+    this.#checkOpen();
+    const { deadlineMs } = this.#call('Committing', options);
+    await this.#inGroup().commit(offsets, deadlineMs);
+  }
+
+  /** As `commit`, without waiting: what fails goes to the option `onCommitError`. */
+  commitAsync(offsets?: readonly OffsetToCommit[]): void {
+    const group = this.#inGroup();
+    this.commit(offsets).catch((thrown: unknown) => group.commitFailed(TributaryError.from(thrown)));
+  }
+
+  /** What the group has committed, whoever did. @throws TributaryError UNKNOWN_TOPIC_OR_PARTITION, INVALID_REQUEST without a groupId. */
+  async committed(
+    partitions: readonly TopicPartition[],
+    options: CallLimits = {},
+  ): Promise<readonly CommittedOffset[]> {
+    return await this.#inGroup().committed(partitions, this.#call('Fetching committed offsets', options));
   }
 
   /**
@@ -150,7 +176,8 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
       for (;;) {
         this.#checkOpen();
         signal?.throwIfAborted();
-        const groups = this.#take(maxRecords);
+        if ((await this.#attended()) === 'interrupted') continue;
+        const groups = this.#mayHandOut ? this.#handOut.take(maxRecords) : [];
         if (groups.length > 0) return groups;
         const now = clock.monotonicMs();
         until ??= now + timeoutMs;
@@ -158,7 +185,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
         await this.#fetcher.arrivalBefore(until, signal);
       }
     } finally {
-      this.#polling = false;
+      this.#leave();
     }
   }
 
@@ -175,17 +202,18 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
         for (;;) {
           if (this.#closed) return { done: true, value: undefined };
           signal?.throwIfAborted();
-          const record = this.#takeOne();
+          if ((await this.#attended()) === 'interrupted') continue;
+          const record = this.#mayHandOut ? this.#handOut.takeOne() : undefined;
           if (record !== undefined) return { done: false, value: record };
           await this.#fetcher.arrival.nextUnless(signal);
         }
       } finally {
-        this.#polling = false;
+        this.#leave();
       }
     };
     // What has come is handed out without the cost of an async function.
     const next = (): Promise<IteratorResult<ConsumerRecord<K, V>, undefined>> => {
-      const record = this.#polling || signal?.aborted === true ? undefined : this.#takeFromCurrent();
+      const record = this.#polling || signal?.aborted === true ? undefined : this.#takeAtOnce();
       return record === undefined ? waited() : Promise.resolve({ done: false, value: record });
     };
     return { [Symbol.asyncIterator]: () => ({ next }) };
@@ -195,30 +223,32 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
   seek(partition: TopicPartition, position: Position): void {
     if (typeof position === 'bigint' && position < 0n)
       throw new TributaryError('INVALID_REQUEST', `Offset ${position} is negative.`);
-    this.#find(partition).seek(startSpec(position));
+    const fetch = this.#handOut.find(partition);
+    fetch.seek(startSpec(position));
+    this.#handOut.forgetTaken(fetch);
     this.#fetcher.advanceSoon();
   }
 
   /** Hands out no records of these partitions, and fetches no more than has been granted, until `resume`. @throws as `seek`. */
   pause(partitions: readonly TopicPartition[]): void {
-    for (const partition of partitions) this.#find(partition).paused = true;
+    for (const partition of partitions) this.#handOut.find(partition).paused = true;
   }
 
   /** @throws as `seek`. */
   resume(partitions: readonly TopicPartition[]): void {
-    for (const partition of partitions) this.#find(partition).paused = false;
+    for (const partition of partitions) this.#handOut.find(partition).paused = false;
     this.#fetcher.arrival.ring();
     this.#fetcher.advanceSoon();
   }
 
   /** Those that are paused. */
   get paused(): readonly TopicPartition[] {
-    return this.#fetches.filter(({ paused }) => paused).map(({ topic, partition }) => ({ topic, partition }));
+    return this.#handOut.fetches.filter(({ paused }) => paused).map(({ topic, partition }) => ({ topic, partition }));
   }
 
   /** Offset of the next record to be handed out; waits while the beginning or end is being looked up. @throws as `seek`; REQUEST_TIMED_OUT. */
   async position(partition: TopicPartition, options: CallLimits = {}): Promise<Offset> {
-    const fetch = this.#find(partition);
+    const fetch = this.#handOut.find(partition);
     const { clock } = this.#routing.ports;
     const timeoutMs = options.timeoutMs ?? this.#routing.options.requestTimeoutMs;
     const until = clock.monotonicMs() + timeoutMs;
@@ -274,15 +304,24 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
     }));
   }
 
-  /** Stops reading. A `poll` that waits rejects; a loop over the consumer ends. */
-  async close(): Promise<void> {
+  /**
+   * Stops reading. A `poll` that waits rejects; a loop over the consumer ends. A member of a group commits what the application has taken and come back from: not the
+   * records of the last `poll`, or the last record of a loop, which nobody has said to be done with (`commit` does); calls `onRevoked`, and leaves.
+   * What cannot be told to the coordinator within some seconds is given up: the session then runs out. A static member keeps its place, unless told to `leave`.
+   */
+  async close(options: CloseOptions = {}): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#fetcher.arrival.ring();
+    try {
+      await this.#group?.leave(options.leave ?? false);
+    } catch (thrown) {
+      this.#closed = false;
+      throw thrown;
+    }
     this.#subscription[Symbol.dispose]();
     this.#fetcher[Symbol.dispose]();
     for (const interest of this.#interests) interest[Symbol.dispose]();
-    this.#fetches = [];
-    this.#current = undefined;
     this.#onClosed();
   }
 
@@ -299,7 +338,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
     return wanted.map((index) => {
       if (!Number.isInteger(index) || topic.partitions[index] === undefined)
         throw noSuchPartition(name, index, topic.partitions.length);
-      const before = this.#fetches.find((fetch) => fetch.topic === name && fetch.partition === index);
+      const before = this.#handOut.fetches.find((fetch) => fetch.topic === name && fetch.partition === index);
       if (before !== undefined && position === undefined) return before;
       const fetch = this.#newFetch(
         name,
@@ -319,92 +358,31 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
     return new PartitionFetch<K, V>({ topic, partition, ...deserializers }, this.#settings, startSpec(position));
   }
 
+  #memberFetch(topic: string, { topicId, partition }: GroupPartition, start: StartSpec | 'none'): PartitionFetch<K, V> {
+    const fetch = this.#newFetch(topic, partition, 'end');
+    fetch.topicId = topicId;
+    fetch.pinned = true;
+    if (start !== 'none') fetch.seek(start);
+    else {
+      const group = this.#group?.metadata.groupId ?? '';
+      const sentence = `Group "${group}" has committed no offset of partition ${partition} of "${topic}", and autoOffsetReset is 'none': commit one, or seek.`;
+      fetch.stop(new TributaryError('OFFSET_OUT_OF_RANGE', sentence));
+    }
+    return fetch;
+  }
+
   /** From their beginning: nobody had a position in them, and no record of the topic is to be missed. */
   #takeAdded(): void {
     const added: PartitionFetch<K, V>[] = [];
     for (const name of this.#wholeTopics) {
       const topic = this.#routing.topic(name);
       if (topic.kind !== 'known') continue;
-      const known = this.#fetches.filter((fetch) => fetch.topic === name).length;
+      const known = this.#handOut.fetches.filter((fetch) => fetch.topic === name).length;
       for (let index = known; index < topic.partitions.length; index++)
         added.push(this.#newFetch(name, index, 'beginning'));
     }
     if (added.length === 0) return;
-    this.#fetches = [...this.#fetches, ...added];
-    this.#fetcher.assign(this.#fetches);
-  }
-
-  /** Up to `most` records, from one partition after another. */
-  #take(most: number): readonly PartitionRecords<K, V>[] {
-    const groups: PartitionRecords<K, V>[] = [];
-    const count = this.#fetches.length;
-    let left = most;
-    let stopped: TributaryError | undefined;
-    for (let step = 0; step < count && left > 0; step++) {
-      const fetch = this.#fetches[this.#turn];
-      assert(fetch !== undefined, 'the turn is one of the partitions');
-      this.#turn = (this.#turn + 1) % count;
-      if (!fetch.drained && !fetch.paused) {
-        const records: ConsumerRecord<K, V>[] = [];
-        this.#takeFrom(fetch, records, left);
-        left -= records.length;
-        if (records.length > 0) groups.push({ topic: fetch.topic, partition: fetch.partition, records });
-      }
-      if (fetch.phase.kind === 'stopped' && fetch.drained) stopped = this.#untold(fetch.phase.error, stopped);
-    }
-    if (groups.length === 0 && stopped !== undefined) this.#tell(stopped);
-    return groups;
-  }
-
-  #takeFrom(fetch: PartitionFetch<K, V>, into: ConsumerRecord<K, V>[], most: number): void {
-    try {
-      fetch.take(into, most);
-    } catch (thrown) {
-      this.#fetcher.spoilt(fetch, TributaryError.from(thrown));
-    }
-    this.#fetcher.handedOut(fetch);
-  }
-
-  /** Of two errors the one that has not been thrown yet. */
-  #untold(error: TributaryError, other: TributaryError | undefined): TributaryError {
-    return other !== undefined && !this.#told.has(other) ? other : error;
-  }
-
-  /** Throws what has not been thrown; and what has, when nothing goes on any more. */
-  #tell(error: TributaryError): void {
-    if (this.#told.has(error) && this.#fetches.some(({ phase }) => phase.kind !== 'stopped')) return;
-    this.#told.add(error);
-    throw error;
-  }
-
-  /** One record of the partition that the last one came from, while its turn lasts. */
-  #takeFromCurrent(): ConsumerRecord<K, V> | undefined {
-    const fetch = this.#current;
-    if (fetch === undefined || fetch.paused || this.#currentLeft === 0) return undefined;
-    this.#currentLeft--;
-    const before = fetch.bufferedBytes;
-    const record = this.#nextOf(fetch);
-    if (fetch.bufferedBytes !== before) this.#fetcher.handedOut(fetch);
-    return record;
-  }
-
-  #nextOf(fetch: PartitionFetch<K, V>): ConsumerRecord<K, V> | undefined {
-    try {
-      return fetch.next();
-    } catch (thrown) {
-      this.#fetcher.spoilt(fetch, TributaryError.from(thrown));
-      return undefined;
-    }
-  }
-
-  /** One record of whichever partition has some. */
-  #takeOne(): ConsumerRecord<K, V> | undefined {
-    const record = this.#takeFromCurrent();
-    if (record !== undefined) return record;
-    const group = this.#take(1)[0];
-    this.#current = this.#fetches.find((fetch) => fetch.topic === group?.topic && fetch.partition === group.partition);
-    this.#currentLeft = limits.pollRecords;
-    return group?.records[0];
+    this.#handOut.change([...this.#handOut.fetches, ...added]);
   }
 
   async #edges(
@@ -431,20 +409,47 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
     return { deadlineMs: options.timeoutMs ?? this.#routing.options.requestTimeoutMs, signal: options.signal, what };
   }
 
-  #find({ topic, partition }: TopicPartition): PartitionFetch<K, V> {
-    const found = this.#fetches.find((fetch) => fetch.topic === topic && fetch.partition === partition);
-    if (found === undefined)
-      throw new TributaryError(
-        'INVALID_REQUEST',
-        `Partition ${partition} of "${topic}" is not assigned to this consumer.`,
-      );
-    return found;
-  }
-
   #enter(): void {
     if (this.#polling)
       throw new TributaryError('INVALID_REQUEST', 'The consumer is being polled already: one reader at a time.');
     this.#polling = true;
+    this.#group?.participation?.enter();
+  }
+
+  #leave(): void {
+    this.#polling = false;
+    this.#group?.participation?.leave();
+  }
+
+  /** Lets the group have its turn before records are handed out. @throws TributaryError what the application has to know. */
+  async #attended(): Promise<'interrupted' | 'undisturbed'> {
+    const participation = this.#group?.participation;
+    if (participation === undefined) return 'undisturbed';
+    if (participation.floor.isWanted) {
+      await participation.floor.give();
+      return 'interrupted';
+    }
+    participation.throwPending();
+    return 'undisturbed';
+  }
+
+  get #mayHandOut(): boolean {
+    return this.#group?.participation?.owns ?? true;
+  }
+
+  /** One record, if one may be handed out without a look at anything else. */
+  #takeAtOnce(): ConsumerRecord<K, V> | undefined {
+    const participation = this.#group?.participation;
+    if (participation !== undefined) {
+      if (participation.floor.isWanted || participation.hasPending || !participation.owns) return undefined;
+      participation.tookOne();
+    }
+    return this.#handOut.takeFromCurrent();
+  }
+
+  #inGroup(): ConsumerGroup<K, V> {
+    if (this.#group !== undefined) return this.#group;
+    throw new TributaryError('INVALID_REQUEST', 'The consumer has no groupId: cluster.consumer({ groupId, … }).');
   }
 
   #checkOpen(): void {

@@ -138,6 +138,13 @@ export class Fetcher<K, V> implements Disposable {
   #source(fetch: PartitionFetch<K, V>, now: number): Source | undefined {
     const topic = this.#routing.topic(fetch.topic);
     if (topic.kind === 'unasked') return undefined;
+    if (fetch.pinned && (topic.kind === 'absent' || topic.id !== fetch.topicId)) {
+      // The topic is gone, and the group's coordinator is about to say so.
+      this.#sessionOf.get(fetch)?.close(fetch);
+      fetch.closed();
+      this.#backOff(fetch);
+      return undefined;
+    }
     if (topic.kind === 'absent') {
       const error = absentTopicError(fetch.topic, topic, now);
       if (error !== undefined) this.#stop(fetch, error);
@@ -177,13 +184,16 @@ export class Fetcher<K, V> implements Disposable {
       if (found === undefined) throw new TributaryError('UNKNOWN_SERVER_ERROR', `${what}: the leader named no offset.`);
       if (fetch.seeks === seeks && fetch.phase.kind === 'locating') {
         const topic = this.#routing.topic(fetch.topic);
-        if (topic.kind === 'known') fetch.topicId = topic.id;
-        fetch.located(found.offset);
+        const isAnother = fetch.pinned && (topic.kind !== 'known' || topic.id !== fetch.topicId);
+        if (topic.kind === 'known' && !fetch.pinned) fetch.topicId = topic.id;
+        if (isAnother) this.#backOff(fetch);
+        else fetch.located(found.offset);
       }
     } catch (thrown) {
       const error = TributaryError.from(thrown);
       if (fetch.seeks === seeks && !this.#closing.signal.aborted) {
-        if (error.retriable) this.#backOff(fetch);
+        const isGone = fetch.pinned && error.error === 'UNKNOWN_TOPIC_OR_PARTITION';
+        if (error.retriable || isGone) this.#backOff(fetch);
         else this.#stop(fetch, error);
       }
     }

@@ -65,20 +65,29 @@ export { type AvroOptions, type AvroSerde, avro, avroFrom } from './avro.ts';
 export type { AvroDuration } from './avro/logical-forms.ts';
 export type { AvroSchema, SchemaFraming, SchemaId, SchemaSource } from './avro/schema-source.ts';
 export { type ConnectOptions, connectWith, type Tributary } from './connect.ts';
+export type { Consumer } from './consumer.ts';
 export type {
   Assignment,
   CallLimits,
-  Consumer,
+  CloseOptions,
   PartitionOffset,
-  PartitionRecords,
   PollOptions,
   Position,
   TimedOffset,
-  TopicPartition,
-} from './consumer.ts';
+} from './consumer-calls.ts';
 export type { ConsumerOptions, OffsetReset } from './consumer-options.ts';
 export type { ConsumerRecord } from './consumer-record.ts';
 export type { Delivery, RecordMetadata } from './delivery.ts';
+export type { CommittedOffset, GroupMetadata, OffsetToCommit } from './group/consumer-group.ts';
+export type {
+  Assignor,
+  AssignorMember,
+  AssignorTopic,
+  GroupOptions,
+  RebalanceCallbacks,
+  Subscription,
+} from './group/group-options.ts';
+export type { PartitionRecords, TopicPartition } from './hand-out.ts';
 export type { HeadersInput, HeaderValue } from './headers.ts';
 export type { ClientPorts } from './ports.ts';
 export type { FoundOffset, OffsetQuestion } from './offset-lookup.ts';

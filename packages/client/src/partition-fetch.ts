@@ -21,7 +21,12 @@ import { ConsumerRecord, type RecordSource } from './consumer-record.ts';
 
 /** Where reading begins. */
 export type StartSpec =
-  | { readonly kind: 'offset'; readonly offset: Offset }
+  | {
+      readonly kind: 'offset';
+      readonly offset: Offset;
+      /** Of the record before it, where that is known: the leader then sees whether its log is still the same (E1). */
+      readonly leaderEpoch?: number | undefined;
+    }
   | { readonly kind: 'beginning' }
   | { readonly kind: 'end' };
 
@@ -60,6 +65,10 @@ export class PartitionFetch<K, V> {
   /** Raised at each seek only: an answer to a question asked before it no longer counts. */
   seeks = 0;
   paused = false;
+  /** A member of a group may not hand out its records: not yet, or not any more. They are fetched all the same. */
+  held = false;
+  /** It is of this topic id alone: of a topic that is made anew the group's coordinator gives out other partitions. */
+  pinned = false;
   /** On the monotonic clock, ms: since when opening or locating it has failed. */
   failingSince: number | undefined;
   /** Of the leader, or of a follower's, when it was last opened. */
@@ -70,7 +79,11 @@ export class PartitionFetch<K, V> {
   retryAt = 0;
   /** Offset after the last record handed out, up to `#delta` in the current batch. */
   #next: Offset = offset(0n);
+  /** `#next` is an offset that was given, or found. */
+  #isPlaced = false;
   #lastEpoch = -1;
+  /** Of the batch that the last record handed out came from; −1: unknown. */
+  #handedEpoch = -1;
   readonly #chunks: Uint8Array[] = [];
   #scanner: BatchScanner | undefined;
   #cursor: RecordCursor | undefined;
@@ -120,6 +133,16 @@ export class PartitionFetch<K, V> {
     return this.#cursor === undefined ? this.#next : this.#inBatch();
   }
 
+  /** The position is one that may be committed: it was not made up while nobody knew where to begin. */
+  get isPlaced(): boolean {
+    return this.#isPlaced;
+  }
+
+  /** Leader epoch of the record before `position`; −1: unknown. */
+  get positionEpoch(): number {
+    return this.#handedEpoch;
+  }
+
   /** Reading goes on there; what has come is dropped. */
   seek(start: StartSpec): void {
     this.seeks++;
@@ -127,11 +150,14 @@ export class PartitionFetch<K, V> {
     this.#drop();
     if (start.kind === 'offset') {
       this.#next = start.offset;
+      this.#isPlaced = true;
       this.#phase = closed;
     } else {
+      this.#isPlaced = false;
       this.#phase = { kind: 'locating', start: start.kind };
     }
-    this.#lastEpoch = -1;
+    this.#lastEpoch = start.kind === 'offset' ? (start.leaderEpoch ?? -1) : -1;
+    this.#handedEpoch = this.#lastEpoch;
     this.failingSince = undefined;
     this.retryAt = 0;
   }
@@ -140,6 +166,7 @@ export class PartitionFetch<K, V> {
   located(position: Offset): void {
     assert(this.#phase.kind === 'locating', 'only a partition that is being located can be');
     this.#next = position;
+    this.#isPlaced = true;
     this.#phase = closed;
     this.failingSince = undefined;
   }
@@ -293,6 +320,7 @@ export class PartitionFetch<K, V> {
       this.#batchBytes = scanner.size;
       const next = nextOffsetOf(bytes, scanner.at);
       this.#lastEpoch = leaderEpochOf(bytes, scanner.at);
+      this.#handedEpoch = this.#lastEpoch;
       this.#check(bytes, scanner.at);
       if (next <= this.#next || this.#isHidden(bytes, scanner.at)) {
         if (next > this.#next) this.#next = next;

@@ -23,6 +23,10 @@ export const limits = {
   narrowIntake: 64 * 1024 * 1024,
   /** Of one such message, what is taken without waiting for a turn. */
   narrowMessage: 64 * 1024,
+  /** Partitions of `__consumer_offsets`, Kafka's number: groups spread over as many coordinators, and a lost one is taken over in parts. */
+  offsetsTopicPartitions: 50,
+  /** Its segments, Kafka's size: compaction works on closed ones, and a coordinator that takes over reads what it has not reached. */
+  offsetsTopicSegment: 100 * 1024 * 1024,
   /** Records bytes in one Fetch answer: large enough to amortise a message, small enough that partitions interleave. */
   fetchChunk: 256 * 1024,
   /** Bytes queued in a server stream before its pump waits for the reader: two chunks keep the socket busy. */
@@ -349,7 +353,7 @@ export const limits = {
   /** Consumer: how long a member waits at least for the answer to one before it tries another connection, ms: several writes of the coordinator's journal. */
   memberPatienceMs: 1_000,
   /** Consumer: how long closing tries to tell the coordinator that a member leaves, and to commit before it, ms: else its session runs out. */
-  memberLeaveMs: 5_000,
+  memberFarewellMs: 5_000,
   /** Consumer: offsets in one commit: some 64 KiB; a member with more partitions sends several. */
   offsetsPerCommit: 1_000,
   /** Consumer: errors of its group that wait to be told by `poll`; the first ones say most. */
