@@ -1,167 +1,141 @@
-/**
- * Changes as records of the journal, and back (journal.proto). Equal keys are equal bytes: the newest record of a key is the whole truth about it, and
- * one without a value takes it back.
- */
-import { leaderEpoch, offset, partitionIndex, topicId } from '@tributary/model';
-import { GroupValue, type HeldPartition as WireHeld, JournalKey, MemberValue, OffsetValue } from '@tributary/wire';
-import type { JournalRecord } from '../journal/journal-record.ts';
+/** Changes as records of the journal. Equal keys are equal bytes, as compaction compares them; what a newer version wrote is passed over. */
+import { assert, leaderEpoch, offset, partitionIndex, topicId } from '@tributary/model';
+import { GroupValue, JournalKey, MemberValue, OffsetValue } from '@tributary/wire';
 import type { Change, CommitFacts, GroupFacts, GroupPartition, HeldPartition, MemberFacts } from './change.ts';
+import type { JournalRecord } from '../journal/journal-record.ts';
 
 export function encodeChange(change: Change): JournalRecord {
+  const { groupId } = change;
   switch (change.kind) {
     case 'group':
-      return { key: groupKey(change.groupId), value: groupValue(change.group) };
+      return { key: groupKey(groupId), value: encodeGroup(change.group) };
     case 'group-gone':
-      return { key: groupKey(change.groupId), value: null };
+      return { key: groupKey(groupId), value: null };
     case 'member':
-      return { key: memberKey(change.groupId, change.memberId), value: memberValue(change.member) };
+      return { key: memberKey(groupId, change.memberId), value: encodeMember(change.member) };
     case 'member-gone':
-      return { key: memberKey(change.groupId, change.memberId), value: null };
+      return { key: memberKey(groupId, change.memberId), value: null };
     case 'offset':
-      return { key: offsetKey(change.groupId, change.place), value: offsetValue(change.commit) };
+      return { key: offsetKey(groupId, change.place), value: encodeCommit(change.commit) };
     case 'offset-gone':
-      return { key: offsetKey(change.groupId, change.place), value: null };
+      return { key: offsetKey(groupId, change.place), value: null };
+    default:
+      return change satisfies never;
   }
 }
 
-/** @returns undefined: a fence, or what this version does not know. */
+/** undefined: a fence, or of a kind that this version does not know. @throws what is no protobuf. */
 export function decodeChange(key: Uint8Array, value: Uint8Array | null): Change | undefined {
-  const about = JournalKey.decode(key).key;
-  switch (about?.$case) {
+  const named = JournalKey.decode(key).key;
+  switch (named?.$case) {
+    case undefined:
+    case 'fence':
+      return undefined;
     case 'group': {
-      const { groupId } = about.value;
-      return value === null ? { kind: 'group-gone', groupId } : { kind: 'group', groupId, group: groupOf(value) };
+      const { groupId } = named.value;
+      return value === null ? { kind: 'group-gone', groupId } : { kind: 'group', groupId, group: decodeGroup(value) };
     }
     case 'member': {
-      const { groupId, memberId } = about.value;
+      const { groupId, memberId } = named.value;
       if (value === null) return { kind: 'member-gone', groupId, memberId };
-      return { kind: 'member', groupId, memberId, member: memberOf(value) };
+      return { kind: 'member', groupId, memberId, member: decodeMember(value) };
     }
     case 'offset': {
-      const { groupId } = about.value;
-      const place = placeOf(about.value);
-      return value === null
-        ? { kind: 'offset-gone', groupId, place }
-        : { kind: 'offset', groupId, place, commit: commitOf(value) };
+      const { groupId } = named.value;
+      const place = placeOf(named.value);
+      if (value === null) return { kind: 'offset-gone', groupId, place };
+      return { kind: 'offset', groupId, place, commit: decodeCommit(value) };
     }
-    case 'fence':
-    case undefined:
-      return undefined;
+    default:
+      return named satisfies never;
   }
 }
 
-const groupKey = (groupId: string): Uint8Array =>
-  JournalKey.encode({ key: { $case: 'group', value: { groupId } } }).finish();
+function groupKey(groupId: string): Uint8Array {
+  return JournalKey.encode({ key: { $case: 'group', value: { groupId } } }).finish();
+}
 
-const memberKey = (groupId: string, memberId: string): Uint8Array =>
-  JournalKey.encode({ key: { $case: 'member', value: { groupId, memberId } } }).finish();
+function memberKey(groupId: string, memberId: string): Uint8Array {
+  return JournalKey.encode({ key: { $case: 'member', value: { groupId, memberId } } }).finish();
+}
 
-const offsetKey = (groupId: string, { topicId: id, partition }: GroupPartition): Uint8Array =>
-  JournalKey.encode({ key: { $case: 'offset', value: { groupId, topicId: id, partition } } }).finish();
+function offsetKey(groupId: string, place: GroupPartition): Uint8Array {
+  const { topicId: id, partition } = place;
+  return JournalKey.encode({ key: { $case: 'offset', value: { groupId, topicId: id, partition } } }).finish();
+}
 
-function groupValue(group: GroupFacts): Uint8Array {
+/** A time that may be missing: −1 in the journal. */
+function encodeGroup({ createdMs, emptySinceMs, assignorError, ...group }: GroupFacts): Uint8Array {
   return GroupValue.encode({
-    groupEpoch: group.groupEpoch,
-    assignmentEpoch: group.assignmentEpoch,
-    createdMs: wholeMs(group.createdMs),
-    emptySinceMs: group.emptySinceMs === undefined ? -1n : wholeMs(group.emptySinceMs),
-    assignor: group.assignor,
-    assignorError: group.assignorError ?? '',
+    ...group,
+    createdMs: BigInt(createdMs),
+    emptySinceMs: emptySinceMs === undefined ? -1n : BigInt(emptySinceMs),
+    assignorError: assignorError ?? '',
   }).finish();
 }
 
-function groupOf(bytes: Uint8Array): GroupFacts {
-  const value = GroupValue.decode(bytes);
+function decodeGroup(value: Uint8Array): GroupFacts {
+  const { groupEpoch, assignmentEpoch, createdMs, emptySinceMs, assignor, assignorError } = GroupValue.decode(value);
   return {
-    groupEpoch: value.groupEpoch,
-    assignmentEpoch: value.assignmentEpoch,
-    createdMs: Number(value.createdMs),
-    emptySinceMs: value.emptySinceMs < 0n ? undefined : Number(value.emptySinceMs),
-    assignor: value.assignor,
-    assignorError: value.assignorError === '' ? undefined : value.assignorError,
+    groupEpoch,
+    assignmentEpoch,
+    createdMs: Number(createdMs),
+    emptySinceMs: emptySinceMs < 0n ? undefined : Number(emptySinceMs),
+    assignor,
+    assignorError: assignorError === '' ? undefined : assignorError,
   };
 }
 
-function memberValue(member: MemberFacts): Uint8Array {
+function encodeMember(member: MemberFacts): Uint8Array {
+  const held = (places: readonly HeldPartition[]) =>
+    places.map(({ topicId: id, partition, since }) => ({ topicId: id, partition, sinceEpoch: since }));
   return MemberValue.encode({
+    ...member,
     instanceId: member.instanceId ?? '',
-    clientId: member.clientId,
-    host: member.host,
-    rack: member.rack,
     topics: [...member.topics],
     topicPattern: member.topicPattern ?? '',
-    assignor: member.assignor,
     clientAssignors: [...member.clientAssignors],
-    userData: member.userData,
-    sessionTimeoutMs: member.sessionTimeoutMs,
-    maxPollIntervalMs: member.maxPollIntervalMs,
-    memberEpoch: member.memberEpoch,
     assignmentVersion: BigInt(member.assignmentVersion),
-    assigned: member.assigned.map(heldValue),
-    revoking: member.revoking.map(heldValue),
-    target: member.target.map((place) => ({ topicId: place.topicId, partition: place.partition })),
-    away: member.away,
+    assigned: held(member.assigned),
+    revoking: held(member.revoking),
+    target: member.target.map(({ topicId: id, partition }) => ({ topicId: id, partition })),
   }).finish();
 }
 
-function memberOf(bytes: Uint8Array): MemberFacts {
-  const value = MemberValue.decode(bytes);
+function decodeMember(value: Uint8Array): MemberFacts {
+  const member = MemberValue.decode(value);
+  const held = (places: MemberValue['assigned']): HeldPartition[] =>
+    places.map((place) => ({ ...placeOf(place), since: place.sinceEpoch }));
   return {
-    instanceId: value.instanceId === '' ? undefined : value.instanceId,
-    clientId: value.clientId,
-    host: value.host,
-    rack: value.rack,
-    topics: value.topics,
-    topicPattern: value.topicPattern === '' ? undefined : value.topicPattern,
-    assignor: value.assignor,
-    clientAssignors: value.clientAssignors,
-    // Not a view of what was read.
-    userData: value.userData.slice(),
-    sessionTimeoutMs: value.sessionTimeoutMs,
-    maxPollIntervalMs: value.maxPollIntervalMs,
-    memberEpoch: value.memberEpoch,
-    assignmentVersion: Number(value.assignmentVersion),
-    assigned: value.assigned.map(heldOf),
-    revoking: value.revoking.map(heldOf),
-    target: value.target.map(placeOf),
-    away: value.away,
+    ...member,
+    instanceId: member.instanceId === '' ? undefined : member.instanceId,
+    topicPattern: member.topicPattern === '' ? undefined : member.topicPattern,
+    // What was decoded is a view of what was received.
+    userData: member.userData.slice(),
+    assignmentVersion: Number(member.assignmentVersion),
+    assigned: held(member.assigned),
+    revoking: held(member.revoking),
+    target: member.target.map(placeOf),
   };
 }
 
-const placeOf = (place: { readonly topicId: string; readonly partition: number }): GroupPartition => ({
-  topicId: topicId(place.topicId),
-  partition: partitionIndex(place.partition),
-});
-
-const heldValue = ({ topicId: id, partition, since }: HeldPartition): WireHeld => ({
-  topicId: id,
-  partition,
-  sinceEpoch: since,
-});
-
-const heldOf = (held: WireHeld): HeldPartition => ({ ...placeOf(held), since: held.sinceEpoch });
-
-function offsetValue(commit: CommitFacts): Uint8Array {
-  return OffsetValue.encode({
-    offset: commit.offset,
-    leaderEpoch: commit.leaderEpoch ?? -1,
-    metadata: commit.metadata,
-    committedMs: wholeMs(commit.committedMs),
-    memberId: commit.memberId,
-    sequence: commit.sequence,
-  }).finish();
+function encodeCommit({ leaderEpoch: epoch, committedMs, ...commit }: CommitFacts): Uint8Array {
+  assert(commit.offset >= 0n, 'a committed offset is not negative');
+  return OffsetValue.encode({ ...commit, leaderEpoch: epoch ?? -1, committedMs: BigInt(committedMs) }).finish();
 }
 
-function commitOf(bytes: Uint8Array): CommitFacts {
-  const value = OffsetValue.decode(bytes);
+function decodeCommit(value: Uint8Array): CommitFacts {
+  const { offset: at, leaderEpoch: epoch, metadata, committedMs, memberId, sequence } = OffsetValue.decode(value);
   return {
-    offset: offset(value.offset),
-    leaderEpoch: value.leaderEpoch < 0 ? undefined : leaderEpoch(value.leaderEpoch),
-    metadata: value.metadata,
-    committedMs: Number(value.committedMs),
-    memberId: value.memberId,
-    sequence: value.sequence,
+    offset: offset(at),
+    leaderEpoch: epoch < 0 ? undefined : leaderEpoch(epoch),
+    metadata,
+    committedMs: Number(committedMs),
+    memberId,
+    sequence,
   };
 }
 
-const wholeMs = (ms: number): bigint => BigInt(Math.round(ms));
+function placeOf(place: { readonly topicId: string; readonly partition: number }): GroupPartition {
+  return { topicId: topicId(place.topicId), partition: partitionIndex(place.partition) };
+}
