@@ -171,7 +171,6 @@ export function decideDeleteOffsets(
   group: Group | undefined,
   groupId: string,
   partitions: readonly GroupPartition[],
-  at: Circumstances,
 ): Decision<readonly OffsetVerdict[]> {
   if (group === undefined) return unchanged(noGroup(groupId));
   const changes: Change[] = [];
@@ -179,7 +178,7 @@ export function decideDeleteOffsets(
     if (group.holders.get(place) !== undefined || group.wanted.get(place) !== undefined) {
       return refusal(
         'GROUP_SUBSCRIBED_TO_TOPIC',
-        `Group "${groupId}" has members for ${at.topics.topic(place.topicId)?.name ?? place.topicId}-${place.partition}: stop them first.`,
+        `Group "${groupId}" has members for partition ${place.partition} of topic id ${place.topicId}: stop them first.`,
       );
     }
     if (group.commits.get(place) !== undefined) changes.push({ kind: 'offset-gone', groupId, place });

@@ -153,14 +153,10 @@ export class Groups {
   }
 
   /** Of partitions that no member has or is to have. */
-  deleteOffsets(
-    groupId: string,
-    partitions: readonly GroupPartition[],
-    at: Circumstances,
-  ): Decision<readonly OffsetVerdict[]> {
+  deleteOffsets(groupId: string, partitions: readonly GroupPartition[]): Decision<readonly OffsetVerdict[]> {
     const refused = refusedGroupId(groupId);
     if (refused !== undefined) return unchanged(refused);
-    return decideDeleteOffsets(this.#groups.get(groupId), groupId, partitions, at);
+    return decideDeleteOffsets(this.#groups.get(groupId), groupId, partitions);
   }
 
   /** Of a group without members. */

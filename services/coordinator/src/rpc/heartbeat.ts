@@ -17,12 +17,11 @@ export async function heartbeat(
   const sinceMs = sincePollMs(request);
   if (memberEpoch === 0) reception.facts.joins++;
   else reception.facts.heartbeats++;
-  const reply = await shard.ask(
-    (groups, at) => groups.member(asked, at),
-    (_, sessions, nowMs) => {
+  const reply = await shard.ask((groups, at) => groups.member(asked, at), {
+    accepted: (_, sessions, nowMs) => {
       if (memberEpoch >= 0) sessions.heard(groupId, memberId, nowMs, sinceMs);
     },
-  );
+  });
   const answer = reply.kind === 'ok' ? reply.value : undefined;
   const found = answer?.taskEpoch === undefined ? undefined : shard.groups.task(groupId, reception.topics);
   const task = found?.groupEpoch === answer?.taskEpoch ? found : undefined;

@@ -109,9 +109,8 @@ class MemberStream implements Disposable {
     const { facts } = this.#reception;
     if (memberEpoch === 0) facts.joins++;
     else facts.heartbeats++;
-    const reply = await seat.shard.ask(
-      (groups, at) => groups.member(asked, at),
-      (_, sessions, nowMs) => {
+    await seat.shard.ask((groups, at) => groups.member(asked, at), {
+      accepted: (_, sessions, nowMs) => {
         if (memberEpoch < 0) return;
         // It may have gone while the request was on its way.
         if (!seat.isOpen && !this.#isOver && this.#seat === seat) {
@@ -120,8 +119,11 @@ class MemberStream implements Disposable {
         }
         sessions.heard(groupId, memberId, nowMs, sinceMs);
       },
-    );
-    if (!this.#isOver) this.#send(seat, reply, request.sequence);
+      // What is told later must not come before it.
+      answered: (reply) => {
+        if (!this.#isOver) this.#send(seat, reply, request.sequence);
+      },
+    });
   }
 
   #push(seat: Seat, answer: Reply<MemberAnswer>): void {

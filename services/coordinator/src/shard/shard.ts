@@ -30,6 +30,14 @@ import { Staged } from './staged.ts';
  */
 export type ShardPhase = 'fencing' | 'loading' | 'serving' | 'over';
 
+/** What follows from a decision, beside its answer. */
+export interface Following<T> {
+  /** At once, from one that accepts. */
+  readonly accepted?: ((value: T, sessions: Sessions, nowMs: number) => void) | undefined;
+  /** When it holds, before anything later is told to anybody: a promise would be heard too late for that. */
+  readonly answered?: ((reply: Reply<T>) => void) | undefined;
+}
+
 export interface ShardOptions extends GroupsOptions {
   readonly coordinatorId: NodeId;
 }
@@ -114,16 +122,16 @@ export class Shard {
   }
 
   /**
-   * Decides now, and answers once that holds. @param andThen what follows at once from a decision that accepts.
+   * Decides now, and answers once that holds.
    * @throws TributaryError NOT_COORDINATOR; COORDINATOR_LOAD_IN_PROGRESS after `limits.shardReadyWaitMs`; THROTTLING_QUOTA_EXCEEDED.
    */
   async ask<T>(
     decide: (groups: Groups, at: Circumstances) => Decision<T>,
-    andThen?: (value: T, sessions: Sessions, nowMs: number) => void,
+    { accepted, answered }: Following<T> = {},
   ): Promise<Reply<T>> {
     if (this.#phase !== 'serving') await this.#ready();
     this.#refuseFull();
-    return await this.#decide(decide, andThen, true);
+    return await this.#decide(decide, { accepted, answered }, true);
   }
 
   /** As a decision that changes nothing: what is not in the log yet is not told. @param isFresh G2: told only by who is the owner. */
@@ -318,12 +326,12 @@ export class Shard {
 
   /** Nobody waits for its answer. */
   #decideAlone(decide: (groups: Groups, at: Circumstances) => Decision<undefined>): void {
-    this.#decide(decide, undefined, false).catch(() => undefined);
+    this.#decide(decide, {}, false).catch(() => undefined);
   }
 
   #decide<T>(
     decide: (groups: Groups, at: Circumstances) => Decision<T>,
-    andThen: ((value: T, sessions: Sessions, nowMs: number) => void) | undefined,
+    { accepted, answered }: Following<T>,
     isFresh: boolean,
   ): Promise<Reply<T>> {
     const { clock, topics } = this.#ports;
@@ -334,9 +342,10 @@ export class Shard {
       this.#staged.add(changes.map(encodeChange));
       this.#toWrite.ring();
     }
-    if (reply.kind === 'ok') andThen?.(reply.value, this.#sessions, nowMs);
+    if (reply.kind === 'ok') accepted?.(reply.value, this.#sessions, nowMs);
     if (changes.length > 0) this.#toLook.ring();
     const tell = (): Reply<T> => {
+      answered?.(reply);
       for (const told of toTell) this.#tell(told);
       return reply;
     };
