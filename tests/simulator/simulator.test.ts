@@ -4,7 +4,7 @@ import { report, runSeeds } from './seeds.ts';
 import { stories, storyNames } from './stories.ts';
 
 /** What two minutes allow. */
-const seedsOf = { 'one-broker': 300, cluster: 300 } as const;
+const seedsOf = { 'one-broker': 300, cluster: 300, groups: 100 } as const;
 const EVENTS_MIN = 2_000;
 const CRASHES_MIN = 3;
 

@@ -1,5 +1,6 @@
 /** The stories that seeds tell: each is a world of its own. */
 import { clusterStory, expectEverything as expectOfCluster } from './cluster/story.ts';
+import { expectEverything as expectOfGroups, groupsStory } from './groups/story.ts';
 import type { Coverage } from './coverage.ts';
 import type { RunResult } from './run-result.ts';
 import { expectEverything as expectOfOneBroker, logAndProduce } from './scenarios/log-and-produce.ts';
@@ -17,6 +18,8 @@ export const stories = {
   'one-broker': { run: logAndProduce, expect: expectOfOneBroker },
   /** Brokers and controllers: replication, elections, takeovers. */
   cluster: { run: clusterStory, expect: expectOfCluster },
+  /** Coordinators and consumer groups on such a cluster. */
+  groups: { run: groupsStory, expect: expectOfGroups },
 } as const satisfies Readonly<Record<string, Story>>;
 
 export type StoryName = keyof typeof stories;

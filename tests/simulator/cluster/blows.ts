@@ -33,10 +33,12 @@ export function putDisk(member: Member, copy: DiskCopy): void {
 /** Whatever it has been counted on for, somebody else has too, and nobody else's disk is in doubt. */
 export function isSpare(stage: Stage, member: Member): boolean {
   if (stage.brokers.some((each) => each !== member && each.lacks !== 'nothing')) return false;
-  for (const { isr, eligibleLeaderReplicas, lastMembers, effectiveMinIsr } of stage.truth.image.partitions()) {
+  for (const partition of stage.truth.image.partitions()) {
+    const { isr, eligibleLeaderReplicas, lastMembers, effectiveMinIsr, replicas } = partition;
+    // Where one is enough, a proposal that is under way may make it the only one.
+    if (effectiveMinIsr < 2 && replicas.some(({ nodeId }) => nodeId === member.nodeId)) return false;
     const counted = [...isr, ...eligibleLeaderReplicas, ...lastMembers].some((node) => node === member.nodeId);
-    // Where one is enough, the others may leave before anybody hears of it.
-    if (counted && (effectiveMinIsr < 2 || !isr.some((node) => node !== member.nodeId))) return false;
+    if (counted && !isr.some((node) => node !== member.nodeId)) return false;
   }
   return true;
 }

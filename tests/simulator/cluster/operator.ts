@@ -75,7 +75,9 @@ export function menderProgram(stage: Stage, random: SeededRandom, isDone: () => 
 function isAbandoned(stage: Stage, folder: string): boolean {
   const partition = stage.truth.partition(folder);
   if (partition?.effectiveFlushPolicy !== 'async' || partition.leader !== undefined) return false;
-  const { lastMembers, replicas } = partition;
+  const { isr, lastMembers, replicas } = partition;
+  // Who is in the ISR lost nothing, and is waited for.
+  if (isr.length > 0) return false;
   return lastMembers.some((node) => {
     const directory = replicas.find(({ nodeId }) => nodeId === node)?.directoryId;
     const { registration } = stage.truth.image.broker(node) ?? {};

@@ -102,6 +102,14 @@ const ofOneBroker: readonly Mutation[] = [
     file: 'services/broker/src/flush-reports.ts',
     find: 'for (const { partition } of some) await partition.log.sync();',
     replace: '',
+    // What changes the setting flushes as well, a moment later.
+    also: [
+      {
+        file: 'services/broker/src/partition/partition.ts',
+        find: '    this.#writes.flushIfDue();',
+        replace: '',
+      },
+    ],
   },
   {
     name: 'delete more records than was asked for',

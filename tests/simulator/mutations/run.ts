@@ -42,7 +42,7 @@ export function tryOne(mutation: Mutation): string | undefined {
       maxBuffer: 64 * 1024 * 1024,
     });
     const told = /^seed (\d+) broke a rule\. (.*)$/m.exec(stdout);
-    if (told === null && !stdout.includes('seeds held')) throw new Error(`the simulator did not run:\n${stderr}`);
+    if (told === null && !/ seeds of \S+ held/.test(stdout)) throw new Error(`the simulator did not run:\n${stderr}`);
     return told === null ? undefined : `seed ${told[1]}: ${told[2]?.slice(0, 200)}`;
   } finally {
     rmSync(tree, { recursive: true, force: true });
