@@ -48,7 +48,7 @@ export class Commits {
   readonly #stored = new Map<string, Offset>();
   #sequence = 0n;
   #next: Batch | undefined;
-  #running: Promise<void> | undefined;
+  #isRunning = false;
   #membership = new AbortController();
 
   constructor(parts: CommitParts) {
@@ -88,9 +88,7 @@ export class Commits {
     const batch = this.#next;
     batch.deadlineMs = Math.max(batch.deadlineMs, deadlineMs);
     for (const each of offsets) batch.entries.set(keyOf(each.place), each);
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-    });
+    if (!this.#isRunning) void this.#run();
     const failures = await batch.done.promise;
     for (const { place } of offsets) {
       const failure = failures.get(keyOf(place));
@@ -99,6 +97,7 @@ export class Commits {
   }
 
   async #run(): Promise<void> {
+    this.#isRunning = true;
     // What is asked for in the same tick goes together.
     await Promise.resolve();
     for (let batch = this.#next; batch !== undefined; batch = this.#next) {
@@ -113,6 +112,7 @@ export class Commits {
         batch.done.reject(TributaryError.from(thrown));
       }
     }
+    this.#isRunning = false;
   }
 
   async #send(batch: Batch, entries: readonly Committed[], failures: Map<string, TributaryError>): Promise<void> {
