@@ -19,7 +19,7 @@ export class CoordinatorFacts {
   recordsLoaded = 0;
   bytesLoaded = 0;
   loadSeconds = 0;
-  /** Changes of assignments computed anew. */
+  /** Changes of a group's epoch, or of its target. */
   rebalances = 0;
 
   wrote(records: number, ms: number): void {

@@ -63,7 +63,7 @@ function registerCounts(metrics: Metrics, { facts }: Watched): void {
   count('joins_total', 'Requests to join.', () => facts.joins);
   count('heartbeats_total', 'Signs of life of members.', () => facts.heartbeats);
   count('members_expired_total', 'Members whose time was over.', () => facts.expiredMembers);
-  count('rebalances_total', 'Assignments computed anew.', () => facts.rebalances);
+  count('rebalances_total', 'Changes of a group: of its members, or of what they are to have.', () => facts.rebalances);
   count('fence_renewals_total', 'Writes that did nothing but renew a fence (G2).', () => facts.fenceRenewals);
   count('fenced_total', 'Writes refused because another coordinator owns the partition.', () => facts.fenced);
   count('journal_writes_total', 'Batches written to the journal.', () => facts.writes);

@@ -77,7 +77,7 @@ export async function deleteOffsets(
 ): Promise<DeleteOffsetsResponse> {
   const shard = await reception.shardOf(request.groupId, request.context, signal);
   const places = request.partitions.map(fromWirePartition);
-  const reply = await shard.ask((groups, at) => groups.deleteOffsets(request.groupId, places, at));
+  const reply = await shard.ask((groups) => groups.deleteOffsets(request.groupId, places));
   return { throttleMs: 0, results: whole(reply).map(resultOf) };
 }
 

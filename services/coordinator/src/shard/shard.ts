@@ -338,7 +338,10 @@ export class Shard {
     const { changes, reply, toTell } = decide(this.#groups, { wallMs: clock.wallMs(), topics: topics() });
     const nowMs = clock.monotonicMs();
     if (changes.length > 0) {
-      for (const change of changes) this.#apply(change, nowMs);
+      for (const change of changes) {
+        this.#apply(change, nowMs);
+        if (change.kind === 'group') this.#ports.facts.rebalances++;
+      }
       this.#staged.add(changes.map(encodeChange));
       this.#toWrite.ring();
     }

@@ -35,6 +35,7 @@ export class Plan {
   /** Number of each topic's first partition. */
   readonly #first: readonly number[];
   readonly #topicAt: Int32Array;
+  readonly #racks: (readonly string[])[] = [];
 
   constructor(members: readonly AssignedMember[]) {
     this.members = members;
@@ -65,6 +66,14 @@ export class Plan {
   }
 
   racksOf(partition: number): readonly string[] {
+    const known = this.#racks[partition];
+    if (known !== undefined) return known;
+    const racks = this.#lookUpRacks(partition);
+    this.#racks[partition] = racks;
+    return racks;
+  }
+
+  #lookUpRacks(partition: number): readonly string[] {
     const index = this.#topicAt[partition] ?? 0;
     const topic = this.#topics[index];
     const place = topic && placeOf(topic, partition - (this.#first[index] ?? 0));

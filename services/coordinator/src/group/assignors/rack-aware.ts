@@ -46,22 +46,23 @@ function exchange(
       if (list === undefined) byRack.set(rack, [partition]);
       else list.push(partition);
     }
-    // From one rack to another, when nothing was found for one partition nothing is there for the next.
-    const hopeless = new Set<string>();
+    // From one rack to another, what was not fit for one partition is not fit for the next: each looks on from there.
+    const looked = new Map<string, number>();
     for (const partition of partitions) {
       const from = plan.ownerOf(partition);
       if (isLocal(partition, from)) continue;
       for (const rack of plan.racksOf(partition)) {
-        const way = JSON.stringify([racks[from], rack]);
-        if (hopeless.has(way)) continue;
-        const other = (byRack.get(rack) ?? []).find((candidate) => {
+        const way = `${racks[from] ?? ''}\n${rack}`;
+        const candidates = byRack.get(rack) ?? [];
+        let index = looked.get(way) ?? 0;
+        for (; index < candidates.length; index++) {
+          const candidate = candidates[index] ?? 0;
           const owner = plan.ownerOf(candidate);
-          return racks[owner] === rack && (isLocal(candidate, from) || !isLocal(candidate, owner));
-        });
-        if (other === undefined) {
-          hopeless.add(way);
-          continue;
+          if (racks[owner] === rack && (isLocal(candidate, from) || !isLocal(candidate, owner))) break;
         }
+        looked.set(way, index);
+        const other = candidates[index];
+        if (other === undefined) continue;
         const to = plan.ownerOf(other);
         plan.give(partition, to);
         plan.give(other, from);
