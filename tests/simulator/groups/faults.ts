@@ -62,6 +62,23 @@ export const groupFaults: readonly Fault[] = [
     },
   },
   {
+    // They hear each other and nobody else: the one goes on saying that all is well, for as long as it may (G2).
+    name: 'alone with a coordinator',
+    weight: 4,
+    strike: (stage, random) => {
+      const owner = someCoordinator(stage, random);
+      const seats = [...stage.world.machines.keys()].filter((each) => each.startsWith('m') && random.chance(0.6));
+      const island = [owner.name, ...seats];
+      const others = stage.members.map(({ name }) => name).filter((name) => name !== owner.name);
+      return cut(
+        stage,
+        island.flatMap((one) => others.flatMap((other) => [[one, other] as const, [other, one] as const])),
+        random.between(2 * SESSION_TIMEOUT_MS, 4 * SESSION_TIMEOUT_MS),
+        [owner.name],
+      );
+    },
+  },
+  {
     name: 'members cut off from a coordinator',
     weight: 3,
     strike: (stage, random) => {

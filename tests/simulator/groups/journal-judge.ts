@@ -1,5 +1,5 @@
 /** The judge of the coordinators' journal as it lies on a leader's disk: who wrote, in which order, and what the records say together. */
-import { decodeBatch, producerIdOf } from '@tributary/record';
+import { decodeBatch, lastOffsetDeltaOf, nextOffsetOf, producerIdOf, recordsCountOf } from '@tributary/record';
 import { GroupValue, JournalKey, MemberValue, OffsetValue } from '@tributary/wire';
 import type { Verdict } from './group-judge.ts';
 
@@ -13,7 +13,7 @@ export interface JournaledGroup {
 
 /**
  * Replays one partition of `__consumer_offsets`.
- * @param batches by base offset, ascending; nothing of it has been compacted.
+ * @param batches by base offset. Where compaction has been, only the order of writers and what all of it comes to can be judged.
  */
 export function judgeJournal(
   name: string,
@@ -21,6 +21,8 @@ export function judgeJournal(
   verdict: Verdict,
 ): ReadonlyMap<string, JournaledGroup> {
   const groups = new Map<string, JournaledGroup>();
+  const isWhole = hasNoGaps(batches);
+  const of = isWhole ? verdict : () => {};
   let writer = 0n;
   for (const [base, batch] of [...batches].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const by = producerIdOf(batch, 0);
@@ -31,15 +33,25 @@ export function judgeJournal(
     for (const record of decodeBatch(batch)) {
       const key = JournalKey.decode(record.key ?? new Uint8Array());
       if (key.key?.$case === 'fence') isFenced = true;
-      if (!isFenced) verdict('G1', `${name}: writer ${by} begins at ${base} without a fence`);
-      const groupId = apply(name, base, groups, key, record.value ?? undefined, verdict);
+      if (!isFenced && isWhole) verdict('G1', `${name}: writer ${by} begins at ${base} without a fence`);
+      const groupId = apply(name, base, groups, key, record.value ?? undefined, of);
       if (groupId !== undefined) touched.add(groupId);
     }
     writer = by;
     // A batch is there as a whole or not at all: what it says holds together.
-    for (const groupId of touched) judgeOwners(`${name} at ${base}: group ${groupId}`, groups.get(groupId), verdict);
+    for (const groupId of touched) judgeOwners(`${name} at ${base}: group ${groupId}`, groups.get(groupId), of);
   }
+  for (const [groupId, group] of groups) judgeOwners(`${name}: group ${groupId}`, group, verdict);
   return groups;
+}
+
+function hasNoGaps(batches: ReadonlyMap<bigint, Uint8Array>): boolean {
+  let next = 0n;
+  for (const [base, batch] of [...batches].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    if (base !== next || recordsCountOf(batch, 0) !== lastOffsetDeltaOf(batch, 0) + 1) return false;
+    next = nextOffsetOf(batch, 0);
+  }
+  return true;
 }
 
 function apply(

@@ -12,6 +12,7 @@ import { createTopics, runClient } from '../cluster/preparation.ts';
 import { Stage } from '../cluster/stage.ts';
 import { type RunResult, runIn } from '../run-result.ts';
 import { World, type WorldOptions } from '../world.ts';
+import { fleetingProgram } from './fleeting.ts';
 import { expectGroupFaults, groupFaults } from './faults.ts';
 import { GroupJudge } from './group-judge.ts';
 import { judgeJournal } from './journal-judge.ts';
@@ -19,6 +20,7 @@ import { type GroupPlan, groupPlans, topics } from './plan.ts';
 import { Seat } from './seat.ts';
 
 const BATCHES = 60;
+const FLEETING_CHANCE = 0.4;
 
 /** @throws RunFailure. */
 export function groupsStory(seed: number, options: WorldOptions = {}): Promise<RunResult> {
@@ -43,6 +45,7 @@ export function expectEverything(coverage: Coverage): void {
     'group: member killed',
     'group: member closed',
     'group: member paused',
+    'group: commit for a topic that was created again',
     'checked: journal of a partition',
   );
 }
@@ -52,6 +55,7 @@ async function tell(stage: Stage): Promise<void> {
   stage.start();
   await runClient(stage, 'admin', (ports, stop) => createTopics(stage, ports, stop));
   const producing = startProducers(stage);
+  const passing = startFleeting(stage);
   const groups = groupPlans(stage.random.stream('groups')).map((plan) => startGroup(stage, plan));
   await strikeAll(stage, groupFaults);
   heal(stage);
@@ -60,6 +64,7 @@ async function tell(stage: Stage): Promise<void> {
   await within(stage, 'the producers are done', () =>
     producing.size === 0 ? undefined : `${[...producing].join(', ')} still wait\n${notSettled(stage) ?? ''}`,
   );
+  await within(stage, 'whoever passes by is done', () => (passing.done ? undefined : 'it still waits'));
   await within(stage, 'every partition is led and all its replicas are in sync', () => notSettled(stage));
   await within(stage, 'all replicas end at the same offset', () => notEven(stage));
   for (const { judge, seats } of groups) {
@@ -71,6 +76,20 @@ async function tell(stage: Stage): Promise<void> {
   for (const { seats } of groups) for (const seat of seats) seat.finish();
   judgeJournals(stage);
   world.trace.add('world', 'converged');
+}
+
+/** In some runs. */
+function startFleeting(stage: Stage): { readonly done: boolean } {
+  const passing = { done: false };
+  const random = stage.random.stream('fleeting');
+  if (!random.chance(FLEETING_CHANCE)) return { done: true };
+  runClient(stage, 'passer-by', fleetingProgram(stage, random)).then(
+    () => {
+      passing.done = true;
+    },
+    (thrown: unknown) => stage.world.scheduler.fail(thrown),
+  );
+  return passing;
 }
 
 /** @returns those that are not done. */

@@ -1,4 +1,5 @@
 import { clusterMutations } from './cluster.ts';
+import { groupMutations } from './groups.ts';
 import type { StoryName } from '../stories.ts';
 
 /**
@@ -134,4 +135,4 @@ const ofOneBroker: readonly Mutation[] = [
   },
 ];
 
-export const mutations: readonly Mutation[] = [...ofOneBroker, ...clusterMutations];
+export const mutations: readonly Mutation[] = [...ofOneBroker, ...clusterMutations, ...groupMutations];
