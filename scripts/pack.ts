@@ -31,6 +31,7 @@ const PUBLISHED: readonly Published[] = [
       // What `tributary local` starts, each as a process of its own.
       broker: '../../services/broker/src/main.ts',
       controller: '../../services/controller/src/main.ts',
+      coordinator: '../../services/coordinator/src/main.ts',
     },
     bin: { tributary: './tributary.js' },
     description: 'The tributary command: a distributed commit log, and all that talks to it',

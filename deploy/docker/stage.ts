@@ -1,6 +1,6 @@
 // node deploy/docker/stage.ts FOLDER: what goes into the image, laid out as it will be there.
 //
-//   FOLDER/app/           the three programs in JavaScript, with the packages of the tree inside
+//   FOLDER/app/           the four programs in JavaScript, with the packages of the tree inside
 //   FOLDER/node_modules/  what they need of npm, as it is installed here: the versions of the lock file, and nothing of development
 //   FOLDER/bin/           the commands
 //   FOLDER/data/          empty: what the volume begins with
@@ -25,6 +25,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   tributary: 'packages/cli/src/main.ts',
   'tributary-broker': 'services/broker/src/main.ts',
   'tributary-controller': 'services/controller/src/main.ts',
+  'tributary-coordinator': 'services/coordinator/src/main.ts',
 };
 /** As `tributary local` starts them (packages/cli/src/local/launch.ts says why). */
 const NODE_FLAGS: Readonly<Record<string, string>> = { 'tributary-broker': '--max-semi-space-size=1' };

@@ -13,7 +13,7 @@ const root = path.dirname(path.dirname(import.meta.dirname));
 const compileCache = path.join(root, 'node_modules', '.cache', 'node-compile');
 const startMsMax = 30_000;
 
-type Kind = 'broker' | 'controller';
+type Kind = 'broker' | 'controller' | 'coordinator';
 
 /** A line of a part's log. */
 interface LogEvent {
@@ -203,6 +203,8 @@ export class PartProcess implements AsyncDisposable {
 export interface ClusterShape {
   readonly controllers: number;
   readonly brokers: number;
+  /** Default: none. */
+  readonly coordinators?: number;
   /** Of every part. */
   readonly settings?: Settings;
   /** Where each part and `etcd` are, by their names. Default: on loopback. */
@@ -218,6 +220,7 @@ export class ClusterProcesses implements AsyncDisposable {
   readonly etcd: EtcdProcess;
   readonly controllers: PartProcess[] = [];
   readonly brokers: PartProcess[] = [];
+  readonly coordinators: PartProcess[] = [];
   readonly #settings: Settings;
   readonly #placeOf: (name: string) => Place;
   readonly #nodeFlags: readonly string[];
@@ -238,12 +241,15 @@ export class ClusterProcesses implements AsyncDisposable {
 
   /** Everything at once, as an orchestrator does it. */
   static async begin(shape: ClusterShape): Promise<ClusterProcesses> {
-    const { controllers, brokers, placeOf = () => here } = shape;
+    const { controllers, brokers, coordinators = 0, placeOf = () => here } = shape;
     const cluster = new ClusterProcesses(await EtcdProcess.start({ place: placeOf('etcd') }), shape);
     try {
       for (let i = 1; i <= controllers; i++) cluster.controllers.push(await cluster.part('controller', 100 + i));
       for (let i = 1; i <= brokers; i++) cluster.brokers.push(await cluster.part('broker', i));
-      await Promise.all([...cluster.controllers, ...cluster.brokers].map((each) => each.start()));
+      for (let i = 1; i <= coordinators; i++) cluster.coordinators.push(await cluster.part('coordinator', 200 + i));
+      await Promise.all(
+        [...cluster.controllers, ...cluster.brokers, ...cluster.coordinators].map((each) => each.start()),
+      );
       return cluster;
     } catch (thrown) {
       await cluster[Symbol.asyncDispose]();
@@ -277,6 +283,10 @@ export class ClusterProcesses implements AsyncDisposable {
 
   controller(id: number | undefined): PartProcess {
     return named(this.controllers, id);
+  }
+
+  coordinator(id: number | undefined): PartProcess {
+    return named(this.coordinators, id);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -10,7 +10,7 @@ import { type CommandOptions, type Ended, freePort, start, tributary } from './d
 /** As `local ps --output json` has it. */
 export interface ListedPart {
   readonly name: string;
-  readonly role: 'etcd' | 'controller' | 'broker';
+  readonly role: 'etcd' | 'controller' | 'broker' | 'coordinator';
   readonly id: number | null;
   readonly pid: number | null;
   readonly ports: Readonly<Record<string, number>>;

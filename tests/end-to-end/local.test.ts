@@ -14,7 +14,16 @@ import { type Running, tributary } from './dev-process.ts';
 import { firstPort, LocalProcesses } from './local-processes.ts';
 
 const skip = process.platform === 'linux' ? requires('etcd') : 'looks for processes in /proc';
-const partNames = ['etcd', 'controller-1', 'controller-2', 'broker-1', 'broker-2', 'broker-3'];
+const partNames = [
+  'etcd',
+  'controller-1',
+  'controller-2',
+  'broker-1',
+  'broker-2',
+  'broker-3',
+  'coordinator-1',
+  'coordinator-2',
+];
 const all = (state: string): string => partNames.map((name) => `${name} ${state}`).join(', ');
 
 describe('tributary local', { skip, timeout: 180_000 }, () => {
@@ -42,6 +51,8 @@ describe('tributary local', { skip, timeout: 180_000 }, () => {
         'broker-1 broker 1 running',
         'broker-2 broker 2 running',
         'broker-3 broker 3 running',
+        'coordinator-1 coordinator 201 running',
+        'coordinator-2 coordinator 202 running',
       ],
     );
     assert.deepEqual(
@@ -87,7 +98,9 @@ describe('tributary local', { skip, timeout: 180_000 }, () => {
     await assert.rejects(fetch(page, { signal: AbortSignal.timeout(300) }), { name: 'TimeoutError' });
     assert.equal(
       await local.states(),
-      'etcd running, controller-1 running, controller-2 paused, broker-1 paused, broker-2 running, broker-3 running',
+      all('running')
+        .replace('controller-2 running', 'controller-2 paused')
+        .replace('broker-1 running', 'broker-1 paused'),
     );
     assert.match(await local.refused('start', 'broker-1'), /broker-1 is paused: .*local resume broker-1/);
     assert.equal(await local.ok('resume', 'broker-1', 'controller-2'), 'broker-1 goes on.\ncontroller-2 goes on.\n');
@@ -113,7 +126,10 @@ describe('tributary local', { skip, timeout: 180_000 }, () => {
     await local.ok('pause', 'controller-1');
     const { started } = JSON.parse(await local.ok('up', '--output', 'json'));
     assert.deepEqual(started, ['etcd', 'controller-1', 'broker-1']);
-    assert.match(await local.ok('up'), /^The cluster was up already: etcd, 2 controllers and 3 brokers\.\n/);
+    assert.match(
+      await local.ok('up'),
+      /^The cluster was up already: etcd, 2 controllers, 3 brokers and 2 coordinators\.\n/,
+    );
     assert.equal(await local.states(), all('running'));
   });
 
@@ -153,7 +169,7 @@ describe('tributary local', { skip, timeout: 180_000 }, () => {
   test('unknown names, fewer brokers than there are, and a port that somebody else has taken are refused', async () => {
     assert.match(
       await local.refused('kill', 'broker-1', 'broker-9'),
-      /There is no part "broker-9" here; there are etcd, controller-1, controller-2, broker-1, broker-2, broker-3\./,
+      /There is no part "broker-9" here; there are etcd, controller-1, controller-2, broker-1, broker-2, broker-3, coordinator-1, coordinator-2\./,
     );
     assert.equal((await local.part('broker-1')).state, 'running', 'none of them was killed');
     assert.match(await local.refused('up', '--brokers', '2'), /has 3 brokers, and 2 were asked for/);
@@ -187,7 +203,7 @@ describe('tributary local', { skip, timeout: 180_000 }, () => {
 });
 
 describe('tributary local, begun in other ways', { skip, timeout: 120_000 }, () => {
-  const small = ['--brokers', '1', '--controllers', '1'];
+  const small = ['--brokers', '1', '--controllers', '1', '--coordinators', '1'];
 
   test('two commands that start it at once start one cluster', async () => {
     await using local = new LocalProcesses();
@@ -195,8 +211,8 @@ describe('tributary local, begun in other ways', { skip, timeout: 120_000 }, () 
     const ups = await Promise.all([1, 2].map(() => local.run(['up', ...small, '--port', port, '--output', 'json'])));
     for (const { code, stderr } of ups) assert.equal(code, 0, stderr);
     const started = ups.flatMap(({ stdout }) => JSON.parse(stdout.toString()).started);
-    assert.deepEqual([started.length, new Set(started).size], [3, 3], started.join(', '));
-    assert.equal(local.pids().length, 3);
+    assert.deepEqual([started.length, new Set(started).size], [4, 4], started.join(', '));
+    assert.equal(local.pids().length, 4);
   });
 
   test('one that was cut off half-way is completed, and no process is lost or started twice', async () => {
@@ -207,7 +223,7 @@ describe('tributary local, begun in other ways', { skip, timeout: 120_000 }, () 
     await ended;
     const before = local.pids();
     await local.ok('up');
-    assert.equal(local.pids().length, 3);
+    assert.equal(local.pids().length, 4);
     for (const pid of before) assert.ok(local.pids().includes(pid));
     assert.deepEqual(ascending((await local.ps()).map(({ pid }) => pid ?? 0)), ascending(local.pids()));
   });
@@ -220,7 +236,7 @@ describe('tributary local, begun in other ways', { skip, timeout: 120_000 }, () 
     const state: { parts: { process: unknown }[] } = JSON.parse(readFileSync(file, 'utf8'));
     for (const part of state.parts) part.process = null;
     writeFileSync(file, JSON.stringify(state));
-    assert.equal(await local.states(), 'etcd stopped, controller-1 stopped, broker-1 stopped');
+    assert.equal(await local.states(), 'etcd stopped, controller-1 stopped, broker-1 stopped, coordinator-1 stopped');
     await local.ok('up');
     assert.deepEqual(ascending((await local.ps()).map(({ pid }) => pid ?? 0)), before);
     assert.deepEqual(ascending(local.pids()), before);
@@ -234,7 +250,7 @@ describe('tributary local, begun in other ways', { skip, timeout: 120_000 }, () 
       child.kill(signal);
       const { code, stderr } = await ended;
       assert.deepEqual([code, stderr], [0, '']);
-      assert.equal(await local.states(), 'etcd stopped, controller-1 stopped, broker-1 stopped');
+      assert.equal(await local.states(), 'etcd stopped, controller-1 stopped, broker-1 stopped, coordinator-1 stopped');
       assert.deepEqual(local.pids(), []);
     });
   }

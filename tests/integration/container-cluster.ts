@@ -1,4 +1,4 @@
-// A cluster of containers of the project's own image, on a network of their own: an etcd, controllers and brokers. Only the first broker, the door,
+// A cluster of containers of the project's own image, on a network of their own: an etcd, controllers, brokers and coordinators. Only the first broker, the door,
 // publishes its port on this machine's loopback; nothing outside can even resolve what the others advertise. Everything has the id of this
 // process in its name, so that what an earlier run left behind when it was cut short is known for what it is, and removed.
 
@@ -20,6 +20,7 @@ const prefix = 'tributary-test';
 const image = 'tributary:local';
 const etcdImage = 'tributary-etcd';
 const brokerPort = 9095;
+const ports: Readonly<Record<string, number>> = { broker: brokerPort, controller: 9096, coordinator: 9097 };
 /** A first build downloads packages. ms. */
 const buildMsMax = 240_000;
 const startMsMax = 60_000;
@@ -27,7 +28,7 @@ const startMsMax = 60_000;
 // Its image cannot be pulled everywhere; what it does is done here by name.
 process.env['TESTCONTAINERS_RYUK_DISABLED'] = 'true';
 
-/** `etcd`, `controller-101`, `broker-1`. */
+/** `etcd`, `controller-101`, `broker-1`, `coordinator-201`. */
 export type PartName = string;
 
 /** The broker by which everything outside comes in. */
@@ -38,6 +39,8 @@ type Settings = Readonly<Record<string, string | number>>;
 export interface ContainerShape {
   readonly controllers: number;
   readonly brokers: number;
+  /** Default: none. */
+  readonly coordinators?: number;
   /** Of every part. */
   readonly settings?: Settings;
 }
@@ -68,6 +71,7 @@ export async function runInImage(...command: string[]): Promise<{ readonly code:
 export class ContainerCluster implements AsyncDisposable {
   readonly controllers: readonly PartName[];
   readonly brokers: readonly PartName[];
+  readonly coordinators: readonly PartName[];
   readonly #prefix: string;
   readonly #client: ContainerRuntimeClient;
   /** What has been made, to be removed in the reverse order. */
@@ -83,6 +87,7 @@ export class ContainerCluster implements AsyncDisposable {
     this.#client = client;
     this.controllers = Array.from({ length: shape.controllers }, (_, i) => `controller-${101 + i}`);
     this.brokers = Array.from({ length: shape.brokers }, (_, i) => `broker-${1 + i}`);
+    this.coordinators = Array.from({ length: shape.coordinators ?? 0 }, (_, i) => `coordinator-${201 + i}`);
   }
 
   /** Everything at once, as an orchestrator does it. */
@@ -162,7 +167,7 @@ export class ContainerCluster implements AsyncDisposable {
   async #start(settings: Settings): Promise<void> {
     const network = this.#stack.use(await new Network({ nextUuid: () => this.#prefix }).start());
     this.#networkId = network.getId();
-    const parts = [...this.controllers, ...this.brokers];
+    const parts = [...this.controllers, ...this.brokers, ...this.coordinators];
     this.#port = await freePort();
     // By name, so that what has been made of a container that failed goes too.
     this.#stack.defer(() => removeContainers(this.#client, (name) => name.startsWith(`${this.#prefix}-`)));
@@ -176,14 +181,14 @@ export class ContainerCluster implements AsyncDisposable {
 
   #commandOf(name: PartName, settings: Settings): string[] {
     const [kind = '', id = ''] = name.split('-');
-    const port = kind === 'broker' ? brokerPort : 9096;
+    const port = ports[kind] ?? 0;
     const all = {
       'node.id': id,
       'etcd.endpoints': `http://${this.#nameOf('etcd')}:2379`,
       // Other containers find it by the container's name.
       advertised: `${this.#nameOf(name)}:${port}`,
       'log.format': 'json',
-      ...(kind === 'broker' ? { host: name } : {}),
+      ...(kind === 'controller' ? {} : { host: name }),
       ...settings,
     };
     return [`tributary-${kind}`, ...Object.entries(all).flatMap(([key, value]) => [`--${key}`, String(value)])];

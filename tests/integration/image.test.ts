@@ -8,7 +8,7 @@ import { buildImages, runInImage } from './container-cluster.ts';
 describe('the image', { skip: requires('a running Docker engine', 'apt-get', 'dpkg-deb') }, () => {
   before(buildImages);
 
-  for (const program of ['tributary', 'tributary-broker', 'tributary-controller']) {
+  for (const program of ['tributary', 'tributary-broker', 'tributary-controller', 'tributary-coordinator']) {
     test(`${program} is on the path and tells how it is used`, async () => {
       const { code, said } = await runInImage(program, '--help');
       assert.equal(code, 0, said);

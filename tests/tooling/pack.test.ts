@@ -114,7 +114,7 @@ describe('the packed client and command serve a stranger', { timeout: 180_000 },
     const local = (...args: string[]) =>
       JSON.parse(run(process.execPath, [command, 'local', ...args, ...where], folder));
     try {
-      const small = ['--brokers', '1', '--controllers', '1', '--port', String(await freePort())];
+      const small = ['--brokers', '1', '--controllers', '1', '--coordinators', '1', '--port', String(await freePort())];
       const { parts } = local('up', ...small, '--set', 'broker.session.timeout.ms=5000');
       assert.deepEqual(
         parts.map(({ name, state }: { name: string; state: string }) => `${name} ${state}`),

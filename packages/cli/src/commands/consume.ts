@@ -1,18 +1,21 @@
 /**
- * Prints records as they arrive. Standard output sets the pace: nothing more is fetched while nobody reads it. Ctrl-C ends the command as it ends
- * any other: there is nothing to bring to an end.
+ * Prints records as they arrive. Without a group, Ctrl-C ends the command as it ends any other: there is nothing to bring to an end.
  */
-import type { Consumer, PartitionRecords, TopicDescription, TopicPartition } from '@tributary/client';
+import type { Consumer, TopicDescription, TopicPartition } from '@tributary/client';
 import { TributaryError } from '@tributary/model';
 import { open } from '../cluster.ts';
 import { UsageError } from '../failure.ts';
 import type { ConnectionOptions } from '../program/options.ts';
-import { type RecordFormat, recordFormat } from '../record-format.ts';
-import { StandardOutput } from '../standard-output.ts';
+import { recordFormat } from '../record-format.ts';
+import { placeOf, RecordPrinter } from '../record-printer.ts';
 import { type ValueFormatOptions, valueFormat } from '../value-format.ts';
+import { consumeInGroup } from './consume-group.ts';
 import { checkPartition, describe } from './produce.ts';
 
-interface ConsumeOptions extends ConnectionOptions, ValueFormatOptions {
+export interface ConsumeOptions extends ConnectionOptions, ValueFormatOptions {
+  readonly group?: string;
+  readonly groupInstanceId?: string;
+  readonly pattern?: string;
   readonly partition?: number;
   readonly fromBeginning?: true;
   readonly offset?: bigint;
@@ -21,14 +24,24 @@ interface ConsumeOptions extends ConnectionOptions, ValueFormatOptions {
   readonly format: string;
 }
 
-/** Handed out at once. */
-const pollRecords = 5_000;
+const see = 'See: tributary consume --help';
 
-export async function consume(name: string, options: ConsumeOptions): Promise<void> {
+export async function consume(names: readonly string[], options: ConsumeOptions): Promise<void> {
+  if (names.length === 0 && options.pattern === undefined) throw new UsageError(`Of which topic? ${see}`);
   const format = recordFormat(options.output === 'json' ? 'json' : options.format, await valueFormat(options));
+  const printer = new RecordPrinter(format, options.maxMessages ?? Number.POSITIVE_INFINITY);
+  if (options.group !== undefined) {
+    await consumeInGroup(names, options.group, options, printer);
+    return;
+  }
+  if (options.pattern !== undefined || options.groupInstanceId !== undefined)
+    throw new UsageError(
+      `--${options.pattern === undefined ? 'group-instance-id' : 'pattern'} needs --group: groups subscribe. ${see}`,
+    );
   await using cluster = await open(options);
-  const topic = await describe(cluster, name);
-  const partitions = partitionsOf(topic, options);
+  const topics: TopicDescription[] = [];
+  for (const name of names) topics.push(await describe(cluster, name));
+  const partitions = partitionsOf(topics, options);
   const position = options.offset ?? (options.fromBeginning ? 'beginning' : 'end');
   await using consumer = cluster.consumer({
     autoOffsetReset: position === 'beginning' ? 'earliest' : position === 'end' ? 'latest' : 'none',
@@ -36,25 +49,53 @@ export async function consume(name: string, options: ConsumeOptions): Promise<vo
   const ends = options.exitAtEnd ? await endsOf(consumer, partitions) : undefined;
   if (options.offset !== undefined) await checkOffset(consumer, partitions, options.offset);
   await consumer.assign(partitions.map((partition) => ({ ...partition, offset: position })));
-  await new Printing(consumer, format, options.maxMessages ?? Number.POSITIVE_INFINITY, ends).run();
+  await run(consumer, printer, ends);
 }
 
-function partitionsOf(topic: TopicDescription, { partition, offset }: ConsumeOptions): readonly TopicPartition[] {
-  if (partition !== undefined) {
+/** @param ends of partitions that are not at their end, and where that is; undefined: they have none. */
+async function run(consumer: Consumer, printer: RecordPrinter, ends: Map<string, bigint> | undefined): Promise<void> {
+  await dropFinished(consumer, ends);
+  const timeoutMs = ends === undefined ? Number.POSITIVE_INFINITY : 1_000;
+  while (!printer.done && ends?.size !== 0) {
+    await printer.print(await consumer.pollGrouped({ maxRecords: printer.wanted, timeoutMs }), ends);
+    await dropFinished(consumer, ends);
+  }
+  await printer.flush();
+}
+
+/** By position, not by record: the last offsets before the end may hold nothing that is handed out. */
+async function dropFinished(consumer: Consumer, ends: Map<string, bigint> | undefined): Promise<void> {
+  if (ends === undefined) return;
+  for (const partition of consumer.assignment) {
+    const end = ends.get(placeOf(partition));
+    if (end !== undefined && (await consumer.position(partition)) >= end) ends.delete(placeOf(partition));
+  }
+}
+
+function partitionsOf(
+  topics: readonly TopicDescription[],
+  { partition, offset }: ConsumeOptions,
+): readonly TopicPartition[] {
+  const [topic, ...others] = topics;
+  if (partition !== undefined && topic !== undefined) {
+    if (others.length > 0) throw new UsageError(`--partition is of one topic, and ${topics.length} are named. ${see}`);
     checkPartition(topic, partition);
     return [{ topic: topic.name, partition }];
   }
-  if (offset !== undefined && topic.partitions > 1) {
-    throw new UsageError(
-      `Topic "${topic.name}" has ${topic.partitions} partitions: --offset needs --partition to say of which.`,
-    );
-  }
-  return Array.from({ length: topic.partitions }, (_, index) => ({ topic: topic.name, partition: index }));
+  const all = topics.flatMap(({ name, partitions }) =>
+    Array.from({ length: partitions }, (_, index) => ({ topic: name, partition: index })),
+  );
+  if (offset === undefined || all.length <= 1 || topic === undefined) return all;
+  throw new UsageError(
+    others.length > 0
+      ? `--offset is of one partition of one topic, and ${topics.length} topics are named. ${see}`
+      : `Topic "${topic.name}" has ${topic.partitions} partitions: --offset needs --partition to say of which.`,
+  );
 }
 
 /** Where each partition ends now. */
-async function endsOf(consumer: Consumer, partitions: readonly TopicPartition[]): Promise<Map<number, bigint>> {
-  return new Map((await consumer.endOffsets(partitions)).map(({ partition, offset }) => [partition, offset]));
+async function endsOf(consumer: Consumer, partitions: readonly TopicPartition[]): Promise<Map<string, bigint>> {
+  return new Map((await consumer.endOffsets(partitions)).map((each) => [placeOf(each), each.offset]));
 }
 
 async function checkOffset(consumer: Consumer, partitions: readonly TopicPartition[], wanted: bigint): Promise<void> {
@@ -66,63 +107,4 @@ async function checkOffset(consumer: Consumer, partitions: readonly TopicPartiti
     'OFFSET_OUT_OF_RANGE',
     `Partition ${begin.partition} of "${begin.topic}" has no offset ${wanted}: ${range}.`,
   );
-}
-
-class Printing {
-  readonly #consumer: Consumer;
-  readonly #format: RecordFormat;
-  /** Partitions that are not at their end, and where that is; undefined: they have none. */
-  readonly #ends: Map<number, bigint> | undefined;
-  readonly #output = new StandardOutput();
-  #left: number;
-
-  constructor(consumer: Consumer, format: RecordFormat, most: number, ends: Map<number, bigint> | undefined) {
-    this.#consumer = consumer;
-    this.#format = format;
-    this.#left = most;
-    this.#ends = ends;
-  }
-
-  async run(): Promise<void> {
-    await this.#dropFinished();
-    while (this.#left > 0 && this.#ends?.size !== 0) {
-      const maxRecords = Math.min(pollRecords, this.#left);
-      const groups = await this.#consumer.pollGrouped({
-        maxRecords,
-        timeoutMs: this.#ends === undefined ? Number.POSITIVE_INFINITY : 1_000,
-      });
-      try {
-        for (const group of groups) await this.#print(group);
-      } catch (thrown) {
-        // A record that cannot be shown: those before it are.
-        if (!this.#output.failed) await this.#output.flush();
-        throw thrown;
-      }
-      if (this.#output.failed || this.#output.full) await this.#output.flush();
-      else this.#output.push();
-      await this.#dropFinished();
-    }
-    await this.#output.flush();
-  }
-
-  async #print({ partition, records }: PartitionRecords<Uint8Array, Uint8Array>): Promise<void> {
-    const end = this.#ends?.get(partition);
-    if (this.#ends !== undefined && end === undefined) return;
-    for (const record of records) {
-      if (end !== undefined && record.offset >= end) return;
-      this.#format(record, this.#output);
-      this.#left--;
-      if (this.#output.full) await this.#output.flush();
-    }
-  }
-
-  /** By position, not by record: the last offsets before the end may hold nothing that is handed out. */
-  async #dropFinished(): Promise<void> {
-    if (this.#ends === undefined) return;
-    for (const { topic, partition } of this.#consumer.assignment) {
-      const end = this.#ends.get(partition);
-      if (end !== undefined && (await this.#consumer.position({ topic, partition })) >= end)
-        this.#ends.delete(partition);
-    }
-  }
 }

@@ -70,7 +70,7 @@ function argumentOf(command: Command, path: string): ValueKind | undefined {
   const [argument] = command.registeredArguments;
   if (argument === undefined) return undefined;
   if (argument.argChoices !== undefined) return { kind: 'choice', words: argument.argChoices };
-  if (argument.name() === 'topic') return { kind: 'topics' };
+  if (argument.name() === 'topic' || argument.name() === 'topics') return { kind: 'topics' };
   // The name of a topic that is to be made is nobody's yet.
   if (path.startsWith('topic ') && path !== 'topic create' && argument.name() === 'name') return { kind: 'topics' };
   // There may be others, but asking costs more than a keypress should.

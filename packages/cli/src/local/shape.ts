@@ -6,7 +6,7 @@ export const defaultBrokers = 3;
 /** One that is active, and one that takes over. */
 export const defaultControllers = 2;
 /** Two that share the groups, and each takes over the other's. */
-export const defaultCoordinators = 0;
+export const defaultCoordinators = 2;
 export const defaultPort = 9095;
 /** Node ids come in one row for all roles: so many numbers lie before the first controller's, and before the first coordinator's. */
 export const brokersMax = 100;

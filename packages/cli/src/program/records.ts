@@ -45,17 +45,34 @@ export function addProduce(program: Command): void {
 
 export function addConsume(program: Command): void {
   const consume = program
-    .command('consume <topic>')
+    .command('consume [topics...]')
     .description('Print records as they arrive')
+    .option(
+      '--group <id>',
+      'as a member of this consumer group: it shares the partitions out, and goes on from what is committed',
+    )
+    .option('--group-instance-id <name>', 'with --group: who comes back under this name soon gets its partitions back')
+    .option(
+      '--pattern <regexp>',
+      'with --group: also all topics whose whole name matches, those that are created later too',
+    )
     .option('--partition <number>', 'read this partition only', wholeNumber(0))
-    .addOption(new Option('--from-beginning', 'start at the oldest record instead of the next one').conflicts('offset'))
+    .addOption(
+      new Option(
+        '--from-beginning',
+        'start at the oldest record instead of the next one; with --group: where nothing is committed',
+      ).conflicts('offset'),
+    )
     .option('--offset <number>', 'start at this offset', offsetNumber)
     .option('--max-messages <number>', 'stop after so many records', wholeNumber(0))
-    .option('--exit-at-end', 'stop at what was the end of the log at the start')
+    .option(
+      '--exit-at-end',
+      'stop at what was the end of the log at the start; with --group: of the partitions that it was given',
+    )
     .option('--format <text|json|template>', 'how a record is printed', 'text')
     .addHelpText(
       'after',
-      `${examples('consume events --from-beginning', 'consume events --from-beginning --exit-at-end --format json', "consume events --format '%p/%o\\t%k\\t%v\\n'", 'consume users --from-beginning --value-format avro --value-schema user.avsc')}
+      `${examples('consume events --from-beginning', 'consume events --from-beginning --exit-at-end --format json', "consume events --format '%p/%o\\t%k\\t%v\\n'", 'consume users --from-beginning --value-format avro --value-schema user.avsc', 'consume events payments --group billing --from-beginning', "consume --group audit --pattern 'events-.*'")}
 
 Formats:
   text      the value and a newline, byte for byte
@@ -63,10 +80,11 @@ Formats:
             no UTF-8 as {"base64": "…"}, what is absent as null; headers as [{"key", "value"}, …]
   template  %t topic  %p partition  %o offset  %T timestamp in ms  %k key  %v value  %h headers as k=v,k=v  %% a percent sign;
             \\t \\n \\r \\0 \\\\ \\xHH as elsewhere; nothing is added at the end
---output json is the same as --format json. With --value-format avro a value is shown as JSON.`,
+--output json is the same as --format json. With --value-format avro a value is shown as JSON.
+With --group Ctrl-C commits what was printed and leaves the group; it is committed every 5 s, too.`,
     );
   withValueFormat(consume).option('--reader-schema <file>', 'another Avro schema, as which values are read');
-  withConnection(consume).action(async (topic, options) =>
-    (await import('../commands/consume.ts')).consume(topic, options),
+  withConnection(consume).action(async (topics, options) =>
+    (await import('../commands/consume.ts')).consume(topics, options),
   );
 }
