@@ -39,6 +39,8 @@ export class FakeCluster {
   readonly log: string[] = [];
   /** For calls that it does not know itself, by path. */
   readonly answers = new Map<string, (request: never, nodeId: number) => unknown>();
+  /** The same of streams. */
+  readonly streams = new Map<string, FakeServer['stream']>();
   /** Of what metadata answers tell. */
   revision = 1n;
   /** Brokers that are cut off: they go on telling, and doing, what they last heard. */
@@ -123,8 +125,11 @@ export class FakeCluster {
   server(nodeId: number): FakeServer {
     return {
       unary: (path, request) => this.#unary(path, request, nodeId),
-      stream: (path, send, fail) =>
-        path === methods.produce.path ? this.#produce(send, fail, nodeId) : this.#fetch(send, nodeId),
+      stream: (path, send, fail) => {
+        const stream = this.streams.get(path);
+        if (stream !== undefined) return stream(path, send, fail);
+        return path === methods.produce.path ? this.#produce(send, fail, nodeId) : this.#fetch(send, nodeId);
+      },
     };
   }
 
@@ -187,8 +192,10 @@ export class FakeCluster {
     }
   }
 
-  #metadata({ topics }: GetMetadataRequest, asked: number): unknown {
+  #metadata(request: GetMetadataRequest, asked: number): unknown {
     const old = this.cutOff.get(asked);
+    const named = request.topicIds.flatMap((id) => [...this.topics].find(([, topic]) => topic.id === id)?.[0] ?? []);
+    const topics = [...request.topics, ...named];
     return {
       throttleMs: 0,
       clusterId: 'cluster_______________',

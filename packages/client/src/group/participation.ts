@@ -214,7 +214,7 @@ export class Participation<K, V> {
     if (this.#parts.settings.strictOwnership) this.#parts.arrival.ring();
   }
 
-  #lost(error: TributaryError): void {
+  #lost(error: TributaryError): 'rejoin' | 'stay out' {
     const { groupId, instanceId } = this.#parts.settings;
     this.#parts.routing.ports.logger?.warn('group membership lost', { group: groupId, reason: error.message });
     const lost = new TributaryError(
@@ -224,14 +224,15 @@ export class Participation<K, V> {
     );
     this.commits.lost(lost);
     this.#rebalance.lost();
-    if (error.error === 'FENCED_INSTANCE_ID') {
-      this.#fatal = new TributaryError(
-        'FENCED_INSTANCE_ID',
-        `Another consumer has taken the place of "${instanceId}" in group "${groupId}": no two may have the same groupInstanceId at a time.`,
-        { cause: error },
-      );
-      this.#parts.arrival.ring();
-    }
+    if (error.error !== 'FENCED_INSTANCE_ID') return 'rejoin';
+    // Coming back would put the other one out, which would come back.
+    this.#fatal = new TributaryError(
+      'FENCED_INSTANCE_ID',
+      `Another consumer has taken the place of "${instanceId}" in group "${groupId}": no two may have the same groupInstanceId at a time.`,
+      { cause: error },
+    );
+    this.#parts.arrival.ring();
+    return 'stay out';
   }
 
   #refused(error: TributaryError): void {

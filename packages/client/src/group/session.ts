@@ -21,8 +21,8 @@ import { Membership, type Outcome } from './membership.ts';
 export interface SessionListener {
   /** The coordinator has answered: the member is in. `changed`: the assignment is another. */
   heard(changed: boolean): void;
-  /** Everything is lost; another membership begins when `mayRejoin` says so. */
-  lost(error: TributaryError): void;
+  /** Everything is lost; another membership begins once the application polls, unless it is to stay out. */
+  lost(error: TributaryError): 'rejoin' | 'stay out';
   /** Not done, for a reason that asking again will not mend. */
   refused(error: TributaryError): void;
   /** It is not reached, or not taken in; it is tried again. */
@@ -49,6 +49,7 @@ export class GroupSession {
   #scheduled = false;
   #running: Promise<void> | undefined;
   #saidStalled = false;
+  #isOut = false;
 
   constructor(
     parts: { readonly routing: Routing; readonly link: CoordinatorLink; readonly settings: GroupSettings },
@@ -128,7 +129,7 @@ export class GroupSession {
     const { signal } = this.#closing;
     const { retryBackoffMs, retryBackoffMsMax } = this.#routing.options;
     let failingSince: number | undefined;
-    while (!signal.aborted) {
+    while (!signal.aborted && !this.#isOut) {
       if (this.#membership.isOver) {
         // Whoever does not poll would be out again at once.
         while (!signal.aborted && this.#listener.sincePollMs() >= this.#settings.maxPollIntervalMs)
@@ -211,7 +212,7 @@ export class GroupSession {
       case 'look-up':
         return { error: outcome.error };
       case 'over':
-        this.#listener.lost(outcome.error);
+        this.#isOut = this.#listener.lost(outcome.error) === 'stay out';
         return { error: outcome.error };
     }
   }
