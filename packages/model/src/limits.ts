@@ -127,6 +127,8 @@ export const limits = {
   failedLogMsMax: 300_000,
   /** Partitions opened or closed at once: their file operations share libuv's pool. */
   partitionsOpenedAtOnce: 32,
+  /** Metadata changes that a broker acts on at the same time: each waits for its own partitions, of which one may be slow. */
+  imagesFollowedAtOnce: 256,
   /** How long a request may wait for a metadata revision, ms (M4). */
   minRevisionWaitMs: 5_000,
   /** Sent to one follower's replica and not yet acknowledged as durable: several syncs' worth at full speed. */
@@ -441,8 +443,6 @@ export const limits = {
   groupReplacedMembers: 10_000,
   /** Rounds in which an assignor evens out subscriptions that differ: each makes the loads strictly more even, and few are ever needed. */
   groupBalanceRounds: 64,
-  /** Exchanges of two partitions that the rack-aware assignor looks at for one partition that is read across racks. */
-  groupRackCandidates: 64,
   /** Coordinator: bytes of records in one write of a journal, where one decision is not larger: well below max.message.bytes, and a few ms of a disk. */
   journalBatch: 512 * 1024,
   /** A larger batch of a journal is compressed: assignments repeat topic ids. */
@@ -483,4 +483,6 @@ export const limits = {
   expiringRatio: 0.1,
   /** Groups' partitions whose commits are watched for standing still: some 200 bytes each. */
   lagSamples: 200_000,
+  /** How long a commit for a topic that the coordinator does not know waits until it does, ms: pictures of the cluster differ by less. */
+  newTopicWaitMs: 250,
 } as const;
