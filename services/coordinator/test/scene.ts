@@ -23,7 +23,7 @@ import {
 import type { SimulatedProcess } from '../../../tests/simulator/process.ts';
 import { World } from '../../../tests/simulator/world.ts';
 
-export const deadlineMs = 60_000;
+const deadlineMs = 60_000;
 
 export const context: RequestContext = {
   clusterId: '',
@@ -43,6 +43,11 @@ export interface Scene {
   /** Coordinator 1, 2, … */
   at(index: number): Peer;
   process(index: number): SimulatedProcess;
+  killBroker(): void;
+  startBroker(): void;
+  /** SIGSTOP and SIGCONT of coordinator 1, 2, … */
+  pause(index: number): void;
+  resume(index: number): void;
   /** Starts coordinator 1, 2, … again. */
   restart(index: number): void;
   /** Which coordinator owns the group, from 1; waited for. */
@@ -73,7 +78,7 @@ export async function withCoordinators(
   const client = world.machine('c');
   await world.run(async () => {
     controller.start('controller', controllerProgram('k'));
-    log.start('broker', brokerProgram('b'));
+    let broker = log.start('broker', brokerProgram('b'));
     const start = (index: number): SimulatedProcess => {
       const machine = machines[index - 1];
       assert(machine !== undefined);
@@ -84,14 +89,14 @@ export async function withCoordinators(
     const processes = machines.map((_, index) => start(index + 1));
     const told = client.start('client', async (ports, stop) => {
       await using stack = new AsyncDisposableStack();
-      const broker = stack.use(ports.transport.connect(brokerAddress('b')));
+      const toBroker = stack.use(ports.transport.connect(brokerAddress('b')));
       const peers = machines.map(({ name }) => stack.use(ports.transport.connect(coordinatorAddress(name))));
-      const at = (index: number): Peer => peers[index - 1] ?? broker;
+      const at = (index: number): Peer => peers[index - 1] ?? toBroker;
       const ownerOf = async (groupId: string): Promise<number> => {
         let owner = 0;
         await untilDone(ports, stop, async () => {
           const request = { context: { ...context, hops: 0 }, groupId };
-          const { nodeId } = await broker.unary(methods.findCoordinator, request, { deadlineMs });
+          const { nodeId } = await toBroker.unary(methods.findCoordinator, request, { deadlineMs });
           owner = nodeId - firstNode + 1;
         });
         return owner;
@@ -100,7 +105,13 @@ export async function withCoordinators(
         world,
         clock: ports.clock,
         stop,
-        broker,
+        broker: toBroker,
+        killBroker: () => broker.kill(),
+        startBroker: () => {
+          broker = log.start('broker', brokerProgram('b'));
+        },
+        pause: (index) => machines[index - 1]?.pause(scene.process(index)),
+        resume: (index) => machines[index - 1]?.resume(scene.process(index)),
         at,
         process: (index) => {
           const process = processes[index - 1];
@@ -114,7 +125,7 @@ export async function withCoordinators(
         createTopic: async (name, partitions) => {
           const request = { context: { ...context, hops: 0 }, name, partitions, replicationFactor: 1 };
           const rest = { configs: {}, validateOnly: false };
-          return (await broker.unary(methods.createTopic, { ...request, ...rest }, { deadlineMs })).topicId;
+          return (await toBroker.unary(methods.createTopic, { ...request, ...rest }, { deadlineMs })).topicId;
         },
         asked: async (groupId, method, request) => {
           for (;;) {

@@ -48,7 +48,7 @@ export class Fenced extends Error {
 }
 
 /** The log refuses what can only be refused when records of it were lost, or by a bug. */
-export class JournalBroken extends Error {
+class JournalBroken extends Error {
   override readonly name = 'JournalBroken';
 }
 

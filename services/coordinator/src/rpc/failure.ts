@@ -3,7 +3,7 @@
 import { type ErrorName, errorTable, limits } from '@tributary/model';
 import type { ErrorCode } from '@tributary/wire';
 
-export const codeOf = ({ error }: { readonly error: ErrorName }): ErrorCode => errorTable[error].code as ErrorCode;
+const codeOf = ({ error }: { readonly error: ErrorName }): ErrorCode => errorTable[error].code as ErrorCode;
 
 /** @returns fields that an answer without a failure has as 0 and ''. */
 export function failure({ error, message }: { readonly error: ErrorName; readonly message: string }) {

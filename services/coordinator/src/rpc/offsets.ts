@@ -36,6 +36,10 @@ export async function commitOffsets(
       metadata: each.metadata,
     }),
   );
+  await reception.untilKnown(
+    asked.map(({ place }) => place.topicId),
+    signal,
+  );
   const known = await ends.covering(asked, signal);
   const offsets = asked.map((each, index): OffsetToCommit => ({ ...each, logEnd: known[index] }));
   const commit = { groupId, memberId, memberEpoch, sequence, validateOnly, offsets };

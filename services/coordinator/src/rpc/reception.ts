@@ -1,6 +1,6 @@
 /** Whom a request is for: the group's shard, if it is here. */
-import { limits, type NodeId, TributaryError } from '@tributary/model';
-import { groupPartitionOf, type ImageSource, LinkedAbort, offsetsTopic } from '@tributary/metadata';
+import { limits, type NodeId, type TopicId, TributaryError } from '@tributary/model';
+import { type ClusterImage, groupPartitionOf, type ImageSource, LinkedAbort, offsetsTopic } from '@tributary/metadata';
 import type { Clock } from '@tributary/ports';
 import type { RequestContext } from '@tributary/wire';
 import type { CoordinatorFacts } from '../facts.ts';
@@ -64,6 +64,18 @@ export class Reception {
       'NOT_COORDINATOR',
       `Coordinator ${nodeId} does not own the group "${groupId.slice(0, limits.groupIdLength)}": look the owner up.`,
     );
+  }
+
+  /** A topic that was just created may be known to whoever asks before it is known here: waited for, a little. */
+  async untilKnown(topics: readonly TopicId[], signal: AbortSignal): Promise<void> {
+    const { images, clock } = this.#parts;
+    const areKnown = (image: ClusterImage): boolean => topics.every((id) => image.topic(id) !== undefined);
+    if (areKnown(images.current)) return;
+    using waiting = new LinkedAbort(signal);
+    const either = [images.until(areKnown, waiting.signal), clock.sleep(limits.newTopicWaitMs, waiting.signal)];
+    for (const each of either) each.catch(() => undefined);
+    await Promise.race(either);
+    waiting.abort(new Error('Waited long enough.'));
   }
 
   /** @throws TributaryError INCONSISTENT_CLUSTER_ID; REQUEST_TIMED_OUT. */
