@@ -97,7 +97,10 @@ export class ConsumerGroup<K, V> {
   async commit(offsets: readonly OffsetToCommit[] | undefined, deadlineMs: number): Promise<void> {
     const participation = this.#participation;
     const commits = participation?.commits ?? this.#outside;
-    await commits.commit(offsets === undefined ? this.#taken() : offsets.map((each) => this.#named(each)), deadlineMs);
+    const wanted = offsets === undefined ? this.#taken() : offsets.map((each) => this.#named(each));
+    // Whoever commits all has done with all: what is committed by itself afterwards, on close too, is no less.
+    if (offsets === undefined) participation?.doneWithTaken();
+    await commits.commit(wanted, deadlineMs);
   }
 
   commitFailed(error: TributaryError): void {

@@ -132,6 +132,11 @@ export class Participation<K, V> {
     this.#session.polled();
   }
 
+  /** The application has come back from all that it took. */
+  doneWithTaken(): void {
+    this.#parts.handOut.cameBack();
+  }
+
   /** It has got some, or waits no longer. */
   leave(): void {
     this.#isPolling = false;

@@ -84,6 +84,16 @@ test('commit takes in all that was handed out; in order, repeated while the coor
   await assert.rejects(s.consumer.commit(), failsWith('OFFSET_METADATA_TOO_LARGE', /Offset 7 of partition 0 of "t"/));
 });
 
+test('closing takes nothing back from a commit of all that was handed out', async () => {
+  await using s = await scene();
+  await s.consumer.subscribe({ topics: ['t'] });
+  s.coordinator.give('t', [0]);
+  assert.equal((await s.consumer.poll({ maxRecords: 7, timeoutMs: 1_000 })).length, 7);
+  await s.consumer.commit();
+  await s.consumer.close();
+  assert.deepEqual(s.coordinator.log.slice(2), ['committed 0@7', 'left -1']);
+});
+
 test('fenced: everything is lost at once, the application is told, and another membership begins under another id', async () => {
   await using s = await scene();
   const lost: number[] = [];
