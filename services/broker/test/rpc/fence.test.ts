@@ -17,7 +17,8 @@ interface Target {
 }
 
 async function target(brokers: Brokers, topic: string): Promise<Target> {
-  await brokers.at(1).createTopic(topic, 1);
+  if (topic === offsetsTopicName) await brokers.makeOffsetsTopic();
+  else await brokers.at(1).createTopic(topic, 1);
   const [leader = 0] = await brokers.leaders(topic);
   const about = { context, topics: [topic], allTopics: false, topicIds: [] };
   const { topics } = await brokers.at(1).peer.unary(methods.getMetadata, about, { deadlineMs });
@@ -53,7 +54,7 @@ async function produced(brokers: Brokers, at: number, to: Target, sent: Sent): P
 
 describe('an internal topic, at its leader and through others alike', () => {
   test('takes batches of its newest writer, and nothing else, by Produce', async () => {
-    await withBrokers(11, 2, async (brokers) => {
+    await withBrokers(11, 3, async (brokers) => {
       const to = await target(brokers, offsetsTopicName);
       const other = to.leader === 1 ? 2 : 1;
       let next = 0;
@@ -72,7 +73,7 @@ describe('an internal topic, at its leader and through others alike', () => {
   });
 
   test('takes nothing by Publish, and nobody deletes its records', async () => {
-    await withBrokers(12, 2, async (brokers) => {
+    await withBrokers(12, 3, async (brokers) => {
       const to = await target(brokers, offsetsTopicName);
       assert.equal(await produced(brokers, to.leader, to, { writerEpoch: 7n }), '0');
       for (const at of [1, 2]) {

@@ -15,6 +15,8 @@ import { type Machine, World } from '../../../../tests/simulator/world.ts';
 import { Calls, context } from './one-broker.ts';
 
 const deadlineMs = 60_000;
+/** As the simulator's controllers have it. */
+const controllerPort = 9096;
 
 export interface Brokers {
   readonly world: World;
@@ -29,6 +31,8 @@ export interface Brokers {
   leaders(topic: string): Promise<readonly number[]>;
   /** The process that runs broker 1, 2, … */
   process(nodeId: number): SimulatedProcess;
+  /** The controller makes the topic of committed offsets. */
+  makeOffsetsTopic(): Promise<void>;
   machine(nodeId: number): Machine;
 }
 
@@ -99,6 +103,10 @@ export async function withBrokers(
           const process = processes[nodeId - 1];
           if (process === undefined) throw new Error(`there is no broker ${nodeId}`);
           return process;
+        },
+        makeOffsetsTopic: async () => {
+          await using controllerPeer = ports.transport.connect(`k:${controllerPort}`);
+          await controllerPeer.unary(methods.ensureOffsetsTopic, { context }, { deadlineMs });
         },
         machine: (nodeId) => machines[nodeId - 1] ?? client,
       });
