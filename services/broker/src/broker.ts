@@ -1,5 +1,5 @@
 /** A broker: its data directory, its replicas, its place in the cluster, and what it serves. */
-import { nodeId, softwareVersion, TributaryError } from '@tributary/model';
+import { limits, nodeId, softwareVersion, TributaryError } from '@tributary/model';
 import {
   type ClusterImage,
   confirmRemoval,
@@ -21,6 +21,7 @@ import {
 } from '@tributary/ports';
 import { methods, type ResourceUse } from '@tributary/wire';
 import { adminService } from './admin-service.ts';
+import { actOnEach } from './act-on-each.ts';
 import { Attendance } from './attendance/attendance.ts';
 import { handOver } from './attendance/handing-over.ts';
 import { reportFlushed } from './flush-reports.ts';
@@ -165,6 +166,9 @@ export class Broker implements AsyncDisposable {
   #registration: Registration | undefined;
   #running: Promise<void>[] = [];
   readonly #admitted = Promise.withResolvers<void>();
+  /** All replicas are opened, by the first image that shows this broker as let in. */
+  #opening: Promise<void> | undefined;
+  #confirming = Promise.resolve();
   #serving = false;
   #address = '';
   readonly #startedMs: number;
@@ -268,7 +272,10 @@ export class Broker implements AsyncDisposable {
   }
 
   async #followAll(signal: AbortSignal): Promise<void> {
-    for await (const change of this.#parts.ports.images.changes(signal)) await this.#follow([...touched(change)]);
+    // A log that takes long to be opened, or emptied, holds up no other's leader.
+    await actOnEach(this.#parts.ports.images.changes(signal), limits.imagesFollowedAtOnce, (change) =>
+      this.#guard(this.#follow([...touched(change)])),
+    );
   }
 
   async #follow(names: readonly PartitionName[]): Promise<void> {
@@ -277,12 +284,16 @@ export class Broker implements AsyncDisposable {
     directory.identity.noteRevision(image.revision, image.cluster?.restoreGeneration ?? 0);
     this.settings.follow(image);
     const admitted = this.#registration?.admitted(image) ?? false;
-    await replicas.follow(image, admitted, names);
+    const following = replicas.follow(image, admitted, names);
+    if (admitted) this.#opening ??= following;
+    await Promise.all([following, this.#opening]);
     if (!admitted) return;
     await this.#registration?.heard();
     this.#serving = true;
     this.#admitted.resolve();
-    await this.#confirmRemovals(image);
+    // One look after the other: each finds what those before have confirmed.
+    this.#confirming = this.#confirming.then(() => this.#confirmRemovals(ports.images.current));
+    await this.#confirming;
   }
 
   /** M6: a deleted topic's id stays known until every replica has confirmed that its folder is gone. */

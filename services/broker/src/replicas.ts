@@ -50,6 +50,8 @@ interface Replica {
   partition: Partition | undefined;
   /** Work on this partition, in order. */
   turn: Promise<void>;
+  /** A look at the newest image that has not begun: the next one need not be waited for as well. */
+  due: Promise<void> | undefined;
 }
 
 /** A replica that flushes each write while metadata does not say so yet (R6). */
@@ -223,9 +225,14 @@ export class Replicas {
 
   #change(name: PartitionName): Promise<void> {
     const replica = this.#replica(name);
-    const next = replica.turn.then(() => this.#orPutOff(replica, () => this.#settle(replica)));
-    replica.turn = next;
-    return next;
+    if (replica.due === undefined) {
+      replica.due = replica.turn.then(() => {
+        replica.due = undefined;
+        return this.#orPutOff(replica, () => this.#settle(replica));
+      });
+      replica.turn = replica.due;
+    }
+    return replica.due;
   }
 
   #replica(name: PartitionName): Replica {
@@ -240,6 +247,7 @@ export class Replicas {
         name: { topicId: name.topicId, partition: name.partition },
         partition: undefined,
         turn: Promise.resolve(),
+        due: undefined,
       };
       byIndex.set(name.partition, replica);
     }
