@@ -6,6 +6,7 @@ import {
   TributaryError,
   brokerConfigKey,
   checkBrokerConfigs,
+  isInternalTopic,
   isTopicConfigKey,
   limits,
   nearest,
@@ -68,9 +69,28 @@ export function checkChanges(
     if (value === undefined) delete after[each.name];
     else after[each.name] = value;
   }
-  if (resource.kind === 'topic') checkOwnConfigs(image, after, defaults);
-  else checkBrokers(image, resource.scope, after, defaults);
+  if (resource.kind === 'topic') {
+    checkOwnConfigs(image, after, defaults);
+    checkInternal(image, resource.topicId, after);
+  } else checkBrokers(image, resource.scope, after, defaults);
   return after;
+}
+
+/** What the parts rely on of their own topics stays. @throws TributaryError INVALID_CONFIG. */
+function checkInternal(image: ClusterImage, id: TopicId, after: Readonly<Record<string, string>>): void {
+  const name = image.topic(id)?.name ?? '';
+  if (!isInternalTopic(name)) return;
+  if (after['cleanup.policy'] !== 'compact')
+    throw new TributaryError(
+      'INVALID_CONFIG',
+      `cleanup.policy of "${name}" is compact and stays so: the newest record of each key is all that groups have.`,
+    );
+  const least = limits.batchBytesDefault;
+  if (Number(after['max.message.bytes'] ?? 0) < least)
+    throw new TributaryError(
+      'INVALID_CONFIG',
+      `max.message.bytes of "${name}" is at least ${least}: coordinators write batches of that size.`,
+    );
 }
 
 /** The value after the change; undefined: none of its own. */

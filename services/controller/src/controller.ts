@@ -7,6 +7,7 @@ import { type Term, standForElection } from './election.ts';
 import type { Facts } from './facts.ts';
 import { Inquiry } from './inquiry.ts';
 import { Office } from './office.ts';
+import { type OffsetsTopicWish, usualOffsetsTopic } from './offsets-desk.ts';
 import { controllerService } from './service.ts';
 import type { TopicDefaults } from './topic-defaults.ts';
 
@@ -20,7 +21,9 @@ export interface ControllerConfig {
   readonly address: string;
   /** What a topic gets when its creator does not say. */
   readonly defaults: TopicDefaults;
-  /** Silence of a broker that is a death (R10), and the grace of absent ones after a takeover (M5), ms. Default: limits.sessionTimeoutMs. */
+  /** Of `__consumer_offsets`, when it is first asked for. Default: 50 partitions, as many copies as other topics. */
+  readonly offsetsTopic?: OffsetsTopicWish;
+  /** Silence of a broker, or coordinator, that is a death (R10), and the grace of absent ones after a takeover (M5), ms. Default: limits.sessionTimeoutMs. */
   readonly sessionTimeoutMs?: number;
   /** How often partitions are looked for that another than the preferred one leads, ms; absent: never. */
   readonly leaderImbalanceCheckMs?: number;
@@ -52,6 +55,7 @@ export interface Controller extends AsyncDisposable {
   readonly facts: Facts;
   /** Registered brokers of which nothing is heard; none while it is not active. */
   readonly silent: readonly NodeId[];
+  readonly silentCoordinators: readonly NodeId[];
 }
 
 export function createController(config: ControllerConfig, ports: ControllerPorts): Controller {
@@ -70,11 +74,12 @@ class ElectedController implements Controller {
   constructor(config: ControllerConfig, ports: ControllerPorts) {
     this.#config = config;
     this.#ports = ports;
-    const { defaults, sessionTimeoutMs = limits.sessionTimeoutMs } = config;
+    const { defaults, offsetsTopic = usualOffsetsTopic, sessionTimeoutMs = limits.sessionTimeoutMs } = config;
     this.#office = new Office(ports, defaults, sessionTimeoutMs);
     this.#inquiry = new Inquiry(ports, this.#office, defaults);
     const { images, clock, random } = ports;
-    this.service = controllerService({ office: this.#office, images, clock, random, defaults, sessionTimeoutMs });
+    const parts = { office: this.#office, images, clock, random, defaults, offsetsTopic, sessionTimeoutMs };
+    this.service = controllerService(parts);
   }
 
   get isActive(): boolean {
@@ -87,6 +92,10 @@ class ElectedController implements Controller {
 
   get silent(): readonly NodeId[] {
     return this.#office.silent;
+  }
+
+  get silentCoordinators(): readonly NodeId[] {
+    return this.#office.silentCoordinators;
   }
 
   async start(): Promise<void> {

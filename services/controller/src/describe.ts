@@ -1,6 +1,12 @@
 /** How topics and settings are shown to those who ask. */
 import { type ClusterImage, type ConfigScope, type TopicInfo, allBrokers } from '@tributary/metadata';
-import { type TopicConfigKey, brokerConfigKey, brokerConfigNames, topicConfigKeys } from '@tributary/model';
+import {
+  type TopicConfigKey,
+  brokerConfigKey,
+  brokerConfigNames,
+  isInternalTopic,
+  topicConfigKeys,
+} from '@tributary/model';
 import { type PartitionDescription, type ConfigEntry, type TopicSummary, ConfigSource } from '@tributary/wire';
 import { remarksOn } from './leaderless.ts';
 import { type TopicDefaults, beneath, startedWith } from './topic-defaults.ts';
@@ -12,7 +18,7 @@ export function listTopics(image: ClusterImage): TopicSummary[] {
 }
 
 export function summary({ name, topicId, partitions, replicationFactor }: TopicInfo): TopicSummary {
-  return { name, topicId, partitions, replicationFactor, internal: name.startsWith('__') };
+  return { name, topicId, partitions, replicationFactor, internal: isInternalTopic(name) };
 }
 
 /** Every setting of a topic with the value in force and where that comes from. */

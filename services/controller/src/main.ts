@@ -18,6 +18,22 @@ export const settingTable = {
     100,
   ),
   'min.insync.replicas': numberSetting({ ...topicConfigKeys['min.insync.replicas'], default: '2' }, 1, 100),
+  'offsets.topic.num.partitions': numberSetting(
+    {
+      default: String(limits.offsetsTopicPartitions),
+      doc: 'Partitions of __consumer_offsets, over which groups spread. Counts when the topic is created, on first use; it never changes afterwards.',
+    },
+    1,
+    limits.partitionsPerTopic,
+  ),
+  'offsets.topic.replication.factor': numberSetting(
+    {
+      default: '0',
+      doc: 'Copies of each of them; 0: as default.replication.factor says. Groups wait until so many brokers run.',
+    },
+    0,
+    100,
+  ),
   'auto.leader.rebalance.enable': switchSetting({
     default: 'true',
     doc: 'The first replica of a partition leads it again by itself once it is in sync.',
@@ -38,6 +54,10 @@ if (import.meta.main) {
         partitions: settings['num.partitions'],
         replicationFactor: settings['default.replication.factor'],
         minInsyncReplicas: settings['min.insync.replicas'],
+      },
+      offsetsTopic: {
+        partitions: settings['offsets.topic.num.partitions'],
+        replicationFactor: settings['offsets.topic.replication.factor'],
       },
       sessionTimeoutMs: settings['session.timeout.ms'],
       ...(settings['auto.leader.rebalance.enable']

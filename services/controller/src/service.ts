@@ -12,6 +12,7 @@
  * - DescribeCluster, ElectLeaders: see cluster-desk.ts.
  * - ReportFlushed: BROKER_ID_NOT_REGISTERED, STALE_BROKER_EPOCH; what the replicas' words do not suffice for yet is no error.
  * - Attend: see attendance.ts.
+ * - EnsureOffsetsTopic: see offsets-desk.ts. Users neither create nor delete internal topics, nor add partitions: INVALID_TOPIC_EXCEPTION.
  * - AllocateProducerIds: BROKER_ID_NOT_REGISTERED, STALE_BROKER_EPOCH.
  */
 import type { ImageSource } from '@tributary/metadata';
@@ -51,6 +52,7 @@ import { ConfigDesk } from './config-desk.ts';
 import { describePartitions, describeTopicConfigs, listTopics, summary } from './describe.ts';
 import { FlushReports } from './effective-settings.ts';
 import type { Office, Order } from './office.ts';
+import { type OffsetsTopicWish, OffsetsDesk, refuseInternal } from './offsets-desk.ts';
 import { Reception, shownTopic } from './reception.ts';
 import type { TopicDefaults } from './topic-defaults.ts';
 import { type NewTopic, checkNewTopic, checkPartitionCount } from './topics.ts';
@@ -61,6 +63,7 @@ interface Parts {
   readonly clock: Clock;
   readonly random: Random;
   readonly defaults: TopicDefaults;
+  readonly offsetsTopic: OffsetsTopicWish;
   readonly sessionTimeoutMs: number;
 }
 
@@ -69,6 +72,7 @@ export function controllerService(parts: Parts): Service {
   const desk = new Desk(parts, reception);
   const configs = new ConfigDesk(parts, reception);
   const cluster = new ClusterDesk(parts, reception);
+  const offsets = new OffsetsDesk(parts, reception);
   const attendance = new Attendance(parts, reception);
   return (handlers: Handlers) => {
     handlers.unary(methods.createTopic, (request, context) => desk.createTopic(request, context));
@@ -81,6 +85,7 @@ export function controllerService(parts: Parts): Service {
     handlers.unary(methods.describeCluster, (request, context) => cluster.describe(request, context));
     handlers.unary(methods.electLeaders, (request, context) => cluster.electLeaders(request, context));
     handlers.unary(methods.reportFlushed, (request, context) => desk.reportFlushed(request, context));
+    handlers.unary(methods.ensureOffsetsTopic, (request, context) => offsets.ensure(request, context));
     handlers.stream(methods.attend, (stream, context) => attendance.attend(stream, context));
     handlers.unary(methods.allocateProducerIds, (request, context) => desk.allocateProducerIds(request, context));
   };
@@ -100,6 +105,7 @@ class Desk {
   async createTopic(request: CreateTopicRequest, { signal }: CallContext): Promise<CreateTopicResponse> {
     const { random, defaults, images } = this.#parts;
     const before = await this.#reception.imageFor(request.context, signal);
+    refuseInternal(request.name, 'create it');
     const topic: NewTopic = {
       topicId: topicId(randomId(() => random.nextU32())),
       name: request.name,
@@ -126,6 +132,7 @@ class Desk {
 
   async deleteTopic(request: DeleteTopicRequest, { signal }: CallContext): Promise<DeleteTopicResponse> {
     await this.#reception.imageFor(request.context, signal);
+    refuseInternal(request.name, 'delete it');
     return this.#reception.inTime(`deleting topic "${request.name}"`, signal, async (limited) => {
       // Once it is known which topic is meant, a repetition must not take a younger one of that name.
       let meant: TopicId | undefined;
@@ -143,6 +150,7 @@ class Desk {
     const image = await this.#reception.imageFor(request.context, signal);
     const { totalCount: total } = request;
     const topic = shownTopic(image, request.name);
+    refuseInternal(topic.name, 'add partitions to it: groups belong to partitions by their number');
     checkPartitionCount(image, topic, total);
     const answer = { throttleMs: 0, partitionsBefore: topic.partitions, partitions: total };
     if (request.validateOnly) return { ...answer, revision: image.revision };
