@@ -100,7 +100,7 @@ export function headline(group: GroupDescription): string {
 }
 
 /** `~` before what is estimated. */
-export function secondsText({ lagSeconds, lagSecondsEstimated }: GroupPartitionLag): string {
+function secondsText({ lagSeconds, lagSecondsEstimated }: GroupPartitionLag): string {
   if (lagSeconds === undefined) return none;
   const digits = lagSeconds > 0 && lagSeconds < 10 ? 1 : 0;
   return `${lagSecondsEstimated ? '~' : ''}${lagSeconds.toFixed(digits)}`;
