@@ -10,6 +10,10 @@
  * const consumer = cluster.consumer({ valueDeserializer: serializers.string });
  * await consumer.assign([{ topic: 'greetings', offset: 'beginning' }]);
  * for await (const record of consumer) console.log(record.offset, record.value);
+ *
+ * const member = cluster.consumer({ groupId: 'readers', autoOffsetReset: 'earliest' });
+ * await member.subscribe({ topics: ['greetings'] });
+ * for await (const record of member) console.log(record.partition, record.offset);
  * ```
  */
 import { grpcTransport, nodeClock, nodeRandom } from '@tributary/runtime';
