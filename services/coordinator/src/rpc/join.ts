@@ -5,9 +5,9 @@
  * Answers carry their error and the stream goes on, but for NOT_COORDINATOR and COORDINATOR_*, after which it ends: the owner is to be looked up. A stream
  * that breaks begins the member's grace.
  */
-import { type ErrorName, TributaryError } from '@tributary/model';
+import { type ErrorName, limits, TributaryError } from '@tributary/model';
 import type { CallContext, Stream } from '@tributary/ports';
-import type { JoinRequest, JoinResponse, MemberRequest } from '@tributary/wire';
+import type { JoinRequest, JoinResponse, MemberRequest, MemberResponse } from '@tributary/wire';
 import type { MemberAnswer, Reply, Task } from '../group/decision.ts';
 import type { Shard } from '../shard/shard.ts';
 import { type Asker, memberRequest, memberResponse, refusedMember, sincePollMs } from './member-wire.ts';
@@ -68,7 +68,7 @@ class MemberStream implements Disposable {
       } catch (thrown) {
         const error = TributaryError.from(thrown);
         if (this.#isOver) return;
-        this.#stream.send({ member: refusedMember(error, member.memberId, member.sequence) });
+        this.#tell(refusedMember(error, member.memberId, member.sequence));
         if (lookUp.has(error.error)) return;
       }
     }
@@ -132,9 +132,7 @@ class MemberStream implements Disposable {
 
   #send(seat: Seat, reply: Reply<MemberAnswer>, sequence: bigint): void {
     if (reply.kind === 'refused') {
-      this.#stream.send({
-        member: memberResponse(reply, seat.memberId, { sequence, withAssignment: false, task: undefined }),
-      });
+      this.#tell(memberResponse(reply, seat.memberId, { sequence, withAssignment: false, task: undefined }));
       return;
     }
     const { member, taskEpoch } = reply.value;
@@ -142,7 +140,15 @@ class MemberStream implements Disposable {
     const withAssignment = version !== undefined && version !== seat.toldVersion;
     if (withAssignment) seat.toldVersion = version;
     const task = this.#task(seat, taskEpoch);
-    this.#stream.send({ member: memberResponse(reply, seat.memberId, { sequence, withAssignment, task }) });
+    this.#tell(memberResponse(reply, seat.memberId, { sequence, withAssignment, task }));
+  }
+
+  /** Whoever does not take what it is told is gone, as far as it can be seen: it may come back on another stream. */
+  #tell(member: MemberResponse): void {
+    this.#stream.send({ member });
+    if (this.#stream.queuedBytes <= limits.streamQueue) return;
+    this.#isOver = true;
+    this.#stream.cancel();
   }
 
   /** Told once on a stream. */
@@ -158,7 +164,7 @@ class MemberStream implements Disposable {
     if (this.#isOver || this.#seat !== seat) return;
     this.#isOver = true;
     const message = 'Another coordinator owns the group, or will: look it up; the membership goes on.';
-    this.#stream.send({ member: refusedMember({ error: 'NOT_COORDINATOR', message }, seat.memberId, 0n) });
+    this.#tell(refusedMember({ error: 'NOT_COORDINATOR', message }, seat.memberId, 0n));
     end();
   }
 

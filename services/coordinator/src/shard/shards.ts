@@ -40,7 +40,7 @@ export class Shards implements AsyncDisposable {
     return this.#running.size;
   }
 
-  /** @param epoch of this coordinator's registration; undefined: it has none, and what it owns stays its own until the image says otherwise. */
+  /** @param epoch of this coordinator's registration; undefined: it has none, and owns nothing. One whose lease is lost stays until the next. */
   follow(image: ClusterImage, me: NodeId, epoch: BrokerEpoch | undefined): void {
     const topic = offsetsTopic(image);
     const owned = new Map<PartitionIndex, JournalPlace>();
