@@ -217,6 +217,7 @@ export class Attendance {
         return { kind: 'change-isr', judged };
       },
       signal: over.signal,
+      isOfPart: true,
     });
     return asked.map(({ proposalId }, i) => decision(proposalId, judged.verdicts[i], revision));
   }
@@ -226,12 +227,16 @@ export class Attendance {
     const { office, images, defaults } = this.#parts;
     if (role === 'coordinator') {
       office.coordinatorLeaves(node, epoch);
-      await office.place({ event: () => ({ kind: 'settle' }), signal: over.signal });
+      await office.place({ event: () => ({ kind: 'settle' }), signal: over.signal, isOfPart: true });
       const { current } = images;
       return { ...coordinatorShare(current, node, office.coordinatorLosses), revision: current.revision };
     }
     const place = (): Promise<Done> =>
-      office.place({ event: () => ({ kind: 'leave', nodeId: node, brokerEpoch: epoch }), signal: over.signal });
+      office.place({
+        event: () => ({ kind: 'leave', nodeId: node, brokerEpoch: epoch }),
+        signal: over.signal,
+        isOfPart: true,
+      });
     const { steps } = await place();
     if (steps.length > 0) await place();
     const image = images.current;

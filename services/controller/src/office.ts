@@ -38,6 +38,13 @@ export interface Order {
   event(image: ClusterImage, losses: Losses): ControllerEvent;
   /** Who asked has gone. */
   readonly signal: AbortSignal;
+  /** A part asks, with one at a time: acks=all may wait for it, so that it does not wait behind all that clients have asked for. */
+  readonly isOfPart?: true;
+}
+
+interface Placed {
+  readonly order: Order;
+  readonly settle: PromiseWithResolvers<Done>;
 }
 
 /** What became of an order: its steps as committed, and the first revision that holds them. */
@@ -67,7 +74,9 @@ export class Office {
   readonly #defaults: TopicDefaults;
   readonly #sessionTimeoutMs: number;
   readonly #bell = new Bell();
-  #orders: { readonly order: Order; readonly settle: PromiseWithResolvers<Done> }[] = [];
+  #orders: Placed[] = [];
+  #ordersOfParts: Placed[] = [];
+  #lastWasOfPart = false;
   readonly #signs: { readonly broker: LifeSigns; readonly coordinator: CoordinatorSigns };
   readonly #probes: Readonly<Record<Role, Probe>>;
   #term: { readonly revision: bigint; readonly over: AbortSignal } | undefined;
@@ -142,17 +151,18 @@ export class Office {
     this.#bell.ring();
   }
 
-  /** Carried out in order of arrival, behind what the cluster itself calls for. @throws TributaryError. */
+  /** Carried out behind what the cluster itself calls for, those of clients and those of parts each in order of arrival, and in turns. @throws TributaryError. */
   async place(order: Order): Promise<Done> {
     if (!this.isOpen) throw new TributaryError('NOT_CONTROLLER', 'This controller is not active.');
-    if (this.#orders.length >= limits.controllerRequests) {
+    const orders = order.isOfPart ? this.#ordersOfParts : this.#orders;
+    if (!order.isOfPart && orders.length >= limits.controllerRequests) {
       throw new TributaryError(
         'THROTTLING_QUOTA_EXCEEDED',
         `${limits.controllerRequests} requests already wait for the controller; try again.`,
       );
     }
     const settle = Promise.withResolvers<Done>();
-    this.#orders.push({ order, settle });
+    orders.push({ order, settle });
     this.#bell.ring();
     return settle.promise;
   }
@@ -193,7 +203,7 @@ export class Office {
         });
         if (steps.length === 0) this.#reconfigured = new Set();
         if (steps.length > 0) await this.#commitAll(steps, term);
-        else if (this.#orders.length > 0) await this.#carryOut(term);
+        else if (this.#orders.length + this.#ordersOfParts.length > 0) await this.#carryOut(term);
         else await this.#rest(rang, earliest(judgement.againAtMs, coordinators.againAtMs), term.signal);
       }
     } finally {
@@ -206,15 +216,19 @@ export class Office {
 
   #close(): void {
     this.#term = undefined;
-    const orders = this.#orders;
+    const orders = [...this.#orders, ...this.#ordersOfParts];
     this.#orders = [];
+    this.#ordersOfParts = [];
     for (const { settle } of orders)
       settle.reject(new TributaryError('NOT_CONTROLLER', 'This controller is no longer active; ask the next one.'));
   }
 
   async #carryOut(term: Term): Promise<void> {
-    const next = this.#orders.shift();
+    // In turns: neither can keep the other from being heard.
+    const isOfPart = this.#ordersOfParts.length > 0 && (!this.#lastWasOfPart || this.#orders.length === 0);
+    const next = isOfPart ? this.#ordersOfParts.shift() : this.#orders.shift();
     if (next === undefined) return;
+    this.#lastWasOfPart = isOfPart;
     const { order, settle } = next;
     try {
       for (;;) {

@@ -93,6 +93,25 @@ describe('attending', () => {
       assert.equal(await show(), 'leader 1 epoch 0 isr 1,2');
     }));
 
+  test('a proposal does not wait behind all that clients have asked for, nor is it refused because of them', () =>
+    scene(1, async ({ cluster, controllers: [first], broker, isr }) => {
+      assert.ok(first !== undefined);
+      first.commitMs = 20;
+      const settings = { partitions: 1, replicationFactor: 1, validateOnly: false, configs: {} };
+      const creating = Array.from({ length: limits.controllerRequests }, (_, i) =>
+        first.call(methods.createTopic, { context: undefined, name: `t${i}`, ...settings }).catch(() => undefined),
+      );
+      await cluster.sleep(100);
+      broker(1).say([await isr(1, 2)]);
+      await cluster.sleep(500);
+      assert.deepEqual(
+        decisionsOf(broker(1)).map(({ errorCode }) => errorCode),
+        [0],
+      );
+      first.kill();
+      void creating;
+    }));
+
   test('the identical proposal on the next stream, after the answer was lost, is answered as decided', () =>
     scene(1, async ({ cluster, broker, show, isr }) => {
       const leader = broker(1);
