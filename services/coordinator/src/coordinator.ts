@@ -116,7 +116,7 @@ class GroupCoordinator implements Coordinator {
       { clock, images, logger, leaders, facts: this.facts, topics: () => topics, broken: () => this.#beginAnew() },
       signal,
     );
-    const ends = new LogEnds(leaders, images, signal);
+    const ends = new LogEnds(leaders, ports, signal);
     const pollMs = config.lagPollMs ?? limits.lagPollMs;
     this.lag = new LagDesk({ leaders, images, clock, logger, ends, shards: this.shards, settings, pollMs });
     const reception = new Reception({

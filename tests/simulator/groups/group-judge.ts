@@ -76,7 +76,8 @@ export class GroupJudge {
     }
     if (!own.hasRead) {
       own.hasRead = true;
-      if (first < shared.acknowledged)
+      // Whoever was overtaken begins where it was to begin then.
+      if (newer === undefined && first < shared.acknowledged)
         this.#broken('G4', `${member} begins ${partition} at ${first}; ${shared.acknowledged} was committed`);
     }
     for (const offset of offsets) {
