@@ -93,7 +93,10 @@ describe('consumer groups', () => {
     await until([one, two], () => one.assignment.length === 2 && two.assignment.length === 2);
     await joined;
     const owned = [...one.assignment, ...two.assignment].map(({ partition }) => partition);
-    assert.deepEqual(owned.toSorted(), [0, 1, 2, 3]);
+    assert.deepEqual(
+      owned.toSorted((a, b) => a - b),
+      [0, 1, 2, 3],
+    );
     await produce('shared', 4, 100, 40);
     await until([one, two], (seen) => new Set(seen.filter((each) => each >= 100)).size === 40);
     await two.close();
@@ -148,7 +151,7 @@ describe('consumer groups', () => {
     await one.subscribe({ topics: ['own'] });
     await until([one], () => one.assignment.length === 4);
     await two.subscribe({ topics: ['own'] });
-    const sizes = () => [one.assignment.length, two.assignment.length].toSorted().join();
+    const sizes = () => [one.assignment.length, two.assignment.length].toSorted((a, b) => a - b).join();
     await until([one, two], () => sizes() === '1,3');
   });
 

@@ -1,4 +1,3 @@
-// pure
 /** What a member of a group may be told, and what it may ask for. */
 import { limits, TributaryError } from '@tributary/model';
 import type { TopicPartition } from '../hand-out.ts';
@@ -142,7 +141,7 @@ export function interestOf({ topics = [], pattern }: Subscription): {
 }
 
 /** @throws TributaryError INVALID_GROUP_ID. */
-export function checkGroupId(groupId: string): void {
+function checkGroupId(groupId: string): void {
   if (groupId === '') throw new TributaryError('INVALID_GROUP_ID', 'The group id is empty.');
   if (groupId.length > limits.groupIdLength)
     throw new TributaryError(
