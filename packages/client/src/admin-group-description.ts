@@ -8,7 +8,7 @@ import {
   LagState as WireLagState,
   type MemberDescription,
 } from '@tributary/wire';
-import type { TopicPartition } from './hand-out.ts';
+import type { TopicPartition } from './topic-partition.ts';
 
 /**
  * `empty`: no members; `assigning`: a member computes who gets what; `reconciling`: members give up and take over; `unknown`: something that this client has no

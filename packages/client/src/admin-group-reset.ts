@@ -4,7 +4,7 @@ import { methods } from '@tributary/wire';
 import { adminCall, type ChangeOptions } from './admin-call.ts';
 import type { GroupDescription } from './admin-group-description.ts';
 import { errorOf, retriableThrown } from './admin-group-answers.ts';
-import type { TopicPartition } from './hand-out.ts';
+import type { TopicPartition } from './topic-partition.ts';
 import { lookUpOffsets, type OffsetQuestion } from './offset-lookup.ts';
 import type { CallOptions, Routing } from './routing.ts';
 

@@ -5,7 +5,7 @@ import { errorOf, retriableThrown, throwIfRefused } from './admin-group-answers.
 import { type AdminOptions, adminCall, type ChangeOptions, leavesDoubt } from './admin-call.ts';
 import { type GroupDescription, type GroupPhase, groupDescription, phaseOf } from './admin-group-description.ts';
 import { type OffsetReset, type ResetOffset, resetOffsets } from './admin-group-reset.ts';
-import type { TopicPartition } from './hand-out.ts';
+import type { TopicPartition } from './topic-partition.ts';
 import type { Routing } from './routing.ts';
 
 export interface GroupListing {

@@ -1,6 +1,6 @@
 /** What a consumer is told and asked. */
 import type { Offset } from '@tributary/model';
-import type { TopicPartition } from './hand-out.ts';
+import type { TopicPartition } from './topic-partition.ts';
 
 /** A position: an offset, or where the log begins or ends when it is asked for. */
 export type Position = bigint | 'beginning' | 'end';

@@ -19,7 +19,8 @@ import {
 } from './group/consumer-group.ts';
 import { groupSettings, type Subscription } from './group/group-options.ts';
 import type { GroupPartition } from './group/membership.ts';
-import { HandOut, type PartitionRecords, type TopicPartition } from './hand-out.ts';
+import { HandOut, type PartitionRecords } from './hand-out.ts';
+import type { TopicPartition } from './topic-partition.ts';
 import { lookUpOffsets, type OffsetQuestion } from './offset-lookup.ts';
 import { PartitionFetch, type StartSpec } from './partition-fetch.ts';
 import { type CallOptions, closedError, noSuchPartition, type Routing } from './routing.ts';

@@ -3,11 +3,7 @@ import { assert, limits, type Offset, TributaryError } from '@tributary/model';
 import type { ConsumerRecord } from './consumer-record.ts';
 import type { Fetcher } from './fetcher.ts';
 import type { PartitionFetch } from './partition-fetch.ts';
-
-export interface TopicPartition {
-  readonly topic: string;
-  readonly partition: number;
-}
+import type { TopicPartition } from './topic-partition.ts';
 
 /** Records of one partition, in offset order. */
 export interface PartitionRecords<K, V> extends TopicPartition {

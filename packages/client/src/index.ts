@@ -91,7 +91,8 @@ export type {
   RebalanceCallbacks,
   Subscription,
 } from './group/group-options.ts';
-export type { PartitionRecords, TopicPartition } from './hand-out.ts';
+export type { PartitionRecords } from './hand-out.ts';
+export type { TopicPartition } from './topic-partition.ts';
 export type { HeadersInput, HeaderValue } from './headers.ts';
 export type { ClientPorts } from './ports.ts';
 export type { FoundOffset, OffsetQuestion } from './offset-lookup.ts';

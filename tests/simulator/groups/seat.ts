@@ -1,7 +1,8 @@
 /** A place in a group: a machine on which one member after the other runs, with the client library, until the end of the run. */
 import { TributaryError } from '@tributary/model';
 import type { Consumer } from '../../../packages/client/src/consumer.ts';
-import type { PartitionRecords, TopicPartition } from '../../../packages/client/src/hand-out.ts';
+import type { PartitionRecords } from '../../../packages/client/src/hand-out.ts';
+import type { TopicPartition } from '../../../packages/client/src/topic-partition.ts';
 import { connected } from '../clients/library-producer.ts';
 import { keyOf } from '../clients/routes.ts';
 import type { Stage } from '../cluster/stage.ts';

@@ -1,7 +1,8 @@
 /** The group of one consumer: its membership while it subscribes, and its commits, by the names that applications use. */
 import { assert, type Offset, offset, TributaryError } from '@tributary/model';
 import { methods } from '@tributary/wire';
-import type { HandOut, TopicPartition } from '../hand-out.ts';
+import type { HandOut } from '../hand-out.ts';
+import type { TopicPartition } from '../topic-partition.ts';
 import type { CallOptions, Routing } from '../routing.ts';
 import { type Committed, Commits } from './commits.ts';
 import { CoordinatorLink } from './coordinator-link.ts';

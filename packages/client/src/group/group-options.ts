@@ -1,6 +1,7 @@
+// pure
 /** What a member of a group may be told, and what it may ask for. */
 import { limits, TributaryError } from '@tributary/model';
-import type { TopicPartition } from '../hand-out.ts';
+import type { TopicPartition } from '../topic-partition.ts';
 
 /** Whom an assignor of your own gives partitions to. */
 export interface AssignorMember {

@@ -2,7 +2,8 @@
 import { type Offset, limits, TributaryError } from '@tributary/model';
 import type { AssignmentTask, ComputedAssignment } from '@tributary/wire';
 import { Alarm } from '../alarm.ts';
-import type { HandOut, TopicPartition } from '../hand-out.ts';
+import type { HandOut } from '../hand-out.ts';
+import type { TopicPartition } from '../topic-partition.ts';
 import type { PartitionFetch, StartSpec } from '../partition-fetch.ts';
 import type { Routing } from '../routing.ts';
 import { Bell } from '../waiting.ts';

@@ -5,7 +5,8 @@
 import { limits, TributaryError } from '@tributary/model';
 import { methods } from '@tributary/wire';
 import { pauseMs } from '../backoff.ts';
-import type { HandOut, TopicPartition } from '../hand-out.ts';
+import type { HandOut } from '../hand-out.ts';
+import type { TopicPartition } from '../topic-partition.ts';
 import type { PartitionFetch, StartSpec } from '../partition-fetch.ts';
 import type { Routing } from '../routing.ts';
 import { Bell } from '../waiting.ts';

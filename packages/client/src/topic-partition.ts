@@ -1,0 +1,5 @@
+// pure
+export interface TopicPartition {
+  readonly topic: string;
+  readonly partition: number;
+}
