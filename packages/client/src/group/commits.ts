@@ -83,7 +83,11 @@ export class Commits {
   async commit(offsets: readonly Committed[], deadlineMs: number): Promise<void> {
     if (offsets.length === 0) return;
     const { memberId } = this.#parts.identity();
-    if (this.#next !== undefined && this.#next.memberId !== memberId) this.#next = undefined;
+    if (this.#next !== undefined && this.#next.memberId !== memberId) {
+      const sentence = 'The membership in whose name this was to be committed is over.';
+      this.#next.done.reject(new TributaryError('UNKNOWN_MEMBER_ID', sentence));
+      this.#next = undefined;
+    }
     this.#next ??= { memberId, entries: new Map(), deadlineMs, done: Promise.withResolvers() };
     const batch = this.#next;
     batch.deadlineMs = Math.max(batch.deadlineMs, deadlineMs);
