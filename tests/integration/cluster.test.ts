@@ -31,7 +31,7 @@ describe('a cluster of containers', { skip: requires('a running Docker engine', 
   before(async () => {
     buildImages();
     const settings = { 'session.timeout.ms': sessionMs };
-    cluster = await ContainerCluster.begin({ controllers: 2, brokers: 3, settings });
+    cluster = await ContainerCluster.begin({ controllers: 2, brokers: 3, coordinators: 2, settings });
     client = await connect({ bootstrap: cluster.bootstrap });
   });
   after(async () => {
@@ -100,6 +100,32 @@ describe('a cluster of containers', { skip: requires('a running Docker engine', 
     tell(t, since, sessionMs);
   });
 
+  test('the coordinator of a group is killed: its member keeps its partitions and reads on, and commits go on', async (t) => {
+    const consumer = client.consumer({ groupId: 'readers', autoOffsetReset: 'latest', autoCommit: false });
+    const lost: number[] = [];
+    const onLost = (gone: readonly { readonly partition: number }[]) => void lost.push(gone.length);
+    await consumer.subscribe({ topics: [topic], onRevoked: onLost, onLost });
+    await until(
+      async () => (await consumer.poll()).length > 0 && consumer.assignment.length === partitions,
+      recoveryMsMax,
+      'the member has all partitions',
+    );
+    await consumer.commit();
+    const { coordinator } = await client.admin.groups.describe('readers');
+    const since = performance.now();
+    await cluster.kill(`coordinator-${coordinator}`);
+    assert.ok((await consumer.poll({ timeoutMs: recoveryMsMax })).length > 0, 'it reads on');
+    await consumer.commit(undefined, { timeoutMs: recoveryMsMax });
+    t.diagnostic(`commits go on after ${Math.round(performance.now() - since)} ms`);
+    const { coordinator: successor, members } = await client.admin.groups.describe('readers');
+    assert.notEqual(successor, coordinator);
+    assert.equal(members[0]?.assigned.length, partitions);
+    assert.deepEqual(lost, []);
+    await consumer.close();
+    await cluster.start(`coordinator-${coordinator}`);
+    await goesOn('everything');
+  });
+
   test('everything acknowledged is there once, where it was said to be and in order, and all readers agree', async (t) => {
     assert.deepEqual((await load.finish(recoveryMsMax)).slice(0, 20), []);
     await load[Symbol.asyncDispose]();
@@ -108,7 +134,7 @@ describe('a cluster of containers', { skip: requires('a running Docker engine', 
   });
 
   test('SIGTERM reaches a part: each stops cleanly, and says so by its exit code', async () => {
-    for (const name of [...cluster.brokers, ...cluster.controllers]) {
+    for (const name of [...cluster.coordinators, ...cluster.brokers, ...cluster.controllers]) {
       assert.equal(await cluster.stop(name, 10_000), 0, `${name}: ${(await cluster.said(name)).slice(-1_000)}`);
     }
   });
