@@ -186,7 +186,7 @@ test('whatever comes, is lost, repeated or late: one owner, no commit of another
     'grow',
     'crash',
   );
-  const steps = fc.array(fc.tuple(kind, fc.nat(4), fc.nat(60)), { maxLength: 80 });
+  const steps = fc.array(fc.tuple(kind, fc.nat(4), fc.nat(60)), { maxLength: 80, size: 'max' });
   fc.assert(
     fc.property(steps, (list) => {
       const model = new Model();
