@@ -21,6 +21,7 @@ import type {
   Value,
 } from '@tributary/metadata';
 import { canLead, noLosses } from './brokers.ts';
+import { type Grounds, packed } from './partition-changes.ts';
 import { type Load, type Site, place } from './placement.ts';
 import { type Step, changesPerStep, chunks } from './step.ts';
 import { type TopicDefaults, checkOwnConfigs, defaultsNow, effectiveOf } from './topic-defaults.ts';
@@ -47,14 +48,16 @@ export function createTopic(image: ClusterImage, wish: NewTopic, defaults: Topic
     { place: { kind: 'topic', topicId: topic.topicId }, is: 'absent' },
   ];
   const name: Value = { kind: 'topic-name', value: { name: topic.name, topicId: topic.topicId } };
-  const inOne = topic.partitions <= changesPerStep;
-  const partitions = inOne ? placePartitions(image, topic, defaults) : [];
+  const placed = topic.partitions <= changesPerStep ? placePartitions(image, topic, defaults) : [];
+  const [first, ...more] = packed(placed, expect, leadersIn(image));
+  const inOne = first !== undefined && more.length === 0;
+  const partitions = inOne ? first.changes : [];
   const phase = inOne ? 'ready' : 'creating';
   return [
     {
       why: `topic ${topic.name} ${phase}`,
       transaction: {
-        expect: [...expect, ...partitions.map(partitionAbsent)],
+        expect: [...(inOne ? first.expect : expect), ...partitions.map(partitionAbsent)],
         put: [
           { kind: 'topic', value: { ...topic, phase } },
           name,
@@ -141,13 +144,14 @@ export function createPartitions(
   if (topic?.phase !== 'ready' || topic.partitions === total) return [];
   checkPartitionCount(image, topic, total);
   const grown = { ...infoOf(topic), partitions: total };
-  const first = placePartitions(image, grown, defaults).slice(0, changesPerStep);
+  const [first] = packed(placePartitions(image, grown, defaults), [topicUnchanged(topic)], leadersIn(image));
+  const partitions = first?.changes ?? [];
   return [
     {
       why: `topic ${topic.name} gets ${total} partitions`,
       transaction: {
-        expect: [topicUnchanged(topic), ...first.map(partitionAbsent)],
-        put: [{ kind: 'topic', value: grown }, ...first.map((value): Value => ({ kind: 'partition', value }))],
+        expect: [...(first?.expect ?? []), ...partitions.map(partitionAbsent)],
+        put: [{ kind: 'topic', value: grown }, ...partitions.map((value): Value => ({ kind: 'partition', value }))],
         delete: [],
       },
     },
@@ -188,12 +192,12 @@ function goOnCreating(image: ClusterImage, topic: Stored<TopicInfo>, defaults: T
   // Fewer brokers than when it began: it waits for them.
   if (sitesIn(image).length < topic.replicationFactor) return [];
   const missing = placePartitions(image, topic, defaults);
-  const steps = chunks(missing).map(
-    (part): Step => ({
-      why: `${part.length} partitions of topic ${topic.name}`,
+  const steps = packed(missing, [topicUnchanged(topic)], leadersIn(image)).map(
+    ({ changes, expect }): Step => ({
+      why: `${changes.length} partitions of topic ${topic.name}`,
       transaction: {
-        expect: [topicUnchanged(topic), ...part.map(partitionAbsent)],
-        put: part.map((value) => ({ kind: 'partition', value })),
+        expect: [...expect, ...changes.map(partitionAbsent)],
+        put: changes.map((value) => ({ kind: 'partition', value })),
         delete: [],
       },
     }),
@@ -303,6 +307,18 @@ function dropStrayRemovals(image: ClusterImage): readonly Step[] {
     why: `${part.length} stray confirmations`,
     transaction: { expect: [], put: [], delete: part },
   }));
+}
+
+/** Whoever is to lead has not been seen out since: a late copy of the transaction would put a partition where nobody looks for its leader any more. */
+function leadersIn(image: ClusterImage): Grounds<PartitionInfo> {
+  return {
+    brokersOf: ({ leader }) => (leader === undefined ? [] : [leader]),
+    expect: (nodeId) => {
+      const registration = image.broker(nodeId)?.registration;
+      if (registration === undefined) return [];
+      return [{ place: { kind: 'registration', nodeId }, is: 'created-at', revision: registration.createRevision }];
+    },
+  };
 }
 
 /** Brokers that may get replicas. */

@@ -66,6 +66,26 @@ describe('creating a topic', () => {
     assert.deepEqual(cluster.settle(), []);
   });
 
+  test('compares that each of those who are to lead is registered as it was, with the first partitions and with the rest', () => {
+    const cluster = withBrokers(3);
+    const compared = (steps: ReturnType<typeof decide>) =>
+      steps.map(({ transaction: { expect, put } }) => {
+        const registrations = expect.flatMap(({ place }) => (place.kind === 'registration' ? [place.nodeId] : []));
+        const led = put.flatMap((each) => (each.kind === 'partition' ? [each.value.leader] : []));
+        // With the election's key.
+        assert.ok(expect.length < limits.transactionOperations && put.length <= limits.transactionOperations);
+        assert.deepEqual(registrations.toSorted(), [...new Set(led)].toSorted());
+        return registrations.length;
+      });
+    const topic: NewTopic = { topicId: topicId('T'), name: 't', partitions: 6, replicationFactor: 2, configs: {} };
+    assert.deepEqual(compared(decide(cluster.image, { kind: 'create-topic', topic, defaults })), [3]);
+    cluster.handle({ kind: 'create-topic', topic, defaults });
+    const event = { kind: 'create-partitions', topicId: topic.topicId, total: 300, defaults } as const;
+    assert.deepEqual(compared(decide(cluster.image, event)), [3]);
+    cluster.handle(event);
+    assert.deepEqual(compared(decide(cluster.image, cluster.reconcileEvent())), [3, 3, 3]);
+  });
+
   test('is taken up after any of its transactions, and ends the same', () => {
     const topic: NewTopic = { topicId: topicId('T'), name: 'wide', partitions: 250, replicationFactor: 2, configs: {} };
     for (let done = 0; done <= 4; done++) {
