@@ -26,3 +26,9 @@ test(
   { skip },
   () => script('batch_level.py'),
 );
+
+test(
+  'a Python client is a full member of a group by reflection alone: it shares, releases, commits and takes over',
+  { skip },
+  () => script('group_member.py'),
+);
