@@ -28,6 +28,7 @@ describe('completion', () => {
     writeFileSync(path.join(folder, 'work', 'user.avsc'), '"long"');
     dev = await DevProcess.begin();
     for (const topic of ['orders', 'orders-eu', 'payments']) await dev.ok(['topic', 'create', topic]);
+    for (const group of ['billing', 'audit']) await dev.ok(['consume', 'orders', '--group', group, '--exit-at-end']);
   });
   after(async () => {
     await dev[Symbol.asyncDispose]();
@@ -86,6 +87,8 @@ describe('completion', () => {
     const nobody = `127.0.0.1:${await freePort()}`;
     assert.deepEqual(inBash(`tributary consume --bootstrap ${dev.bootstrap} pay`, nobody), ['payments']);
     assert.deepEqual(inBash('tributary bench produce --topic pay'), ['payments']);
+    assert.deepEqual(inBash('tributary group describe '), ['audit', 'billing']);
+    assert.deepEqual(inBash('tributary consume orders --group b'), ['billing']);
     const timed = (bootstrap: string): number => {
       const began = performance.now();
       assert.deepEqual(inBash('tributary consume ', bootstrap, ''), []);
@@ -110,6 +113,7 @@ describe('completion', () => {
         .toSorted((a, b) => (a < b ? -1 : 1));
     for (const [line, words] of expected) assert.deepEqual(inFish(line), words, line);
     assert.deepEqual(inFish('tributary consume ord'), ['orders', 'orders-eu']);
+    assert.deepEqual(inFish('tributary group delete b'), ['billing']);
   });
 
   test('zsh completes commands, options, values and topics', { skip: requires('zsh', 'python3') }, async () => {

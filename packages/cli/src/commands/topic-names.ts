@@ -1,11 +1,25 @@
-/** For completion: the names of the topics, if the cluster answers at once. Says nothing otherwise: somebody is typing. */
+/** For completion: the names of the topics or groups, if the cluster answers at once. Says nothing otherwise: somebody is typing. */
+import type { Tributary } from '@tributary/client';
 import type { ConnectionOptions } from '../program/options.ts';
 import { print } from '../standard-output.ts';
 
 /** From the start of the process, ms: longer than that a keypress should not take. TRIBUTARY_COMPLETION_MS gives more to a cluster far away. */
 const answeredWithinMs = 300;
 
-export async function topicNames({ bootstrap }: ConnectionOptions): Promise<void> {
+export async function topicNames(options: ConnectionOptions): Promise<void> {
+  await offer(options, async ({ admin }) =>
+    (await admin.listTopics()).filter(({ internal }) => !internal).map(({ name }) => name),
+  );
+}
+
+export async function groupNames(options: ConnectionOptions): Promise<void> {
+  await offer(options, async ({ admin }) => (await admin.groups.list()).groups.map(({ groupId }) => groupId));
+}
+
+async function offer(
+  { bootstrap }: ConnectionOptions,
+  namesOf: (cluster: Tributary) => Promise<readonly string[]>,
+): Promise<void> {
   const wished = Number(process.env['TRIBUTARY_COMPLETION_MS']);
   const withinMs = Number.isInteger(wished) && wished > 0 ? wished : answeredWithinMs;
   // Whatever is still under way then must not keep the shell waiting.
@@ -13,9 +27,9 @@ export async function topicNames({ bootstrap }: ConnectionOptions): Promise<void
   try {
     const { connect } = await import('@tributary/client');
     const cluster = await connect({ bootstrap, clientId: 'tributary-completion', connectTimeoutMs: withinMs });
-    const described = await cluster.admin.listTopics();
+    const described = await namesOf(cluster);
     clearTimeout(timer);
-    const names = offerable(described.filter(({ internal }) => !internal).map(({ name }) => name));
+    const names = offerable(described);
     if (names.length > 0) await print(names.join('\n'));
   } catch {
     // No cluster, no names.

@@ -51,7 +51,7 @@ _tributary() {
   fi
   case $kind in
     'choice '*) mapfile -t COMPREPLY < <(compgen -W "\${kind#choice }" -- "$current") ;;
-    topics) mapfile -t COMPREPLY < <(compgen -W "$(__tributary_topics "\${words[0]}" "$bootstrap")" -- "$current") ;;
+    topics | groups) mapfile -t COMPREPLY < <(compgen -W "$(__tributary_names "\${words[0]}" "$kind" "$bootstrap")" -- "$current") ;;
     files)
       compopt -o filenames 2>/dev/null
       mapfile -t COMPREPLY < <(compgen -f -- "$current")

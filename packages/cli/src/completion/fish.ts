@@ -33,14 +33,14 @@ function __tributary_at
     test "$(__tributary_where)" = "$argv[1]"
 end
 
-# The topics of the cluster, if it answers at once.
-function __tributary_topics
+# The topics or groups of the cluster, if it answers at once.
+function __tributary_names
     set -l words (commandline -opc)
     set -l at (contains -i -- --bootstrap $words)
     if test -n "$at"; and test (count $words) -gt $at
-        command $words[1] __topics --bootstrap $words[(math $at + 1)] 2>/dev/null
+        command $words[1] __$argv[1] --bootstrap $words[(math $at + 1)] 2>/dev/null
     else
-        command $words[1] __topics 2>/dev/null
+        command $words[1] __$argv[1] 2>/dev/null
     end
 end
 
@@ -70,7 +70,9 @@ function candidates(value: ValueKind): string {
     case 'choice':
       return ` -a ${quoted(value.words.join(' '))}`;
     case 'topics':
-      return " -a '(__tributary_topics)'";
+      return " -a '(__tributary_names topics)'";
+    case 'groups':
+      return " -a '(__tributary_names groups)'";
     case 'files':
       return ' -F';
     case 'folders':

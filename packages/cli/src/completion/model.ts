@@ -2,10 +2,10 @@
 import type { Command, Option } from 'commander';
 import { usualNames } from '../local/shape.ts';
 
-/** What a value is: of these words, a topic, a file, a folder, or something that nobody can guess. */
+/** What a value is: of these words, a topic, a consumer group, a file, a folder, or something that nobody can guess. */
 export type ValueKind =
   | { readonly kind: 'choice'; readonly words: readonly string[] }
-  | { readonly kind: 'topics' | 'files' | 'folders' | 'text' };
+  | { readonly kind: 'topics' | 'groups' | 'files' | 'folders' | 'text' };
 
 export interface CompletedOption {
   /** `--output` */
@@ -57,6 +57,7 @@ function optionOf(option: Option): readonly CompletedOption[] {
 function valueOf(option: Option): ValueKind {
   if (option.argChoices !== undefined) return { kind: 'choice', words: option.argChoices };
   if (option.long === '--topic') return { kind: 'topics' };
+  if (option.long === '--group') return { kind: 'groups' };
   const placeholder = /<([^>]+)>/.exec(option.flags)?.[1] ?? '';
   if (placeholder === 'folder') return { kind: 'folders' };
   if (placeholder === 'file' || placeholder === 'path') return { kind: 'files' };
@@ -73,13 +74,14 @@ function argumentOf(command: Command, path: string): ValueKind | undefined {
   if (argument.name() === 'topic' || argument.name() === 'topics') return { kind: 'topics' };
   // The name of a topic that is to be made is nobody's yet.
   if (path.startsWith('topic ') && path !== 'topic create' && argument.name() === 'name') return { kind: 'topics' };
+  if (argument.name() === 'group' || argument.name() === 'groups') return { kind: 'groups' };
   // There may be others, but asking costs more than a keypress should.
   if (path.startsWith('local ') && argument.name() === 'names') return { kind: 'choice', words: usualNames };
   if (argument.name() === 'paths') return { kind: 'files' };
   return { kind: 'text' };
 }
 
-/** For the shells' tables: `choice a b`, `topics`, `files`, `folders`, `text`. */
+/** For the shells' tables: `choice a b`, `topics`, `groups`, `files`, `folders`, `text`. */
 export function kindText(value: ValueKind): string {
   return value.kind === 'choice' ? `choice ${value.words.join(' ')}` : value.kind;
 }

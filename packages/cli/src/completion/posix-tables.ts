@@ -28,9 +28,9 @@ export function posixTables(commands: readonly CompletedCommand[]): string {
     table('__tributary_argument', ({ argument }) => (argument === undefined ? [] : [kindText(argument)])),
     '# What the value of an option is; nothing: it has none.',
     `__tributary_value() {\n  case "$1 $2" in\n${values.join('\n')}\n  esac\n}\n`,
-    '# The topics of the cluster, if it answers at once.',
-    `__tributary_topics() {
-  if [ -n "$2" ]; then command "$1" __topics --bootstrap "$2" 2>/dev/null; else command "$1" __topics 2>/dev/null; fi
+    '# The topics or groups of the cluster, if it answers at once.',
+    `__tributary_names() {
+  if [ -n "$3" ]; then command "$1" "__$2" --bootstrap "$3" 2>/dev/null; else command "$1" "__$2" 2>/dev/null; fi
 }
 `,
   ].join('\n');

@@ -50,8 +50,8 @@ _tributary() {
   fi
   case $kind in
     'choice '*) compadd -- \${=kind#choice } ;;
-    topics)
-      found=("\${(@f)$(__tributary_topics "\${words[1]}" "$bootstrap")}")
+    topics | groups)
+      found=("\${(@f)$(__tributary_names "\${words[1]}" "$kind" "$bootstrap")}")
       compadd -- \${found:#}
       ;;
     files) _files ;;

@@ -7,7 +7,7 @@ export function addCompletion(program: Command): void {
   program
     .command('completion')
     .addArgument(new Argument('<shell>', 'for which shell').choices(['bash', 'zsh', 'fish']))
-    .description('Print a script that completes commands, options, values and topic names')
+    .description('Print a script that completes commands, options, values, topic and group names')
     .addHelpText(
       'after',
       `
@@ -19,7 +19,7 @@ Examples:
     .addHelpText(
       'after',
       prose(
-        'Topic names come from the cluster of --bootstrap or TRIBUTARY_BOOTSTRAP when it answers within 300 ms (TRIBUTARY_COMPLETION_MS).',
+        'Names of topics and groups come from the cluster of --bootstrap or TRIBUTARY_BOOTSTRAP when it answers within 300 ms (TRIBUTARY_COMPLETION_MS).',
       ),
     )
     .action(async (shell: 'bash' | 'zsh' | 'fish') =>
@@ -27,5 +27,8 @@ Examples:
     );
   withConnection(program.command('__topics', { hidden: true })).action(async (options) =>
     (await import('../commands/topic-names.ts')).topicNames(options),
+  );
+  withConnection(program.command('__groups', { hidden: true })).action(async (options) =>
+    (await import('../commands/topic-names.ts')).groupNames(options),
   );
 }
