@@ -3,7 +3,7 @@ import { assert } from '@tributary/model';
 import type { Change, GroupFacts, GroupPartition, MemberFacts } from './change.ts';
 import type { ErrorName } from '@tributary/model';
 import { type Told, accepted, refusal } from './decision.ts';
-import { Group, heldOf, moveOwner, type Owners } from './group.ts';
+import { type Group, heldOf, moveOwner, type Owners } from './group.ts';
 import { Places } from './places.ts';
 
 /** A group with what a decision changes in it, while it is being made: the group itself stays as it is. */

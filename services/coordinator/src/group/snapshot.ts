@@ -6,7 +6,7 @@ import type { Group } from './group.ts';
 import { settled } from './reconcile.ts';
 import type { GroupSettings } from './settings.ts';
 
-export function phaseOf(group: Group): GroupPhase {
+function phaseOf(group: Group): GroupPhase {
   const { facts, members } = group;
   if (facts === undefined || members.size === 0) return 'empty';
   if (facts.assignmentEpoch < facts.groupEpoch) return 'assigning';

@@ -149,7 +149,9 @@ export function digest(groups: Groups): unknown {
     if (reply.kind === 'refused') return [groupId, reply];
     const { group, members, commits, phase } = reply.value;
     const byId = [...members].sort((a, b) => (a.memberId < b.memberId ? -1 : 1));
-    const byPlace = commits.map(({ place, commit }) => [...placesOf([place]), commit]).sort();
+    const byPlace = commits
+      .map(({ place, commit }) => [...placesOf([place]), commit] as const)
+      .sort(([a], [b]) => (String(a) < String(b) ? -1 : 1));
     return [groupId, phase, group, byId, byPlace];
   });
 }

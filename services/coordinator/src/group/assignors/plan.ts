@@ -19,7 +19,7 @@ interface Load {
 }
 
 /** Nobody has the partition. */
-export const nobody = -1;
+const nobody = -1;
 
 /**
  * An assignment while it is being made; members and partitions are numbers. What it promises once balanced: of no partition is there a
