@@ -3,7 +3,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -184,11 +184,50 @@ function environment(more: Readonly<Record<string, string>>): NodeJS.ProcessEnv 
 const portMin = 10_240;
 const portMax = 32_000;
 
-/** One that is free, as is the one for HTTP above it. */
+/** Which ports processes of tests have, be it that nobody listens there at the moment: what is killed is started again where it was. */
+const claims = path.join(tmpdir(), `tributary-test-ports-${process.getuid?.() ?? 'all'}`);
+const claimed: string[] = [];
+
+/** One that is free, as is the one for HTTP above it; both are this process's until it ends. */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(portMin, portMax);
+    if (!claim(port) || !claim(port + httpDistance)) continue;
     if ((await boundPort(port)) !== 0 && (await boundPort(port + httpDistance)) !== 0) return port;
+  }
+}
+
+/** @returns false: another process that still runs, or this one, has it. */
+function claim(port: number): boolean {
+  mkdirSync(claims, { recursive: true });
+  const file = path.join(claims, String(port));
+  try {
+    const owner = Number(readFileSync(file, 'utf8'));
+    if (owner === process.pid || isAlive(owner)) return false;
+    rmSync(file, { force: true });
+  } catch {
+    // Nobody has it.
+  }
+  try {
+    writeFileSync(file, String(process.pid), { flag: 'wx' });
+  } catch {
+    return false;
+  }
+  if (claimed.length === 0) process.once('exit', giveBack);
+  claimed.push(file);
+  return true;
+}
+
+function giveBack(): void {
+  for (const file of claimed) rmSync(file, { force: true });
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
   }
 }
 
