@@ -4,7 +4,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DevProcess, type Running, start, tributary } from './dev-process.ts';
+import { requires } from '../requirements.ts';
+import { DevProcess, main, type Running, start, tributary } from './dev-process.ts';
+import { onTerminal } from './terminal.ts';
 
 interface ShownGroup {
   readonly state: string;
@@ -195,6 +197,16 @@ describe('groups from the shell', { timeout: 150_000 }, () => {
     const said = (await ended).stdout.toString();
     assert.equal(said.match(/^GROUP /gm)?.length, 1);
     assert.match(said, /^\S+Z orders\/\d: current-offset \d+ → \d+, lag \d+ → 0/m);
+  });
+
+  test('a watch on a terminal draws over itself', { skip: requires('python3') }, async () => {
+    const argv = [process.execPath, main, 'group', 'describe', 'billing', '--watch', '--bootstrap', dev.bootstrap];
+    const { shown: drawn } = await onTerminal(argv, { columns: 160, seconds: 4 });
+    const [first = '', ...again] = drawn.split(/\u001b\[(\d+)F/);
+    const lines = first.split('\n').length - 1;
+    assert.ok(again.length >= 2, `it draws again: ${JSON.stringify(drawn)}`);
+    assert.equal(Number(again[0]), lines, 'from its first line on');
+    assert.match(again[1] ?? '', /CURRENT-OFFSET/);
   });
 
   test('what makes no sense is refused before anything is asked', async () => {
