@@ -46,8 +46,13 @@ export class LogEnds {
     this.#signal = signal;
   }
 
-  /** A leader has told. */
+  /** A leader has told, some time ago: others may have told of more since. */
   learn(place: GroupPartition, highWatermark: bigint): void {
+    const known = this.#known.get(keyOf(place));
+    if (known === undefined || known < highWatermark) this.#note(place, highWatermark);
+  }
+
+  #note(place: GroupPartition, highWatermark: bigint): void {
     if (this.#known.size >= limits.logEndsKnown) this.#known.clear();
     this.#known.set(keyOf(place), offset(highWatermark));
   }
@@ -119,7 +124,7 @@ export class LogEnds {
       for (const [index, [key, { place, answered }]] of wanted.entries()) {
         const answer = answers[index];
         if (answer?.kind === 'measured') {
-          this.learn(place, answer.lag.highWatermark);
+          this.#note(place, answer.lag.highWatermark);
           this.#unanswered.delete(key);
         } else {
           if (this.#unanswered.size >= limits.logEndsKnown) this.#unanswered.clear();
