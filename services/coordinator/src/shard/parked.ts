@@ -10,7 +10,7 @@ export interface Parked {
 }
 
 export class ParkedAnswers {
-  #queue: Parked[] = [];
+  #queue: (Parked | undefined)[] = [];
   #first = 0;
 
   get count(): number {
@@ -23,21 +23,29 @@ export class ParkedAnswers {
 
   /** Settles what rests on no later decision than `acknowledged`. @returns whether one waits for a recent write only. */
   release(acknowledged: number, isFresh: () => boolean): boolean {
+    let isWaiting = false;
     for (let next = this.#queue[this.#first]; next !== undefined; next = this.#queue[this.#first]) {
-      if (next.after > acknowledged) return false;
-      if (next.isFresh && !isFresh()) return true;
-      this.#first++;
+      if (next.after > acknowledged) break;
+      isWaiting = next.isFresh && !isFresh();
+      if (isWaiting) break;
+      this.#queue[this.#first++] = undefined;
       next.settle();
     }
-    this.#queue = [];
-    this.#first = 0;
-    return false;
+    this.#compact();
+    return isWaiting;
   }
 
   refuseAll(why: Error): void {
     const left = this.#queue.slice(this.#first);
     this.#queue = [];
     this.#first = 0;
-    for (const { refuse } of left) refuse(why);
+    for (const parked of left) parked?.refuse(why);
+  }
+
+  /** Under load it is never empty: what was settled goes when it is more than what waits. */
+  #compact(): void {
+    if (this.#first * 2 <= this.#queue.length) return;
+    this.#queue.splice(0, this.#first);
+    this.#first = 0;
   }
 }
