@@ -302,7 +302,9 @@ export class Replicas {
     const isMember = info.isr.includes(this.#me) || info.eligibleLeaderReplicas.includes(this.#me);
     // The admitted registration named it: it has left, and what it catches up with is whole (L3).
     if (partition.log.health.suspect && this.#admitted && !isMember) await partition.log.clearSuspect();
-    if (info.leader === this.#me && this.#admitted) {
+    // The controller gives no new epochs to what is being deleted: one from before this registration must not be led in (R6).
+    const isGoing = about.phase === 'deleting';
+    if (info.leader === this.#me && this.#admitted && !isGoing) {
       // What follows is over before the log is led; a leadership that goes on keeps its proposal, which nothing but the image or its answer ends (M4).
       if (partition.state.leadership?.epoch !== info.leaderEpoch) this.#roles.forget(replica.name);
       await partition.lead({
@@ -319,7 +321,7 @@ export class Replicas {
       this.#roles.following(replica.name, partition);
     } else {
       this.#roles.forget(replica.name);
-      partition.wait(this.#whyNotLeading(info));
+      partition.wait(isGoing ? 'its topic is being deleted' : this.#whyNotLeading(info));
     }
   }
 

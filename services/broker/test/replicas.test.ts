@@ -103,6 +103,20 @@ test('R6: a replica goes without flushing only where both the setting and the ke
   }
 });
 
+test('R6: what is being deleted is not led, whoever its key names: the controller gives it no epoch after a new registration', async () => {
+  await onSimulatedDisk('going', async ({ disk }) => {
+    const directory = await openDirectory(disk.mount());
+    const logger = { info: () => undefined, error: () => undefined, warn: () => undefined };
+    const image = imageOf(directory.directoryId);
+    const topicOf = image.topic.bind(image);
+    const going = { ...image, topic: (id: typeof topic) => ({ ...topicOf(id), phase: 'deleting' }) };
+    const replicas = new Replicas(me, directory, { clock: testClock(), logger }, going as unknown as ClusterImage);
+    await replicas.follow(going as unknown as ClusterImage, true, []);
+    assert.equal(replicas.find(topic, index).state.role.kind, 'waiting');
+    await replicas.close();
+  });
+});
+
 test('M4: a setting that changes leaves a leadership, and what it has proposed, alone; a new epoch begins anew', async () => {
   await onSimulatedDisk('leading on', async ({ disk }) => {
     const directory = await openDirectory(disk.mount());
