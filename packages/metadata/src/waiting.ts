@@ -47,16 +47,31 @@ export class LinkedAbort implements Disposable {
 
 /** Wakes all who wait at the moment it rings. Check the condition, then wait, with no await between. */
 export class Bell {
-  #next = Promise.withResolvers<void>();
+  #waiting = new Set<() => void>();
 
   ring(): void {
-    const rung = this.#next;
-    this.#next = Promise.withResolvers<void>();
-    rung.resolve();
+    const waiting = this.#waiting;
+    this.#waiting = new Set();
+    for (const wake of waiting) wake();
   }
 
-  /** Resolves at the next ring; rejects with the signal's reason. */
+  /** Resolves at the next ring; rejects with the signal's reason. Whoever gave up is forgotten: some bells ring once in a week. */
   heard(signal: AbortSignal): Promise<void> {
-    return unlessAborted(this.#next.promise, signal);
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) {
+        reject(signal.reason);
+        return;
+      }
+      const wake = (): void => {
+        signal.removeEventListener('abort', abort);
+        resolve();
+      };
+      const abort = (): void => {
+        this.#waiting.delete(wake);
+        reject(signal.reason);
+      };
+      signal.addEventListener('abort', abort, { once: true });
+      this.#waiting.add(wake);
+    });
   }
 }
