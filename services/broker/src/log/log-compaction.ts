@@ -142,9 +142,8 @@ export class LogCompaction {
     return await upkeep.run(async () => {
       if (closing.aborted) return false;
       await this.#log.settled();
-      const isSecure = await producers.secure(to, this.#log.end(), chronicle.recoveryPoint);
+      const isSecure = await producers.secure(to, this.#log.end(), chronicle);
       if (isSecure) await this.#log.sync();
-      else producers.wantSnapshot();
       await home.disk.syncDirectory(home.folder);
       return isSecure;
     });

@@ -235,7 +235,7 @@ export class PartitionLog {
     // The state was ahead of the log, or the log was cut: another one is taken soon.
     if (snapshot.end > this.#end) return;
     this.#producers.accepted();
-    this.#run(async () => void (await this.#producers.write(snapshot, this.#chronicle.recoveryPoint)));
+    this.#run(async () => void (await this.#producers.write(snapshot, this.#chronicle)));
   }
 
   /** One piece of work after the other, before the log is cut or closed. */
@@ -358,10 +358,7 @@ export class PartitionLog {
       // Without room the records go all the same, and their file when there is some.
       if (offset === this.#end) await this.#rollEmpty().catch(unlessFull);
       await this.#moveStart(offset);
-      if (this.#chronicle.start >= offset) return true;
-      // Or none would ever be taken while records keep coming.
-      this.#producers.wantSnapshot();
-      return false;
+      return this.#chronicle.start >= offset;
     });
   }
 
@@ -414,7 +411,7 @@ export class PartitionLog {
   /** The new start is on the disk before a file goes: afterwards nobody could tell retention from loss. */
   async #moveStart(start: Offset): Promise<number> {
     await this.#background;
-    if (!(await this.#producers.secure(start, this.#end, this.#chronicle.recoveryPoint))) return 0;
+    if (!(await this.#producers.secure(start, this.#end, this.#chronicle))) return 0;
     // Or a loss of power would leave less than the snapshot says, and it would not count.
     await this.sync();
     await this.#disk.syncDirectory(this.#home.folder);
@@ -476,7 +473,7 @@ export class PartitionLog {
   async #writeLastSnapshot(): Promise<void> {
     const snapshot = this.#producers.take();
     if (snapshot.end === this.#end && this.#end > this.#chronicle.start) {
-      await this.#producers.write(snapshot, this.#chronicle.recoveryPoint);
+      await this.#producers.write(snapshot, this.#chronicle);
     }
     await this.#disk.syncDirectory(this.#home.folder);
   }

@@ -7,6 +7,13 @@ import type { ProducerSnapshots } from './producer-snapshots.ts';
 import { scanFile } from './scan.ts';
 import type { SegmentList } from './segment-list.ts';
 
+/** Of the log. */
+interface Marks {
+  readonly recoveryPoint: Offset;
+  /** No cut goes below. */
+  readonly highWatermark: Offset;
+}
+
 export class ProducerReplay {
   readonly #disk: Disk;
   readonly #replay: LogReplay;
@@ -65,26 +72,26 @@ export class ProducerReplay {
   }
 
   /** @returns false: there was no room. */
-  async write(snapshot: ProducerSnapshot, recoveryPoint: Offset): Promise<boolean> {
+  async write(snapshot: ProducerSnapshot, { recoveryPoint, highWatermark }: Marks): Promise<boolean> {
     const written = await this.#snapshots.write(snapshot);
-    await this.#snapshots.prune(recoveryPoint);
+    await this.#snapshots.prune(recoveryPoint, highWatermark);
     return written;
   }
 
   /**
-   * P3: what producers wrote below `start` is in a snapshot before those batches go; its name must then be made durable.
-   * @param end of the log. @returns false: they must stay. The state runs ahead of the log now, and there will be another snapshot soon; or the disk
-   *   is so full that not even the headroom is left.
+   * P3: what producers wrote below `start` is in a snapshot before those batches go; its name must then be made durable. One above the high watermark does not
+   * count: a new leader may not have that, and the cut would take it (R2).
+   * @param end of the log. @returns false: they must stay. The high watermark is to reach the snapshot that there is, or the state runs ahead of the log
+   *   and there will be another one soon; or the disk is so full that not even the headroom is left.
    */
-  async secure(start: Offset, end: Offset, recoveryPoint: Offset): Promise<boolean> {
-    if (this.#covers(start)) return true;
+  async secure(start: Offset, end: Offset, marks: Marks): Promise<boolean> {
+    if (this.#snapshots.hasBetween(start, marks.highWatermark)) return true;
+    if (this.#snapshots.hasBetween(start, end)) return false;
     const snapshot = this.#replay.take();
-    if (snapshot.end < start || snapshot.end > end) return false;
-    return await this.write(snapshot, recoveryPoint);
-  }
-
-  #covers(offset: Offset): boolean {
-    return (this.#snapshots.newestOffset ?? 0n) >= offset;
+    const isWritten = snapshot.end >= start && snapshot.end <= end && (await this.write(snapshot, marks));
+    // Or none would ever be taken while records keep coming.
+    if (!isWritten) this.wantSnapshot();
+    return isWritten && snapshot.end <= marks.highWatermark;
   }
 
   /** The log was cut: snapshots of more than it holds go. Their names must then go durably. */

@@ -82,10 +82,19 @@ export class ProducerSnapshots {
     return above.length > 0;
   }
 
-  /** Keeps the newest, and the one from which recovery would begin. */
-  async prune(recoveryPoint: Offset): Promise<void> {
-    const needed = this.#offsets.findLast((offset) => offset <= recoveryPoint);
-    const old = this.#offsets.slice(0, -limits.snapshotsKept).filter((offset) => offset !== needed);
+  /** Of an offset not below `least` and not above `most`. */
+  hasBetween(least: Offset, most: Offset): boolean {
+    return this.#offsets.some((offset) => offset >= least && offset <= most);
+  }
+
+  /** Keeps the newest, the one from which recovery would begin, the one that no cut takes, and the one that will be that next. */
+  async prune(recoveryPoint: Offset, highWatermark: Offset): Promise<void> {
+    const needed = [
+      this.#offsets.findLast((offset) => offset <= recoveryPoint),
+      this.#offsets.findLast((offset) => offset <= highWatermark),
+      this.#offsets.find((offset) => offset > highWatermark),
+    ];
+    const old = this.#offsets.slice(0, -limits.snapshotsKept).filter((offset) => !needed.includes(offset));
     this.#offsets = this.#offsets.filter((offset) => !old.includes(offset));
     for (const offset of old) await this.#disk.files.remove(this.#pathOf(offset));
   }

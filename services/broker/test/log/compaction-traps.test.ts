@@ -194,6 +194,8 @@ describe('a compacted log', () => {
       log.noteHighWatermark(durable);
       for (const header of headers.slice(20)) producers.batch(header);
       for (const batch of made.slice(19)) await log.append([batch]);
+      assert.equal(await log.advanceStart(at(15)), false);
+      log.noteHighWatermark(at(24));
       assert.ok(await log.advanceStart(at(15)));
       disk.crash('power');
       const again = await openDirectory(disk.mount(), { clock: clockAt(10_000) });

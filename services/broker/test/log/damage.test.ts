@@ -400,7 +400,10 @@ describe('what is beside the log', () => {
   test('a damaged producer snapshot is passed over for an older one, then for the log itself', async () => {
     await onSimulatedDisk('snapshots', async (bench) => {
       const broker = await start(bench.disk.mount(), { config: segmented });
-      for (const one of batches(0, 60)) await broker.append(one);
+      for (const [i, one] of batches(0, 60).entries()) {
+        await broker.append(one);
+        broker.log.noteHighWatermark(offset(BigInt(i + 1)));
+      }
       await broker.directory.close();
       bench.disk.crash('process');
       const names = (await bench.disk.mount().list(`data/${folder}`)).filter((name) => name.endsWith('.snapshot'));
