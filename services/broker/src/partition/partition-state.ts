@@ -208,7 +208,9 @@ export class PartitionState {
         `A batch of ${header.size} bytes is larger than ${this.name} allows: max.message.bytes is ${maxMessageBytes}.`,
       );
     }
-    if (timestampType === 'CreateTime' && header.maxTimestamp > nowMs + timestampAfterMaxMs) {
+    // Of an internal topic nothing rests on the time (its writers are never forgotten, P3): a coordinator whose clock is ahead keeps its groups all the same.
+    const isTimeBound = timestampType === 'CreateTime' && !this.producers.isInternal;
+    if (isTimeBound && header.maxTimestamp > nowMs + timestampAfterMaxMs) {
       return new TributaryError(
         'INVALID_TIMESTAMP',
         `${this.name}: timestamp ${header.maxTimestamp} is ${header.maxTimestamp - nowMs} ms ahead of the broker; message.timestamp.after.max.ms is ${timestampAfterMaxMs}.`,

@@ -81,6 +81,13 @@ describe('an internal topic', () => {
     assert.equal(answer(state, { id: 6n, sequence: 1 }), 'append');
   });
 
+  test('takes what a coordinator writes whose clock is a year ahead, which the topics of users do not', () => {
+    const timestamp = 1_000_000_000 + 365 * 24 * 60 * 60_000;
+    assert.equal(answer(leading(new ProducerState(true)), { id: 4n, timestamp }), 'append');
+    const decision = leading(new ProducerState()).decideAppend(header({ id: 4n, timestamp }), 3, 'all', 1_000_000_000);
+    assert.equal(decision.kind === 'refuse' && decision.error.error, 'INVALID_TIMESTAMP');
+  });
+
   test('a new writer begins with sequence 0', () => {
     const state = leading(new ProducerState(true));
     written(state, { id: 4n });
