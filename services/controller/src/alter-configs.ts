@@ -76,15 +76,27 @@ export function checkChanges(
   return after;
 }
 
+/** What internal topics are made with, and what rests on it. */
+export const internalConfigs = {
+  'cleanup.policy': { value: 'compact', why: 'the newest record of each key is all that groups have' },
+  'flush.policy': {
+    value: 'commit',
+    why: 'what is committed for a group, and the fence that keeps a former coordinator out, survive the loss of power (G1)',
+  },
+  'unclean.leader.election.enable': {
+    value: 'false',
+    why: 'a leader that lacks the newest fence would let a former coordinator write (G1)',
+  },
+} as const;
+
 /** What the parts rely on of their own topics stays. @throws TributaryError INVALID_CONFIG. */
 function checkInternal(image: ClusterImage, id: TopicId, after: Readonly<Record<string, string>>): void {
   const name = image.topic(id)?.name ?? '';
   if (!isInternalTopic(name)) return;
-  if (after['cleanup.policy'] !== 'compact')
-    throw new TributaryError(
-      'INVALID_CONFIG',
-      `cleanup.policy of "${name}" is compact and stays so: the newest record of each key is all that groups have.`,
-    );
+  for (const [setting, { value, why }] of Object.entries(internalConfigs)) {
+    if (after[setting] === value) continue;
+    throw new TributaryError('INVALID_CONFIG', `${setting} of "${name}" is ${value} and stays so: ${why}.`);
+  }
   const least = limits.batchBytesDefault;
   if (Number(after['max.message.bytes'] ?? 0) < least)
     throw new TributaryError(

@@ -6,6 +6,7 @@ import { type ImageSource, offsetsTopic } from '@tributary/metadata';
 import { TributaryError, isInternalTopic, limits, offsetsTopicName, randomId, topicId } from '@tributary/model';
 import type { CallContext, Random } from '@tributary/ports';
 import type { EnsureOffsetsTopicRequest, EnsureOffsetsTopicResponse } from '@tributary/wire';
+import { internalConfigs } from './alter-configs.ts';
 import type { Reception } from './reception.ts';
 import type { TopicDefaults } from './topic-defaults.ts';
 import { type NewTopic, checkNewTopic } from './topics.ts';
@@ -30,8 +31,7 @@ interface Parts {
 }
 
 const configs = {
-  'cleanup.policy': 'compact',
-  'flush.policy': 'commit',
+  ...Object.fromEntries(Object.entries(internalConfigs).map(([name, { value }]) => [name, value])),
   'segment.bytes': String(limits.offsetsTopicSegment),
   // A smaller one for the cluster would keep coordinators from writing.
   'max.message.bytes': String(limits.batchBytesDefault),

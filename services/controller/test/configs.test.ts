@@ -1,11 +1,20 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type TopicId, TributaryError, brokerEpoch, leaderEpoch, nodeId, partitionIndex } from '@tributary/model';
+import {
+  type TopicId,
+  TributaryError,
+  brokerEpoch,
+  leaderEpoch,
+  nodeId,
+  offsetsTopicName,
+  partitionIndex,
+} from '@tributary/model';
 import { ConfigSource } from '@tributary/wire';
 import { type ConfigChange, type ConfigResource, brokersNamed } from '../src/alter-configs.ts';
 import { decide } from '../src/decide.ts';
 import { describeBrokerConfigs, describeTopicConfigs } from '../src/describe.ts';
 import { FlushReports } from '../src/effective-settings.ts';
+import { effectiveOf, mayLose } from '../src/topic-defaults.ts';
 import { PureCluster, defaults } from './pure-cluster.ts';
 
 const everyBroker: ConfigResource = { kind: 'brokers', scope: 'all' };
@@ -316,5 +325,39 @@ describe('adding partitions', () => {
     cluster.lose(1);
     cluster.settle();
     assert.throws(() => grow(cluster, id, 4), refused('INVALID_REPLICATION_FACTOR', /none is running/));
+  });
+});
+
+describe('settings of an internal topic', () => {
+  const made = { 'cleanup.policy': 'compact', 'flush.policy': 'commit', 'unclean.leader.election.enable': 'false' };
+
+  test('on which the fence and the journal of groups rest stay as they are, each for its own reason (G1)', () => {
+    const cluster = withBrokers(1);
+    const id = cluster.create(offsetsTopicName, { configs: { ...made, 'max.message.bytes': '2097152' } });
+    const refusals: readonly (readonly [ConfigChange, RegExp])[] = [
+      [set('cleanup.policy', 'delete'), /^cleanup\.policy of "__consumer_offsets" is compact and stays so: the newest/],
+      [{ name: 'cleanup.policy', operation: 'append', value: 'delete' }, /^cleanup\.policy of /],
+      [set('flush.policy', 'async'), /^flush\.policy of "__consumer_offsets" is commit and stays so: .* loss of power/],
+      [
+        set('unclean.leader.election.enable', 'true'),
+        /^unclean\.leader\.election\.enable of .* is false and stays so: .* fence/,
+      ],
+      [set('max.message.bytes', '1000'), /^max\.message\.bytes of .* is at least/],
+      // What lies beneath could change.
+      ...Object.keys(made).map((name) => [unset(name), new RegExp(`^${RegExp.escape(name)} of .* stays so`)] as const),
+    ];
+    for (const [change, sentence] of refusals)
+      assert.throws(() => alter(cluster, ofTopic(id), change), refused('INVALID_CONFIG', sentence), change.name);
+    alter(cluster, ofTopic(id), set('min.insync.replicas', '2'), set('cleanup.policy', 'compact'));
+    assert.equal(cluster.topic(id).configs['min.insync.replicas'], '2');
+  });
+
+  test('do not follow what is set for all brokers', () => {
+    const cluster = withBrokers(1);
+    const id = cluster.create(offsetsTopicName, { configs: made });
+    alter(cluster, everyBroker, set('unclean.leader.election.enable', 'true'), set('log.cleanup.policy', 'delete'));
+    const topic = cluster.topic(id);
+    assert.equal(mayLose(cluster.image, topic, cluster.defaults), false);
+    assert.equal(effectiveOf(cluster.image, topic, cluster.defaults).flushPolicy, 'commit');
   });
 });
