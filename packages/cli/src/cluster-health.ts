@@ -1,11 +1,19 @@
 /** Whether a cluster is healthy; if not, what is wrong and who can mend it. */
-import type { BrokerReport, ClusterReport, PartitionTrouble } from '@tributary/client';
+import type { BrokerReport, ClusterReport, CoordinatorReport, PartitionTrouble } from '@tributary/client';
 
 /** Partitions that a sentence names: one tells as much as a hundred with the same trouble. */
 const namedMax = 3;
 
 export interface Problem {
-  readonly kind: 'no_cluster' | 'no_controller' | 'broker' | 'offline' | 'under_min_isr' | 'under_replicated';
+  readonly kind:
+    | 'no_cluster'
+    | 'no_controller'
+    | 'broker'
+    | 'coordinator'
+    | 'groups'
+    | 'offline'
+    | 'under_min_isr'
+    | 'under_replicated';
   /** One sentence or two: what, where, and what to do. */
   readonly sentence: string;
 }
@@ -26,6 +34,7 @@ export function problemsOf(report: ClusterReport): readonly Problem[] {
       sentence: `${partitions(underMinIsr)} in sync with fewer replicas than min.insync.replicas, so that acks=all is refused${examples(report, 'under_min_isr', underMinIsr)}`,
     });
   problems.push(...brokers.flatMap((broker) => brokerProblem(broker)));
+  problems.push(...groupProblems(report));
   if (underReplicated > 0)
     problems.push({
       kind: 'under_replicated',
@@ -34,6 +43,38 @@ export function problemsOf(report: ClusterReport): readonly Problem[] {
   if (!brokers.some(({ standing }) => standing === 'active'))
     problems.push({ kind: 'broker', sentence: 'No broker is active: nothing can be written or read. Start one.' });
   return problems;
+}
+
+function groupProblems({ coordinators, groupPartitions, groupPartitionsWithoutOwner }: ClusterReport): Problem[] {
+  const problems: Problem[] = [];
+  if (groupPartitionsWithoutOwner > 0) {
+    const what = `The groups of ${groupPartitionsWithoutOwner} of ${groupPartitions} partitions of __consumer_offsets have no coordinator: joining and committing wait`;
+    const why =
+      coordinators.length === 0 ? '. Start a coordinator.' : ' until the controller has given them to one, in seconds.';
+    problems.push({ kind: 'groups', sentence: `${what}${why}` });
+  }
+  return [...problems, ...coordinators.flatMap((each) => coordinatorProblem(each))];
+}
+
+/** One that is leaving hands over what it has: that is no problem by itself. */
+function coordinatorProblem({ id, address, host, standing, partitionsOwned }: CoordinatorReport): readonly Problem[] {
+  const who = `Coordinator ${id} at ${address}${host === '' ? '' : ` (host ${host})`}`;
+  switch (standing) {
+    case 'registered':
+    case 'leaving':
+      return [];
+    case 'silent':
+      return [
+        {
+          kind: 'coordinator',
+          sentence: `${who} is registered, but the controller hears nothing of it${partitionsOwned === 0 ? '' : `, and it owns ${partitionsOwned} of the partitions of __consumer_offsets`}: its log says why, if it runs.`,
+        },
+      ];
+    case 'unknown':
+      return [
+        { kind: 'coordinator', sentence: `${who} is in a state that this command does not know: use a newer one.` },
+      ];
+  }
 }
 
 /** @param count of all that are so: those that are worse off, too, and are named there. */

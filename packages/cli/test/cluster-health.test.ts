@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { BrokerReport, ClusterReport } from '@tributary/client';
+import type { BrokerReport, ClusterReport, CoordinatorReport } from '@tributary/client';
 import { problemsOf } from '../src/cluster-health.ts';
 
 function broker(id: number, standing: BrokerReport['standing'], replicas = 2): BrokerReport {
   const place = { address: `127.0.0.1:${9000 + id}`, host: `h${id}`, rack: '' };
   return { id, ...place, standing, brokerEpoch: 1n, directoryId: '', replicas, inSync: replicas, leading: 1 };
+}
+
+function coordinator(id: number, standing: CoordinatorReport['standing'], partitionsOwned = 25): CoordinatorReport {
+  const place = { address: `127.0.0.1:${9000 + id}`, host: `h${id}`, rack: '' };
+  return { id, ...place, standing, coordinatorEpoch: 1n, partitionsOwned };
 }
 
 function report(changes: Partial<ClusterReport>): ClusterReport {
@@ -20,6 +25,9 @@ function report(changes: Partial<ClusterReport>): ClusterReport {
     underReplicated: 0,
     underMinIsr: 0,
     troubles: [],
+    coordinators: [coordinator(201, 'registered')],
+    groupPartitions: 50,
+    groupPartitionsWithoutOwner: 0,
     ...changes,
   };
 }
@@ -66,4 +74,22 @@ test('a broker that is fenced, leaving or absent is a problem that says what to 
 test('a cluster without an active broker is not healthy, whatever else is well', () => {
   assert.match(sentences({ brokers: [broker(1, 'absent', 0)], partitions: 0 }), /No broker is active/);
   assert.match(sentences({ brokers: [], partitions: 0 }), /No broker is active/);
+});
+
+test('groups without a coordinator are a problem, and so is a coordinator of which nothing is heard; one that hands over is none', () => {
+  const coordinators = [coordinator(201, 'registered'), coordinator(202, 'leaving', 0)];
+  assert.equal(sentences({ coordinators }), '');
+  assert.equal(sentences({ coordinators: [], groupPartitions: 0 }), '', 'nobody uses groups');
+  assert.match(
+    sentences({ coordinators: [], groupPartitionsWithoutOwner: 50 }),
+    /^groups: The groups of 50 of 50 partitions of __consumer_offsets have no coordinator: .* Start a coordinator\.$/,
+  );
+  assert.match(
+    sentences({ coordinators, groupPartitionsWithoutOwner: 3 }),
+    /^groups: .* of 3 of 50 .* until the controller /,
+  );
+  assert.match(
+    sentences({ coordinators: [coordinator(201, 'silent')] }),
+    /^coordinator: Coordinator 201 at 127\.0\.0\.1:9201 \(host h201\) is registered, but .* owns 25 of /,
+  );
 });

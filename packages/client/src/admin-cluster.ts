@@ -1,6 +1,6 @@
 /** What the active controller knows of the whole cluster, and elections by request. */
 import { TributaryError } from '@tributary/model';
-import { BrokerStanding, ElectionType, methods } from '@tributary/wire';
+import { BrokerStanding, CoordinatorStanding, ElectionType, methods } from '@tributary/wire';
 import { type AdminOptions, adminCall, type ChangeOptions, finalIfUnknown } from './admin-call.ts';
 import type { Routing } from './routing.ts';
 
@@ -22,6 +22,25 @@ export interface ClusterReport {
   readonly underMinIsr: number;
   /** The first few of those. */
   readonly troubles: readonly PartitionTrouble[];
+  /** Those registered, in the order of their ids. */
+  readonly coordinators: readonly CoordinatorReport[];
+  /** Of `__consumer_offsets`; 0 before the first use of a group. */
+  readonly groupPartitions: number;
+  /** Of them those whose groups nobody serves. */
+  readonly groupPartitionsWithoutOwner: number;
+}
+
+export interface CoordinatorReport {
+  readonly id: number;
+  readonly address: string;
+  readonly host: string;
+  readonly rack: string;
+  /** `silent`: nothing is heard of it for a session timeout; `leaving`: is shutting down; `unknown`: something that this client has no name for. */
+  readonly standing: 'registered' | 'silent' | 'leaving' | 'unknown';
+  /** Of its registration: rises with each. */
+  readonly coordinatorEpoch: bigint;
+  /** Partitions of `__consumer_offsets` whose groups it serves. */
+  readonly partitionsOwned: number;
 }
 
 export interface BrokerReport {
@@ -82,6 +101,7 @@ export async function clusterReport(routing: Routing, options: AdminOptions): Pr
     controllerId,
     troubles,
     brokers,
+    coordinators,
     ...report
   } = await routing.call(
     methods.describeCluster,
@@ -95,7 +115,23 @@ export async function clusterReport(routing: Routing, options: AdminOptions): Pr
       .map(({ nodeId, standing, ...about }) => ({ id: nodeId, ...about, standing: standingOf(standing) }))
       .toSorted((a, b) => a.id - b.id),
     troubles: troubles.map(({ topic, partition, trouble, reason }) => ({ topic, partition, trouble, reason })),
+    coordinators: coordinators
+      .map(({ nodeId, standing, ...about }) => ({ id: nodeId, ...about, standing: coordinatorStanding(standing) }))
+      .toSorted((a, b) => a.id - b.id),
   };
+}
+
+function coordinatorStanding(standing: CoordinatorStanding): CoordinatorReport['standing'] {
+  switch (standing) {
+    case CoordinatorStanding.REGISTERED:
+      return 'registered';
+    case CoordinatorStanding.SILENT:
+      return 'silent';
+    case CoordinatorStanding.LEAVING:
+      return 'leaving';
+    case CoordinatorStanding.UNSPECIFIED:
+      return 'unknown';
+  }
 }
 
 function standingOf(standing: BrokerStanding): BrokerReport['standing'] {

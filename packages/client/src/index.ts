@@ -43,6 +43,7 @@ export type { AdminOptions, ChangeOptions } from './admin-call.ts';
 export type {
   BrokerReport,
   ClusterReport,
+  CoordinatorReport,
   ElectionOutcome,
   ElectionRequest,
   PartitionTrouble,

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { TributaryError } from '@tributary/model';
 import {
   BrokerStanding,
+  CoordinatorStanding,
   type DescribeClusterResponse,
   ElectionType,
   type ElectLeadersRequest,
@@ -18,7 +19,7 @@ function brokerOf(nodeId: number, standing: BrokerStanding): DescribeClusterResp
   return { nodeId, ...place, standing, brokerEpoch: 7n, replicas: 3, inSync: 2, leading: 1 };
 }
 
-test('a report names every broker in the order of its id, with its state, and what is wrong with which partitions', async () => {
+test('a report names every broker and coordinator in the order of its id, with its state, and what is wrong with which partitions', async () => {
   await using w = await world();
   const standings = [
     BrokerStanding.ACTIVE,
@@ -27,6 +28,13 @@ test('a report names every broker in the order of its id, with its state, and wh
     BrokerStanding.ABSENT,
     BrokerStanding.UNSPECIFIED,
   ];
+  const coordinatorStandings = [
+    CoordinatorStanding.REGISTERED,
+    CoordinatorStanding.SILENT,
+    CoordinatorStanding.LEAVING,
+    CoordinatorStanding.UNSPECIFIED,
+  ];
+  const place = { address: 'coordinator:9097', host: 'h', rack: '' };
   const counts = { partitions: 9, offline: 1, underReplicated: 3, underMinIsr: 2 };
   const trouble = { topic: 't', topicId: 'id', partition: 4, trouble: 'offline', reason: 'It waits for broker 4.' };
   w.cluster.answers.set(
@@ -41,16 +49,27 @@ test('a report names every broker in the order of its id, with its state, and wh
       brokers: standings.map((standing, at) => brokerOf(at + 1, standing)).toReversed(),
       ...counts,
       troubles: [trouble],
+      coordinators: coordinatorStandings
+        .map((standing, at) => ({ ...place, nodeId: 201 + at, standing, coordinatorEpoch: 8n, partitionsOwned: at }))
+        .toReversed(),
+      groupPartitions: 50,
+      groupPartitionsWithoutOwner: 44,
     }),
   );
-  const { brokers, troubles, ...report } = await w.client.admin.clusterReport();
+  const { brokers, troubles, coordinators, ...report } = await w.client.admin.clusterReport();
   assert.deepEqual(report, {
     clusterId: 'cluster',
     controller: 101,
     controllerAddress: 'controller:9096',
     version: 1,
     ...counts,
+    groupPartitions: 50,
+    groupPartitionsWithoutOwner: 44,
   });
+  assert.deepEqual(
+    coordinators.map(({ id, standing, partitionsOwned }) => `${id} ${standing} ${partitionsOwned}`),
+    ['201 registered 0', '202 silent 1', '203 leaving 2', '204 unknown 3'],
+  );
   assert.deepEqual(
     brokers.map(({ id, standing }) => `${id} ${standing}`),
     ['1 active', '2 fenced', '3 leaving', '4 absent', '5 unknown'],

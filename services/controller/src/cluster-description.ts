@@ -1,13 +1,22 @@
 /** The cluster as `cluster describe` and `cluster health` show it. */
-import { type BrokerImage, type ClusterImage, isUnfenced } from '@tributary/metadata';
-import { type NodeId, limits } from '@tributary/model';
+import {
+  type BrokerImage,
+  type ClusterImage,
+  type CoordinatorInfo,
+  type Stored,
+  isUnfenced,
+} from '@tributary/metadata';
+import { type BrokerEpoch, type NodeId, limits } from '@tributary/model';
 import {
   type BrokerDescription,
+  type CoordinatorDescription,
   type DescribeClusterResponse,
   type PartitionTrouble,
   BrokerStanding,
+  CoordinatorStanding,
 } from '@tributary/wire';
 import { livePartitions } from './brokers.ts';
+import { ownership } from './coordinators.ts';
 import { type Trouble, troubleOf } from './leaderless.ts';
 
 interface Share {
@@ -16,9 +25,16 @@ interface Share {
   inSync: number;
 }
 
+/** What the controller has heard of coordinators. */
+export interface HeardCoordinators {
+  readonly silent: readonly NodeId[];
+  /** By their epoch. */
+  readonly leaving: ReadonlyMap<NodeId, BrokerEpoch>;
+}
+
 const worst: Readonly<Record<Trouble, number>> = { offline: 0, under_min_isr: 1, under_replicated: 2 };
 
-export function describeCluster(image: ClusterImage): DescribeClusterResponse {
+export function describeCluster(image: ClusterImage, heard: HeardCoordinators): DescribeClusterResponse {
   const shares = new Map<NodeId, Share>();
   const shareOf = (node: NodeId): Share => {
     const share = shares.get(node) ?? { replicas: 0, leading: 0, inSync: 0 };
@@ -54,6 +70,7 @@ export function describeCluster(image: ClusterImage): DescribeClusterResponse {
     (a, b) =>
       worst[a.kind] - worst[b.kind] || (a.topic < b.topic ? -1 : a.topic > b.topic ? 1 : a.partition - b.partition),
   );
+  const groups = ownership(image);
   return {
     throttleMs: 0,
     clusterId: image.cluster?.clusterId ?? '',
@@ -69,7 +86,25 @@ export function describeCluster(image: ClusterImage): DescribeClusterResponse {
     underReplicated: counts.under_replicated,
     underMinIsr: counts.under_min_isr,
     troubles: troubles.slice(0, limits.troublesShown).map(({ kind: _kind, ...trouble }) => trouble),
+    coordinators: [...image.coordinators()]
+      .map((each) => describeCoordinator(each, groups.owned.get(each.nodeId) ?? 0, heard))
+      .sort((a, b) => a.nodeId - b.nodeId),
+    groupPartitions: groups.partitions,
+    groupPartitionsWithoutOwner: groups.withoutOwner,
   };
+}
+
+function describeCoordinator(
+  { nodeId, address, host, rack, createRevision }: Stored<CoordinatorInfo>,
+  partitionsOwned: number,
+  { silent, leaving }: HeardCoordinators,
+): CoordinatorDescription {
+  const standing = silent.includes(nodeId)
+    ? CoordinatorStanding.SILENT
+    : leaving.get(nodeId) === createRevision
+      ? CoordinatorStanding.LEAVING
+      : CoordinatorStanding.REGISTERED;
+  return { nodeId, address, host, rack, standing, coordinatorEpoch: createRevision, partitionsOwned };
 }
 
 function describeBroker(broker: BrokerImage, { replicas, leading, inSync }: Share): BrokerDescription {

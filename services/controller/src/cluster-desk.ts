@@ -1,6 +1,6 @@
 /**
  * AdminService: the cluster as a whole.
- * - DescribeCluster: brokers, the active controller, and what is wrong with which partitions.
+ * - DescribeCluster: brokers, coordinators, the active controller, and what is wrong with which partitions.
  * - ElectLeaders: each partition's failure travels in its own result: ELECTION_NOT_NEEDED, PREFERRED_LEADER_NOT_AVAILABLE (the first replica is not
  *   in sync, or not there), ELIGIBLE_LEADERS_NOT_AVAILABLE (unclean: no replica is there), UNKNOWN_TOPIC_OR_PARTITION. INVALID_REQUEST for no kind, or an
  *   unclean election of all.
@@ -47,7 +47,9 @@ export class ClusterDesk {
   }
 
   async describe(request: DescribeClusterRequest, { signal }: CallContext): Promise<DescribeClusterResponse> {
-    return describeCluster(await this.#reception.imageFor(request.context, signal));
+    const image = await this.#reception.imageFor(request.context, signal);
+    const { silentCoordinators: silent, coordinatorLosses } = this.#parts.office;
+    return describeCluster(image, { silent, leaving: coordinatorLosses.leaving });
   }
 
   async electLeaders(request: ElectLeadersRequest, { signal }: CallContext): Promise<ElectLeadersResponse> {

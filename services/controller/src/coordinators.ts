@@ -4,20 +4,14 @@
  * to the others, to nobody where there are none. Every change of owner raises the partition's writer epoch: an owner is one registration of a
  * coordinator, and a restarted one is another. Where everything is as it should be nothing is decided: a takeover begins where the last transaction ended.
  */
-import {
-  type ClusterImage,
-  type CoordinatorInfo,
-  type Expectation,
-  type GroupPartitionInfo,
-  type Stored,
-  epochOf,
-  offsetsTopic,
-} from '@tributary/metadata';
+import type { ClusterImage, CoordinatorInfo, Expectation, GroupPartitionInfo, Stored } from '@tributary/metadata';
 import {
   type BrokerEpoch,
   type NodeId,
   type PartitionIndex,
   TributaryError,
+  brokerEpoch,
+  offsetsTopicName,
   partitionIndex,
   writerEpoch,
 } from '@tributary/model';
@@ -90,12 +84,17 @@ export function coordinatorShare(image: ClusterImage, node: NodeId, losses: Coor
   return others ? { toMove: owned, withoutSuccessor: 0 } : { toMove: 0, withoutSuccessor: owned };
 }
 
-/** Partitions that nobody owns whose registration is in force. */
-export function withoutOwner(image: ClusterImage): number {
-  return [...partitionsOf(image)].filter(({ before }) => {
-    if (before?.coordinator === undefined) return true;
-    return image.coordinator(before.coordinator)?.createRevision !== before.coordinatorEpoch;
-  }).length;
+/** How many partitions there are, how many of them each coordinator owns in the registration in force, and how many nobody does. */
+export function ownership(image: ClusterImage) {
+  const owned = new Map<NodeId, number>();
+  let withoutOwner = 0;
+  const all = partitionsOf(image);
+  for (const { before } of all) {
+    const owner = before?.coordinator === undefined ? undefined : image.coordinator(before.coordinator);
+    if (owner === undefined || owner.createRevision !== before?.coordinatorEpoch) withoutOwner++;
+    else owned.set(owner.nodeId, (owned.get(owner.nodeId) ?? 0) + 1);
+  }
+  return { partitions: all.length, owned, withoutOwner };
 }
 
 /** @throws TributaryError BROKER_ID_NOT_REGISTERED; STALE_BROKER_EPOCH where it is registered in another epoch. */
@@ -146,9 +145,12 @@ function reasonOf(
   return losses.leaving.get(before.coordinator) === before.coordinatorEpoch ? 'coordinator-leaving' : 'balance';
 }
 
-/** None before the topic is there. */
+const epochOf = ({ createRevision }: Registration): BrokerEpoch => brokerEpoch(createRevision);
+
+/** None before the topic is whole. */
 function partitionsOf(image: ClusterImage) {
-  return Array.from({ length: offsetsTopic(image)?.partitions ?? 0 }, (_, i) => {
+  const topic = image.topicNamed(offsetsTopicName);
+  return Array.from({ length: topic?.phase === 'ready' ? topic.partitions : 0 }, (_, i) => {
     const partition = partitionIndex(i);
     return { partition, before: image.groupPartition(partition) };
   });

@@ -6,8 +6,9 @@ import { type ClusterImage, type ImageSource, type PartitionInfo, isUnfenced } f
 import type { Metrics } from '@tributary/runtime';
 import { livePartitions } from './brokers.ts';
 import type { Controller } from './controller.ts';
+import { ownership } from './coordinators.ts';
 
-type Watched = Pick<Controller, 'isActive' | 'facts' | 'silent'>;
+type Watched = Pick<Controller, 'isActive' | 'facts' | 'silent' | 'silentCoordinators'>;
 type Images = Pick<ImageSource, 'current'>;
 
 export function registerControllerMetrics(metrics: Metrics, controller: Watched, images: Images): void {
@@ -28,6 +29,7 @@ export function registerControllerMetrics(metrics: Metrics, controller: Watched,
   );
   registerDecisions(metrics, controller);
   registerTotals(metrics, controller, images);
+  registerCoordinators(metrics, controller, images);
   registerTopics(metrics, controller, images);
 }
 
@@ -59,6 +61,39 @@ function registerDecisions(metrics: Metrics, { facts }: Watched): void {
   count('tributary_isr_shrunk_partitions_total', shrinks, () => facts.isrShrinks);
   const expands = 'Partitions whose ISR gained members by decisions of this controller.';
   count('tributary_isr_expanded_partitions_total', expands, () => facts.isrExpands);
+}
+
+function registerCoordinators(metrics: Metrics, controller: Watched, images: Images): void {
+  metrics.counter<'reason'>({
+    name: 'tributary_group_partition_moves_total',
+    help: 'Partitions of groups to which this controller gave another owner, by what called for it.',
+    labelNames: ['reason'],
+    collect() {
+      this.reset();
+      for (const [reason, count] of controller.facts.groupMoves) this.inc({ reason }, count);
+    },
+  });
+  const total = (name: string, help: string, value: (image: ClusterImage) => number): void => {
+    metrics.gauge<never>({
+      name,
+      help,
+      collect() {
+        if (controller.isActive) this.set(value(images.current));
+        else this.remove();
+      },
+    });
+  };
+  total('tributary_coordinators', 'Coordinators registered.', (image) => [...image.coordinators()].length);
+  total(
+    'tributary_coordinators_silent',
+    'Coordinators registered of which nothing is heard.',
+    () => controller.silentCoordinators.length,
+  );
+  total(
+    'tributary_group_partitions_without_owner',
+    'Partitions of __consumer_offsets whose groups nobody serves.',
+    (image) => ownership(image).withoutOwner,
+  );
 }
 
 function registerTotals(metrics: Metrics, controller: Watched, images: Images): void {

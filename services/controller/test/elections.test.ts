@@ -238,14 +238,19 @@ describe('several last members that all stopped lossily (R7)', () => {
 });
 
 describe('the cluster described', () => {
+  const unheard = { silent: [], leaving: new Map() };
+
   test('counts what is wrong, the worst first, and says of each broker how it stands', () => {
     const { cluster, id, trouble } = threeBrokers({}, 3);
-    assert.deepEqual(describeCluster(cluster.image).troubles, []);
+    assert.deepEqual(describeCluster(cluster.image, unheard).troubles, []);
     cluster.leave(2);
     cluster.settle();
     cluster.lose(3);
     cluster.settle();
-    const { brokers, partitions, offline, underReplicated, underMinIsr, troubles } = describeCluster(cluster.image);
+    const { brokers, partitions, offline, underReplicated, underMinIsr, troubles } = describeCluster(
+      cluster.image,
+      unheard,
+    );
     assert.deepEqual([partitions, offline, underReplicated, underMinIsr], [3, 0, 3, 3]);
     assert.deepEqual(
       brokers.map(({ nodeId, standing }) => [nodeId, standing]),

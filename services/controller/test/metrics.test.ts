@@ -1,15 +1,21 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { nodeId } from '@tributary/model';
 import { createMetrics } from '@tributary/runtime';
 import { registerControllerMetrics } from '../src/controller.ts';
 import { Facts } from '../src/facts.ts';
 import { PureCluster } from './pure-cluster.ts';
+import { PureGroups } from './pure-coordinators.ts';
 
-async function scraped(cluster: PureCluster, isActive: boolean): Promise<string> {
+async function scraped(cluster: PureCluster, isActive: boolean, silent: readonly number[] = []): Promise<string> {
   const metrics = await createMetrics({});
   const facts = new Facts();
   for (const step of cluster.committed) facts.committed(step);
-  registerControllerMetrics(metrics, { isActive, facts, silent: [] }, { current: cluster.image });
+  registerControllerMetrics(
+    metrics,
+    { isActive, facts, silent: [], silentCoordinators: silent.map(nodeId) },
+    { current: cluster.image },
+  );
   return (await metrics.expose()).body;
 }
 
@@ -43,9 +49,27 @@ describe('metrics of a controller', () => {
       assert.ok(page.includes(`\n${line}\n`), `${line} in\n${page}`);
   });
 
+  test('show who coordinates groups, why that changed, and what nobody serves', async () => {
+    const cluster = new PureGroups(5);
+    cluster.comes(201);
+    cluster.settle();
+    cluster.comes(202);
+    cluster.settle();
+    cluster.goes(202, true);
+    const page = await scraped(cluster, true, [201]);
+    for (const line of [
+      'tributary_coordinators 1',
+      'tributary_coordinators_silent 1',
+      'tributary_group_partitions_without_owner 2',
+      'tributary_group_partition_moves_total{reason="unowned"} 5',
+      'tributary_group_partition_moves_total{reason="balance"} 2',
+    ])
+      assert.ok(page.includes(`\n${line}\n`), `${line} in\n${page}`);
+  });
+
   test('of one that stands by say nothing of the cluster, which the active one does', async () => {
     const page = await scraped(troubled(), false);
     assert.match(page, /\ntributary_controller_active 0\n/);
-    assert.doesNotMatch(page, /\n(kafka_|tributary_(partitions|topics|brokers))\S* \d/);
+    assert.doesNotMatch(page, /\n(kafka_|tributary_(partitions|topics|brokers|coordinators|group_partitions_))\S* \d/);
   });
 });

@@ -34,9 +34,14 @@ function leaderlessText({ clusterId, brokers }: ClusterDescription, { message }:
   ].join('');
 }
 
-function json({ brokers, ...report }: ClusterReport): string {
-  const shown = brokers.map(({ brokerEpoch, ...broker }) => ({ ...broker, brokerEpoch: Number(brokerEpoch) }));
-  return JSON.stringify({ ...report, brokers: shown });
+function json({ brokers, coordinators, ...report }: ClusterReport): string {
+  const shown = {
+    brokers: brokers.map(({ brokerEpoch, ...broker }) => ({ ...broker, brokerEpoch: Number(brokerEpoch) })),
+    coordinators: coordinators.map(({ coordinatorEpoch, ...coordinator }) => {
+      return { ...coordinator, coordinatorEpoch: Number(coordinatorEpoch) };
+    }),
+  };
+  return JSON.stringify({ ...report, ...shown });
 }
 
 function text(report: ClusterReport): string {
@@ -60,5 +65,18 @@ function text(report: ClusterReport): string {
     `Cluster ${clusterId}, version ${version}. Controller ${controller} at ${controllerAddress}.\n`,
     `${counted(partitions, 'partition')}: ${wrong.join(', ')}.\n\n`,
     table(['broker', 'address', 'host', 'rack', 'state', 'leads', 'replicas', 'in sync'], rows),
+    ...groups(report),
   ].join('');
+}
+
+/** Nothing where nobody coordinates groups, and nobody has used one. */
+function groups({ coordinators, groupPartitions, groupPartitionsWithoutOwner }: ClusterReport): string[] {
+  if (coordinators.length === 0 && groupPartitions === 0) return [];
+  const rows = coordinators.map(({ id, address, host, rack, standing, partitionsOwned }) => {
+    return [id, address, host, rack, standing, count(partitionsOwned)];
+  });
+  return [
+    `\n\nGroups: ${counted(groupPartitions, 'partition')} of __consumer_offsets, ${groupPartitionsWithoutOwner} without a coordinator.\n\n`,
+    table(['coordinator', 'address', 'host', 'rack', 'state', 'owns'], rows),
+  ];
 }
