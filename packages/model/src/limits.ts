@@ -432,6 +432,8 @@ export const limits = {
   groupPatterns: 1_000,
   /** Bytes that a member hands to whoever assigns, and assignors that it can compute: both are written with each change of its assignment. */
   groupUserData: 16 * 1024,
+  /** Characters of all names in a subscription: a member is one record of its coordinator's journal, which must fit into a batch. */
+  groupSubscription: 256 * 1024,
   groupClientAssignors: 16,
   /** Of a member whose stream broke: a client that lives is back well before, ms. */
   groupStreamGraceMs: 500,
@@ -443,7 +445,7 @@ export const limits = {
   groupReplacedMembers: 10_000,
   /** Rounds in which an assignor evens out subscriptions that differ: each makes the loads strictly more even, and few are ever needed. */
   groupBalanceRounds: 64,
-  /** Coordinator: bytes of records in one write of a journal, where one decision is not larger: well below max.message.bytes, and a few ms of a disk. */
+  /** Coordinator: bytes of records in one write of a journal, where one record is not larger: well below max.message.bytes, and a few ms of a disk. */
   journalBatch: 512 * 1024,
   /** A larger batch of a journal is compressed: assignments repeat topic ids. */
   journalCompressed: 16 * 1024,

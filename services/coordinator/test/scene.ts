@@ -169,7 +169,7 @@ export class TestMember {
   sequence = 0n;
   partitions: readonly string[] = [];
   readonly #scene: Scene;
-  readonly #subscription: MemberSubscription;
+  readonly subscription: MemberSubscription;
   #stream: Stream<JoinRequest, JoinResponse> | undefined;
   #heard = Promise.withResolvers<void>();
 
@@ -177,7 +177,7 @@ export class TestMember {
     this.#scene = scene;
     this.groupId = groupId;
     this.memberId = memberId;
-    this.#subscription = { ...noSubscription, ...subscription };
+    this.subscription = { ...noSubscription, ...subscription };
   }
 
   /** Opens a stream to the owner, and says what there is to say. */
@@ -185,7 +185,7 @@ export class TestMember {
     const owner = await this.#scene.ownerOf(this.groupId);
     const stream = this.#scene.at(owner).stream(methods.join, this.#scene.stop);
     this.#stream = stream;
-    stream.send({ member: this.request({ context, subscription: this.#subscription }) });
+    stream.send({ member: this.request({ context, subscription: this.subscription }) });
     void this.#read(stream);
   }
 

@@ -71,6 +71,13 @@ function refusedTopics({ topics, topicPattern }: Subscription, subscriptions: Su
       `The subscription names ${topics.length} topics; at most ${limits.groupSubscriptionTopics} are allowed: use a pattern.`,
     );
   }
+  const characters = topics.reduce((sum, topic) => sum + topic.length, 0);
+  if (characters > limits.groupSubscription) {
+    return refusal(
+      'INVALID_REQUEST',
+      `The names of the ${topics.length} topics have ${characters} characters; at most ${limits.groupSubscription} are allowed: use a pattern.`,
+    );
+  }
   try {
     for (const topic of topics) checkTopicName(topic);
     if (topicPattern !== '') subscriptions.check(topicPattern);
@@ -112,6 +119,13 @@ function refusedSizes({ instanceId, userData, clientAssignors, rack }: Subscript
     return refusal(
       'INVALID_REQUEST',
       `The member offers ${clientAssignors.length} assignors; at most ${limits.groupClientAssignors} are allowed.`,
+    );
+  }
+  const long = clientAssignors.find(({ length }) => length > limits.memberIdLength);
+  if (long !== undefined) {
+    return refusal(
+      'INVALID_REQUEST',
+      `The name of an assignor that the member offers has ${long.length} characters; at most ${limits.memberIdLength} are allowed.`,
     );
   }
   return undefined;

@@ -37,10 +37,11 @@ export class Reception {
     return this.#parts.shards;
   }
 
-  /** As the first broker saw it; or as this one, where nobody forwarded. */
+  /** As the first broker saw it; or as this one, where nobody forwarded. Cut, as both are kept, and written, with the member. */
   asker(context: RequestContext | undefined, peer: string): Asker {
     const host = context?.host ?? '';
-    return { clientId: context?.clientId ?? '', host: hostOf(host === '' ? peer : host) };
+    const cut = (text: string): string => text.slice(0, limits.memberIdLength);
+    return { clientId: cut(context?.clientId ?? ''), host: cut(hostOf(host === '' ? peer : host)) };
   }
 
   /**

@@ -241,7 +241,7 @@ export class Shard {
       }
       if (next === undefined) facts.fenceRenewals++;
       await this.#append(next?.records ?? [fenceRecord(this.place.writerEpoch, this.#options.coordinatorId)]);
-      if (next !== undefined) this.#acknowledged = next.upTo;
+      if (next !== undefined) this.#acknowledged = Math.max(this.#acknowledged, next.upTo);
       this.#release();
       this.#toLook.ring();
     }

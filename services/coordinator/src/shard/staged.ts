@@ -11,7 +11,7 @@ interface StagedDecision {
 /** What goes out together. */
 export interface NextWrite {
   readonly records: readonly JournalRecord[];
-  /** Number of the last decision in it. */
+  /** Number of the last decision that ends in it; 0: none does. */
   readonly upTo: number;
 }
 
@@ -35,29 +35,56 @@ export class Staged {
   }
 
   add(records: readonly JournalRecord[]): void {
-    let bytes = 0;
-    for (const { key, value } of records) bytes += key.length + (value?.length ?? 0) + recordOverhead;
+    const bytes = records.reduce((sum, record) => sum + sizeOf(record), 0);
     this.#waiting.push({ number: ++this.#last, records, bytes });
     this.#bytes += bytes;
   }
 
-  /** Whole decisions, at least one, and no more than `bytesMax` where there are several. @returns undefined: nothing waits. */
+  /**
+   * Whole decisions, and no more than `bytesMax`. One that is larger goes out in several writes, in its order: no beginning of it gives a partition two owners,
+   * whoever reads only a beginning looks at all groups again (`Groups.topicsChanged`), and nobody was told of it.
+   * @returns undefined: nothing waits.
+   */
   take(bytesMax: number): NextWrite | undefined {
     let bytes = 0;
     let count = 0;
+    let upTo = 0;
     const records: JournalRecord[] = [];
     for (const decision of this.#waiting) {
-      if (count > 0 && bytes + decision.bytes > bytesMax) break;
+      if (bytes + decision.bytes > bytesMax) break;
       bytes += decision.bytes;
       count++;
+      upTo = decision.number;
       for (const record of decision.records) records.push(record);
     }
-    const taken = this.#waiting.splice(0, count);
+    this.#waiting.splice(0, count);
     this.#bytes -= bytes;
-    const last = taken.at(-1);
-    return last === undefined ? undefined : { records, upTo: last.number };
+    if (count > 0) return { records, upTo };
+    const [large] = this.#waiting;
+    return large === undefined ? undefined : this.#beginningOf(large, bytesMax);
+  }
+
+  /** At least one record. */
+  #beginningOf({ number, records, bytes: all }: StagedDecision, bytesMax: number): NextWrite {
+    let bytes = 0;
+    let count = 0;
+    for (const record of records) {
+      const size = sizeOf(record);
+      if (count > 0 && bytes + size > bytesMax) break;
+      bytes += size;
+      count++;
+    }
+    this.#bytes -= bytes;
+    const isWhole = count === records.length;
+    if (isWhole) this.#waiting.shift();
+    else this.#waiting[0] = { number, records: records.slice(count), bytes: all - bytes };
+    return { records: records.slice(0, count), upTo: isWhole ? number : 0 };
   }
 }
 
 /** Lengths, deltas and attributes of one record in a batch. */
 const recordOverhead = 16;
+
+function sizeOf({ key, value }: JournalRecord): number {
+  return key.length + (value?.length ?? 0) + recordOverhead;
+}
