@@ -116,7 +116,7 @@ const planted: readonly Planted[] = [
   {
     name: 'death is declared from a lease that was lost while etcd was away',
     rule: 'M5',
-    file: 'services/controller/src/life-signs.ts',
+    file: 'services/controller/src/signs.ts',
     find: 'else if (before !== undefined && before.modRevision > this.#tookOverAt) this.#vanished.add(node);',
     replace: 'else this.#vanished.add(node);',
   },
@@ -124,8 +124,8 @@ const planted: readonly Planted[] = [
     name: 'leading on in an old epoch after a restart, with replicas',
     rule: 'R6',
     file: 'services/broker/src/replicas.ts',
-    find: 'if (info.leader === this.#me && this.#admitted) {',
-    replace: 'if (info.leader === this.#me) {',
+    find: 'if (info.leader === this.#me && this.#admitted && !isGoing) {',
+    replace: 'if (info.leader === this.#me && !isGoing) {',
   },
   {
     name: "a refused proposal's late copy is accepted",
@@ -141,8 +141,8 @@ const planted: readonly Planted[] = [
       },
       {
         file: 'services/controller/src/attendance.ts',
-        find: '    older?.over.abort(new TributaryError(',
-        replace: '    void String(new TributaryError(',
+        find: '    older?.over.abort(\n',
+        replace: '    void String(\n',
       },
     ],
   },

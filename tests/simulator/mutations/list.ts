@@ -79,8 +79,8 @@ const ofOneBroker: readonly Mutation[] = [
     name: 'lead on in the old epoch after a restart',
     rule: 'R6',
     file: 'services/broker/src/replicas.ts',
-    find: 'if (info.leader === this.#me && this.#admitted) {',
-    replace: 'if (info.leader === this.#me) {',
+    find: 'if (info.leader === this.#me && this.#admitted && !isGoing) {',
+    replace: 'if (info.leader === this.#me && !isGoing) {',
   },
   {
     name: 'move the high watermark over what is only written',
