@@ -134,14 +134,13 @@ async function eachByOwner<Answer>(
     return owners;
   };
   const owners = await askAll(new Set(groupIds));
-  const moved = await Promise.all(
-    [...owners].map(async ([id, owner]) => {
-      const answer = answers.get(id);
-      const isMoved = answer !== undefined && replaceable.has(failureOf(answer));
-      return isMoved && (await coordinators.isReplaced(owner, signal)) ? [id] : [];
-    }),
-  );
-  if (moved.length > 0) await askAll(moved.flat());
+  const unanswered = [...owners].filter(([id]) => {
+    const answer = answers.get(id);
+    return answer !== undefined && replaceable.has(failureOf(answer));
+  });
+  const moved = await Promise.all(unanswered.map(([, owner]) => coordinators.isReplaced(owner, signal)));
+  // The groups beside one that has moved were asked about in the same request, which was given up.
+  if (moved.includes(true)) await askAll(unanswered.map(([id]) => id));
   return groupIds.flatMap((id) => answers.get(id) ?? []);
 }
 
