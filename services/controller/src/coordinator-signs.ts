@@ -6,7 +6,7 @@
 import { type BrokerEpoch, type NodeId, brokerEpoch } from '@tributary/model';
 import type { ClusterImage } from '@tributary/metadata';
 import type { CoordinatorLosses } from './coordinators.ts';
-import { earlier } from './life-signs.ts';
+import { earlier, hushShare } from './life-signs.ts';
 import { Signs } from './signs.ts';
 
 export interface CoordinatorJudgement extends CoordinatorLosses {
@@ -39,18 +39,18 @@ export class CoordinatorSigns extends Signs {
     const dead = new Map<NodeId, BrokerEpoch>();
     const silent: { readonly node: NodeId; readonly epoch: BrokerEpoch }[] = [];
     let againAtMs: number | undefined;
-    let registered = 0;
+    let isAnyHeard = false;
     for (const { nodeId, createRevision } of image.coordinators()) {
-      registered++;
       const epoch = brokerEpoch(createRevision);
       const sign = this.of(nodeId, epoch, nowMs);
       if (sign.isGone) dead.set(nodeId, epoch);
+      if (nowMs - sign.heardMs <= this.#sessionTimeoutMs * hushShare) isAnyHeard = true;
       const silentAtMs = sign.heardMs + this.#sessionTimeoutMs;
       if (nowMs >= silentAtMs) silent.push({ node: nodeId, epoch });
       else againAtMs = earlier(againAtMs, silentAtMs);
     }
-    // Where all are silent there is nobody to hand over to: their leases alone decide.
-    if (!isHushed && silent.length < registered) for (const { node, epoch } of silent) dead.set(node, epoch);
+    // Where all are silent, or about to be, there is nobody to hand over to: their leases alone decide.
+    if (!isHushed && isAnyHeard) for (const { node, epoch } of silent) dead.set(node, epoch);
     const awaited = new Set<NodeId>();
     for (const { coordinator } of image.groupPartitions()) {
       if (coordinator === undefined || image.coordinator(coordinator) !== undefined) continue;

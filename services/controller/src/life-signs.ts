@@ -17,7 +17,7 @@ export interface Judgement extends Losses {
 }
 
 /** Silence that makes a broker count as silent where it is asked whether most are: less than a session, as not all fell silent at the same time. */
-const hushShare = 0.5;
+export const hushShare = 0.5;
 /** How much longer than a session timeout most brokers are silent before their controller takes itself to be cut off: leases may be running out. */
 const cutOffShare = 1.5;
 

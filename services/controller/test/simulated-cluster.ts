@@ -15,7 +15,9 @@ import { SimulatedNetwork } from '../../../tests/simulator/network.ts';
 import { Scheduler } from '../../../tests/simulator/scheduler.ts';
 import { SeededRandom } from '../../../tests/simulator/seeded-random.ts';
 import { type Controller, createController } from '../src/controller.ts';
+import type { OffsetsTopicWish } from '../src/offsets-desk.ts';
 import { BrokerProcess } from './broker-process.ts';
+import { CoordinatorProcess } from './coordinator-process.ts';
 import { defaults, keys } from './pure-cluster.ts';
 
 const never = new AbortController().signal;
@@ -74,6 +76,10 @@ export class SimulatedCluster {
   broker(id: number, isAttending = true): BrokerProcess {
     return new BrokerProcess(this, id, this.#machineClock, ++this.#started, isAttending);
   }
+
+  coordinator(id: number): CoordinatorProcess {
+    return new CoordinatorProcess(this, id, this.#machineClock);
+  }
 }
 
 /** A controller in a process that can be killed. */
@@ -94,6 +100,8 @@ export class CandidateProcess {
   electionTimeoutMs: number = limits.sessionTimeoutMs;
   /** How often it looks for preferred leaders; undefined: never. Set before the start. */
   leaderImbalanceCheckMs: number | undefined;
+  /** Set before the start. */
+  offsetsTopic: OffsetsTopicWish | undefined;
   crashed: string | undefined;
   controller: Controller | undefined;
   #images: ImageSource | undefined;
@@ -129,6 +137,7 @@ export class CandidateProcess {
         address: `controller-${this.id}:9096`,
         defaults,
         electionTimeoutMs: this.electionTimeoutMs,
+        ...(this.offsetsTopic === undefined ? {} : { offsetsTopic: this.offsetsTopic }),
         ...(this.leaderImbalanceCheckMs === undefined ? {} : { leaderImbalanceCheckMs: this.leaderImbalanceCheckMs }),
       },
       {
