@@ -69,6 +69,8 @@ export class Shard {
   #phase: ShardPhase = 'fencing';
   #acknowledged = 0;
   #renewalWanted = false;
+  /** The shortest session timeout when the newest write was acknowledged; undefined: there were no members. */
+  #timeoutMs: number | undefined;
   #waiting = 0;
 
   constructor(place: JournalPlace, options: ShardOptions, ports: ShardPorts) {
@@ -219,8 +221,12 @@ export class Shard {
     const nowMs = clock.monotonicMs();
     facts.wrote(records.length, nowMs - sentMs);
     const timeoutMs = this.#sessions.shortestTimeoutMs();
-    // G2: nobody was answered meanwhile, so nobody's silence counts.
-    const lapsed = timeoutMs !== undefined && !this.#freshness.isFresh(nowMs, timeoutMs);
+    // G2: nobody was answered meanwhile, so nobody's silence counts. Whoever has come since with a shorter timeout is no reason: it has just begun.
+    const before = this.#timeoutMs;
+    const lapsed =
+      (before !== undefined && !this.#freshness.isFresh(nowMs, before)) ||
+      (timeoutMs !== undefined && nowMs - sentMs > timeoutMs / 2);
+    this.#timeoutMs = timeoutMs;
     this.#freshness.acknowledged(sentMs);
     if (lapsed) this.#sessions.grantAll(nowMs);
     this.#renewalWanted = false;
