@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, type PartitionDescription, type Tributary } from '@tributary/client';
-import { ClusterProcesses, type PartProcess, type Settings } from '../end-to-end/cluster-processes.ts';
+import { ClusterProcesses, type PartProcess, type Place, type Settings } from '../end-to-end/cluster-processes.ts';
 import { TestNetwork } from './network.ts';
 import { SmallDisk } from './small-disk.ts';
 
@@ -13,6 +13,8 @@ export interface ChaosShape {
   readonly replicationFactor: number;
   readonly minInsyncReplicas: number;
   readonly settings: Settings;
+  /** Default: none, and no groups. */
+  readonly coordinators?: number;
 }
 
 /** The broker whose disk can be filled. */
@@ -25,6 +27,7 @@ export class ChaosCluster implements AsyncDisposable {
   readonly processes: ClusterProcesses;
   readonly client: Tributary;
   readonly #stack: AsyncDisposableStack;
+  readonly #places = new Map<string, Place>();
   #topics = 0;
 
   private constructor(
@@ -47,12 +50,17 @@ export class ChaosCluster implements AsyncDisposable {
     await using stack = new AsyncDisposableStack();
     const network = stack.use(TestNetwork.create());
     const disk = stack.use(new SmallDisk(network.name, `broker-${smallDiskBroker}`));
-    const { brokers, controllers, settings } = shape;
+    const { brokers, controllers, coordinators = 0, settings, replicationFactor, minInsyncReplicas } = shape;
     const processes = stack.use(
       await ClusterProcesses.begin({
         controllers,
         brokers,
+        coordinators,
         settings,
+        controllerSettings: {
+          'default.replication.factor': replicationFactor,
+          'min.insync.replicas': minInsyncReplicas,
+        },
         placeOf: (name) => network.add(name),
         folder: disk.folder,
       }),
@@ -63,6 +71,13 @@ export class ChaosCluster implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stack[Symbol.asyncDispose]();
+  }
+
+  /** Where a client's process runs: a namespace with an address of its own. */
+  placeOf(name: string): Place {
+    const place = this.#places.get(name) ?? this.network.add(name);
+    this.#places.set(name, place);
+    return place;
   }
 
   /** A topic of its own for a run. @returns its name, when all of its partitions are led. */

@@ -120,8 +120,8 @@ async function goesOn(
 }
 
 /** Nobody has ended by itself. */
-function checkAllRun({ processes: { brokers, controllers } }: ChaosCluster): void {
-  const ended = [...brokers, ...controllers].find((part) => !part.runs);
+function checkAllRun({ processes: { brokers, controllers, coordinators } }: ChaosCluster): void {
+  const ended = [...brokers, ...controllers, ...coordinators].find((part) => !part.runs);
   if (ended !== undefined) throw new Error(`${ended.name} has ended by itself:\n${ended.said.slice(-2_000)}`);
 }
 

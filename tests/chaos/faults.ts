@@ -232,8 +232,8 @@ async function aimFullDisk(cluster: ChaosCluster, topic: string): Promise<Aimed>
   };
 }
 
-function aimPower({ processes: { etcd, brokers, controllers } }: ChaosCluster): Aimed {
-  const parts = [...brokers, ...controllers];
+function aimPower({ processes: { etcd, brokers, controllers, coordinators } }: ChaosCluster): Aimed {
+  const parts = [...brokers, ...controllers, ...coordinators];
   return {
     what: 'SIGKILL of everything',
     victims: ['etcd', ...parts.map(({ name }) => name)],

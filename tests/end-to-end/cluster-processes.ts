@@ -207,6 +207,8 @@ export interface ClusterShape {
   readonly coordinators?: number;
   /** Of every part. */
   readonly settings?: Settings;
+  /** Of controllers, over those. */
+  readonly controllerSettings?: Settings;
   /** Where each part and `etcd` are, by their names. Default: on loopback. */
   readonly placeOf?: (name: string) => Place;
   /** The caller's own, for all data; by default one that is removed afterwards. */
@@ -222,6 +224,7 @@ export class ClusterProcesses implements AsyncDisposable {
   readonly brokers: PartProcess[] = [];
   readonly coordinators: PartProcess[] = [];
   readonly #settings: Settings;
+  readonly #controllerSettings: Settings;
   readonly #placeOf: (name: string) => Place;
   readonly #nodeFlags: readonly string[];
   readonly #parts: PartProcess[] = [];
@@ -229,13 +232,14 @@ export class ClusterProcesses implements AsyncDisposable {
 
   private constructor(
     etcd: EtcdProcess,
-    { settings = {}, placeOf = () => here, folder, nodeFlags = [] }: ClusterShape,
+    { settings = {}, controllerSettings = {}, placeOf = () => here, folder, nodeFlags = [] }: ClusterShape,
   ) {
     this.#nodeFlags = nodeFlags;
     this.folder = folder ?? mkdtempSync(path.join(os.tmpdir(), 'tributary-cluster-'));
     this.#isOwnFolder = folder === undefined;
     this.etcd = etcd;
     this.#settings = settings;
+    this.#controllerSettings = controllerSettings;
     this.#placeOf = placeOf;
   }
 
@@ -259,7 +263,8 @@ export class ClusterProcesses implements AsyncDisposable {
 
   /** One more, not started. @param settings over those that it would have. */
   async part(kind: Kind, id: number, settings: Settings = {}): Promise<PartProcess> {
-    const own: Settings = kind === 'broker' ? { 'data.dir': this.dataOf(id) } : {};
+    const own: Settings =
+      kind === 'broker' ? { 'data.dir': this.dataOf(id) } : kind === 'controller' ? this.#controllerSettings : {};
     const port = await freePort();
     const all = { 'etcd.endpoints': this.etcd.endpoint, ...own, ...this.#settings, ...settings };
     const nodeFlags = kind === 'broker' ? this.#nodeFlags : [];
