@@ -60,10 +60,12 @@ describe('a coordinator that attends', () => {
 
   test('keeps it when its streams break, as long as it answers at its address', () =>
     scene(async ({ cluster, second, owners }) => {
+      const epoch = second.registration?.current?.epoch;
       for (let i = 0; i < 5; i++) {
         second.breakStream();
         await cluster.sleep(1_000);
       }
+      assert.equal(second.registration?.current?.epoch, epoch, 'nobody took it for dead');
       assert.equal(await owners(), '201 201 201 202 202 202');
     }));
 
