@@ -202,7 +202,7 @@ describe('groups from the shell', { timeout: 150_000 }, () => {
   test('a watch on a terminal draws over itself', { skip: requires('python3') }, async () => {
     const argv = [process.execPath, main, 'group', 'describe', 'billing', '--watch', '--bootstrap', dev.bootstrap];
     const { shown: drawn } = await onTerminal(argv, { columns: 160, seconds: 4 });
-    const [first = '', ...again] = drawn.split(/\u001b\[(\d+)F/);
+    const [first = '', ...again] = drawn.split(new RegExp(`${String.fromCodePoint(27)}\\[(\\d+)F`));
     const lines = first.split('\n').length - 1;
     assert.ok(again.length >= 2, `it draws again: ${JSON.stringify(drawn)}`);
     assert.equal(Number(again[0]), lines, 'from its first line on');

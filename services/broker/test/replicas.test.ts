@@ -108,10 +108,10 @@ test('R6: what is being deleted is not led, whoever its key names: the controlle
     const directory = await openDirectory(disk.mount());
     const logger = { info: () => undefined, error: () => undefined, warn: () => undefined };
     const image = imageOf(directory.directoryId);
-    const topicOf = image.topic.bind(image);
-    const going = { ...image, topic: (id: typeof topic) => ({ ...topicOf(id), phase: 'deleting' }) };
-    const replicas = new Replicas(me, directory, { clock: testClock(), logger }, going as unknown as ClusterImage);
-    await replicas.follow(going as unknown as ClusterImage, true, []);
+    const about = { topicId: topic, name: 't', partitions: 1, configs: {}, phase: 'deleting' };
+    const going = Object.assign(image, { topic: () => about });
+    const replicas = new Replicas(me, directory, { clock: testClock(), logger }, going);
+    await replicas.follow(going, true, []);
     assert.equal(replicas.find(topic, index).state.role.kind, 'waiting');
     await replicas.close();
   });
