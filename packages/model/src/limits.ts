@@ -456,6 +456,8 @@ export const limits = {
   /** Wait before a write of a journal is repeated, or its reading goes on, ms: doubled from the first to the second while it fails. */
   journalRetryMsMin: 10,
   journalRetryMsMax: 1_000,
+  /** Before a journal in which something could not be read is read again, ms: its disk may be mended, or another broker lead it. */
+  journalUnreadableMs: 10_000,
   /** Bytes of a journal on their way while it is loaded. */
   journalWindow: 4 * 1024 * 1024,
   /** Answers that wait for one shard's writes, and requests that wait for its loading: members of a thousand groups, each with what it may ask at once. */

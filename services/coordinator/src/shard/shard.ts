@@ -72,6 +72,8 @@ export class Shard {
   /** The shortest session timeout when the newest write was acknowledged; undefined: there were no members. */
   #timeoutMs: number | undefined;
   #waiting = 0;
+  /** Why the journal could not be read; '': it could, as far as is known. */
+  #unreadable = '';
 
   constructor(place: JournalPlace, options: ShardOptions, ports: ShardPorts) {
     this.place = place;
@@ -192,16 +194,30 @@ export class Shard {
         logger.info('group-partition-loaded', { partition, writerEpoch: writerEpoch.toString(), ...took });
         break;
       } catch (thrown) {
-        if (!(thrown instanceof LogRestarted)) throw thrown;
-        logger.warn('group-partition-read-again', { partition, why: thrown.message });
-        this.#groups = new Groups(this.#options);
-        this.#sessions = new Sessions(this.#options.settings.sessionTimeoutMs);
+        signal.throwIfAborted();
+        await this.#readAgain(thrown);
       }
     }
     this.#sessions.grantAll(clock.monotonicMs());
     this.#phase = 'serving';
     this.#serving.resolve();
     this.concerns(this.#groups.ids());
+  }
+
+  /** With nothing. What cannot be read is no reason to let go of what the other partitions hold: this one waits for whoever mends it. */
+  async #readAgain(thrown: unknown): Promise<void> {
+    const { clock, logger } = this.#ports;
+    const { partition } = this.place;
+    const why = thrown instanceof Error ? thrown.message : String(thrown);
+    this.#groups = new Groups(this.#options);
+    this.#sessions = new Sessions(this.#options.settings.sessionTimeoutMs);
+    if (thrown instanceof LogRestarted) {
+      logger.warn('group-partition-read-again', { partition, why });
+      return;
+    }
+    this.#unreadable = why;
+    logger.error('group-partition-unreadable', { partition, why });
+    await clock.sleep(limits.journalUnreadableMs, this.#stopping.signal);
   }
 
   #load(record: JournalRecord): void {
@@ -387,7 +403,8 @@ export class Shard {
     const phase = this.#phase as ShardPhase;
     if (phase === 'serving') return;
     if (phase === 'over') throw this.#notCoordinator();
-    const what = `Partition ${this.place.partition} of the groups' journal is still being read (${phase}); try again.`;
+    const why = this.#unreadable === '' ? 'is still being read' : `cannot be read: ${this.#unreadable}`;
+    const what = `Partition ${this.place.partition} of the groups' journal ${why} (${phase}); try again.`;
     throw new TributaryError('COORDINATOR_LOAD_IN_PROGRESS', what);
   }
 
