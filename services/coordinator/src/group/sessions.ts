@@ -105,12 +105,12 @@ export class Sessions {
     if (session !== undefined) session.streams += 1;
   }
 
-  /** One has ended that {@link opened} was called for: without another the member has the grace. */
+  /** One has ended that {@link opened} was called for: without another the member has the grace. A static one's place is kept for who starts again under its name. */
   closed(groupId: string, memberId: string, now: number): void {
     const session = this.#session(groupId, memberId);
     if (session === undefined || session.streams === 0) return;
     session.streams -= 1;
-    if (session.streams > 0 || session.member.away) return;
+    if (session.streams > 0 || session.member.away || session.member.instanceId !== undefined) return;
     session.silentUntil = Math.min(session.silentUntil, now + limits.groupStreamGraceMs);
     this.#hasten(session);
   }

@@ -145,6 +145,22 @@ test("a static member's place waits for a session timeout while it is away, then
   strictEqual(shard.assigned('b').length, 4);
 });
 
+test('a broken stream is the end of a member soon, of a static one only after its session: who starts again finds its place', () => {
+  const shard = shardOf(4);
+  shard.join('a', { instanceId: 'x' });
+  shard.join('b');
+  shard.applied('a');
+  for (const id of ['a', 'b']) {
+    shard.sessions.opened('g', id);
+    shard.sessions.closed('g', id, shard.now);
+  }
+  shard.now += 2_000;
+  shard.expire();
+  strictEqual(shard.groups.list()[0]?.members, 1);
+  strictEqual(shard.join('a2', { instanceId: 'x' }).kind, 'ok');
+  strictEqual(shard.assigned('a2').length, 4);
+});
+
 test('who is away gives up nothing that others wait for', () => {
   const shard = shardOf(4);
   shard.join('a', { instanceId: 'one' });
