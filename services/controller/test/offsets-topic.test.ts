@@ -147,8 +147,9 @@ describe('__consumer_offsets', () => {
       const asking = controller.call(methods.ensureOffsetsTopic, ask);
       await cluster.sleep(3_000);
       assert.equal((await cluster.stored()).topicNamed(offsetsTopicName)?.phase, 'creating');
+      const again = controller.call(methods.ensureOffsetsTopic, ask);
       second.isStopped = false;
-      await asking;
+      assert.equal((await asking).topicId, (await again).topicId);
       const image = await cluster.stored();
       assert.deepEqual([image.topicNamed(offsetsTopicName)?.phase, image.partitionCount], ['ready', 500]);
     }));
