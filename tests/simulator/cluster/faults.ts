@@ -322,6 +322,8 @@ async function olderDisk(stage: Stage, random: SeededRandom): Promise<void> {
   // A copy of the life that the store knows best is no older copy to anybody: nothing could tell it from the disk itself.
   const now = incarnationOf(stage, member);
   if (incarnation === undefined || now === undefined || now === incarnation || !isSpare(stage, member)) return;
+  // Nor one of the life that was let in last: the newer one's registration may go before anybody takes notice of it.
+  if (stage.truth.image.broker(nodeId(member.nodeId))?.status?.incarnationId === incarnation) return;
   stage.world.coverage.count('broker: with an older disk');
   // Nobody is there to see it go.
   if (random.chance(0.6)) for (const controller of stage.controllers) controller.kill();
