@@ -245,6 +245,8 @@ export const limits = {
   leaveUnledMs: 1_500,
   /** A metadata watch with nothing to say still reports its revision this often, ms (M2). */
   watchProgressMs: 2_000,
+  /** Session timeouts for which a starting coordinator waits for its node id while another address has it: after a crash one is enough. */
+  idTakenSessions: 1.5,
   /** A metadata watch silent for so long, ms, is dead: three missed reports (M2). */
   watchSilenceMs: 6_000,
   /** Wait before the metadata store is asked again, ms: doubled from the first to the second while it fails. */
@@ -437,6 +439,8 @@ export const limits = {
   groupClientAssignors: 16,
   /** Of a member whose stream broke: a client that lives is back well before, ms. */
   groupStreamGraceMs: 500,
+  /** A coordinator that looks so late, ms, for who is silent has not listened either: longer than computing the largest assignment takes. */
+  groupLateMs: 200,
   /** What a new owner gives every member before its session can be over, in session timeouts (G2). */
   groupGrantSessions: 1.5,
   /** Signs of life of a member in a session timeout: some may be late or lost. */

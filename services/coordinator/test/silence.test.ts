@@ -32,3 +32,26 @@ test('G2: a member of another group that comes with a short session puts off nob
     assert(tookMs < 1_100, `${tookMs} ms`);
   });
 });
+
+test('a coordinator that stood still first hears what was said meanwhile, then sees who is silent', async () => {
+  for (const stillMs of [700, 1_500, 3_000]) {
+    await withCoordinators(402, 1, async (scene) => {
+      await scene.createTopic('orders', 4);
+      const member = new TestMember(scene, 'billing', 'one', { topics: ['orders'] });
+      await member.connect();
+      await member.until(({ partitions }) => partitions.length === 4);
+      member.say();
+      await scene.clock.sleep(300, scene.stop);
+      member.disconnect();
+      await scene.clock.sleep(100, scene.stop);
+      scene.pause(1);
+      const known = member.answers.length;
+      await member.connect();
+      await scene.clock.sleep(stillMs, scene.stop);
+      scene.resume(1);
+      await member.until(({ answers }) => answers.length > known);
+      assert.deepEqual(member.errors, []);
+      assert.equal(member.partitions.length, 4);
+    });
+  }
+});

@@ -292,6 +292,7 @@ export class Shard {
     const { clock } = this.#ports;
     const signal = this.#stopping.signal;
     let sweepMs = clock.monotonicMs() + limits.offsetsSweepMs;
+    let hasListened = false;
     for (;;) {
       signal.throwIfAborted();
       await this.#lookAtTopics();
@@ -303,12 +304,22 @@ export class Shard {
       const waitMs = Math.min(deadlineMs, sweepMs) - clock.monotonicMs();
       if (this.#concerned.size > 0) continue;
       if (waitMs > 0) {
+        hasListened = false;
         await heardWithin(this.#toLook, Math.max(1, waitMs), clock, signal);
         continue;
       }
+      // What was said while this process stood still, or had too much to do, is heard first: nobody was silent for want of a listener.
+      const lateMs = clock.monotonicMs() - deadlineMs;
+      if (lateMs > limits.groupLateMs && !hasListened) {
+        hasListened = true;
+        await clock.sleep(Math.min(lateMs, limits.groupStreamGraceMs), signal);
+        continue;
+      }
       // G2: whoever cannot say that it is the owner ends nobody's session.
-      if (this.#isFresh()) this.#expire();
-      else {
+      if (this.#isFresh()) {
+        hasListened = false;
+        this.#expire();
+      } else {
         this.#renewalWanted = true;
         this.#toWrite.ring();
         await this.#toLook.heard(signal);
