@@ -127,14 +127,21 @@ export class GroupMember implements Follower {
    * @throws TributaryError INVALID_REQUEST for a version that is still to come, UNKNOWN_MEMBER_ID when the subscription is over meanwhile, REQUEST_TIMED_OUT.
    */
   async release(version: bigint): Promise<void> {
-    const newest = this.#version ?? 0n;
-    if (version > newest)
+    if (version > (this.#version ?? 0n))
       throw new TributaryError(
         'INVALID_REQUEST',
-        `Version ${version} of the assignment is still to come; the newest is ${newest}.`,
+        `Version ${version} of the assignment is still to come; the newest is ${this.#version ?? 0n}.`,
       );
-    for (const [key, { version: since }] of this.#releasing) if (since <= version) this.#releasing.delete(key);
-    this.#session.carriedOut(this.#releasing.size === 0 ? newest : version);
+    const released: GroupPartition[] = [];
+    for (const [key, each] of this.#releasing) {
+      if (each.version > version) continue;
+      this.#releasing.delete(key);
+      released.push(each);
+    }
+    // Grants may have come for it since.
+    await this.#letGo(released);
+    this.#session.carriedOut(version);
+    this.#carriedOut();
     const { signal } = this.#ending;
     using waiting = new LinkedAbort(signal);
     const late = new TributaryError('REQUEST_TIMED_OUT', 'The coordinator does not answer now; it will be told.');
@@ -238,12 +245,16 @@ export class GroupMember implements Follower {
     return gone;
   }
 
-  /** What may be committed is committed first. */
   async #release(gone: readonly Held[]): Promise<void> {
+    await this.#letGo(gone);
+    this.#carriedOut();
+  }
+
+  /** What may be committed is committed first. */
+  async #letGo(gone: readonly GroupPartition[]): Promise<void> {
     this.#committing++;
     await this.#atMost(limits.internalCallMs, this.#commits?.letGo(gone, this.#ending.signal));
     this.#committing--;
-    this.#carriedOut();
   }
 
   #carriedOut(): void {

@@ -49,8 +49,12 @@ export class MemberCommits {
 
   /** The partition is read from here on. @param committed where it was committed; undefined: nowhere. */
   begun(place: Place, position: Offset, committed: Offset | undefined): void {
-    if (committed !== undefined) this.#committed.set(keyOf(place), committed);
-    this.#marks.add(keyOf(place), 0, position);
+    const key = keyOf(place);
+    if (committed !== undefined) this.#committed.set(key, committed);
+    // What was sent of it before, in another tenure or by another leader, is no word on where the group stands now.
+    this.#marks.forget(new Set([key]));
+    this.#due.delete(key);
+    this.#marks.add(key, 0, position);
   }
 
   /** Records up to the position are in the queue of the transport. */

@@ -74,19 +74,43 @@ describe('a member of a group at the record level', () => {
       );
       const group = asMember('g', { autoCommitIntervalMs: 200, autoRelease: true });
       const member = new Member(groups.at(1), 't', group, { creditBytes: 50n });
-      await member.read.until(() => member.read.values().length === 5);
-      await groups.clock.sleep(2_000, new AbortController().signal);
-      assert.deepEqual(await committed(groups.at(1), 'g'), ['0:0']);
-      await groups.at(1).grantCredit(member.read.id, 80n);
-      await member.read.until(() => member.read.values().length === 8);
-      await groups.clock.sleep(2_000, new AbortController().signal);
-      // Three chunks at most: a mark is where one ended.
-      const [so = ''] = await committed(groups.at(1), 'g');
-      assert.ok(['0:0', '0:3'].includes(so), so);
-      await groups.at(1).grantCredit(member.read.id, 1_000n);
-      await member.read.until(() => member.read.values().length === 10);
-      await groups.clock.sleep(2_000, new AbortController().signal);
-      assert.deepEqual(await committed(groups.at(1), 'g'), ['0:10']);
+      const handles = async (creditLimit: bigint, received: number): Promise<readonly string[]> => {
+        if (creditLimit > 50n) await groups.at(1).grantCredit(member.read.id, creditLimit);
+        await member.read.until(() => member.read.values().length === received);
+        await groups.clock.sleep(2_000, new AbortController().signal);
+        assert.equal(member.read.values().length, received);
+        return await committed(groups.at(1), 'g');
+      };
+      // Where it began; then what is committed are the ends of answers (5, 8, 9, 10) that all but the last 50 bytes granted cover.
+      assert.deepEqual(await handles(50n, 5), ['0:0']);
+      assert.deepEqual(await handles(80n, 8), ['0:0']);
+      assert.deepEqual(await handles(99n, 9), ['0:0']);
+      assert.deepEqual(await handles(100n, 10), ['0:5']);
+      assert.deepEqual(await handles(129n, 10), ['0:5']);
+      assert.deepEqual(await handles(130n, 10), ['0:8']);
+      assert.deepEqual(await handles(149n, 10), ['0:9']);
+      assert.deepEqual(await handles(150n, 10), ['0:10']);
+    });
+  });
+
+  test('a grant that comes between the word that a partition is to be released and Release counts: it is committed before anybody else gets it', async () => {
+    await withGroups(11, 1, 1, async (groups) => {
+      await groups.at(1).createTopic('t', 2);
+      await groups.leaders('t');
+      const sent = values(10).map((value) => record(value.padEnd(10), { partition: Number(value) % 2 }));
+      await groups.at(1).publish('t', sent);
+      const group = asMember('g', { autoCommitIntervalMs: 60_000 });
+      const first = new Member(groups.at(1), 't', group, { creditBytes: 100n });
+      await first.read.until(() => first.read.values().length === 10);
+      const second = new Member(groups.at(1), 't', group);
+      await first.has(1, 1);
+      await groups.at(1).grantCredit(first.read.id, 1_000n);
+      await first.release();
+      await second.has(1);
+      const [given = -1] = second.partitions;
+      assert.deepEqual((await committed(groups.at(1), 'g')).includes(`${given}:5`), true);
+      await groups.clock.sleep(1_000, new AbortController().signal);
+      assert.deepEqual(second.read.values(), []);
     });
   });
 
