@@ -1,4 +1,5 @@
 /** What goes wrong with a cluster, in the order and at the moments that a seed chooses. */
+import { nodeId } from '@tributary/model';
 import type { Coverage } from '../coverage.ts';
 import { DATA_DIRECTORY } from '../cluster.ts';
 import { methods } from '@tributary/wire';

@@ -1,10 +1,12 @@
 /** A place in a group: a machine on which one member after the other runs, with the client library, until the end of the run. */
 import { TributaryError } from '@tributary/model';
+import { methods } from '@tributary/wire';
 import type { Consumer } from '../../../packages/client/src/consumer.ts';
 import type { PartitionRecords } from '../../../packages/client/src/hand-out.ts';
 import type { TopicPartition } from '../../../packages/client/src/topic-partition.ts';
 import { connected } from '../clients/library-producer.ts';
-import { keyOf } from '../clients/routes.ts';
+import { Peers } from '../clients/peers.ts';
+import { contextOf, keyOf } from '../clients/routes.ts';
 import type { Stage } from '../cluster/stage.ts';
 import type { ProcessPorts, SimulatedProcess } from '../process.ts';
 import type { SeededRandom } from '../seeded-random.ts';
@@ -18,6 +20,12 @@ const POLL_RECORDS = 20;
 const LIFE_MS = [200, 9_000] as const;
 const ABSENCE_MS = [10, 3_000] as const;
 
+interface FirstCommit {
+  readonly memberId: string;
+  readonly memberEpoch: number;
+  readonly offsets: readonly { readonly topic: string; readonly partition: number; readonly offset: bigint }[];
+}
+
 export class Seat {
   readonly #stage: Stage;
   readonly #group: GroupPlan;
@@ -28,6 +36,8 @@ export class Seat {
   #process: SimulatedProcess | undefined;
   #lives = 0;
   #isOver = false;
+  /** The first commit of the present membership that was acknowledged. */
+  #first: FirstCommit | undefined;
 
   constructor(stage: Stage, group: GroupPlan, plan: SeatPlan, judge: GroupJudge) {
     this.#stage = stage;
@@ -153,7 +163,10 @@ export class Seat {
         const groups = await consumer.pollGrouped({ signal: stop, timeoutMs: POLL_MS, maxRecords: POLL_RECORDS });
         for (const group of groups) this.#took(member, group);
         if (random.chance(0.5)) await ports.clock.sleep(random.between(1, 60), stop);
-        if (!autoCommit && groups.length > 0) await this.#commit(member, consumer, groups, stop);
+        if (!autoCommit && groups.length > 0) {
+          await this.#commit(member, consumer, groups, stop);
+          if (random.chance(0.2)) await this.#repeatFirst(ports, random);
+        }
       } catch (thrown) {
         if (stop.aborted) return;
         this.#failed(member, TributaryError.from(thrown));
@@ -181,6 +194,27 @@ export class Seat {
     });
     await consumer.commit(offsets, { signal, timeoutMs: 3_000 });
     for (const { topic, partition, offset } of offsets) this.#judge.committed(member, keyOf(topic, partition), offset);
+    const { memberId = '', memberEpoch = 0 } = consumer.groupMetadata ?? {};
+    if (this.#first?.memberId !== memberId) this.#first = { memberId, memberEpoch, offsets };
+  }
+
+  /** A copy of the first commit of this membership, which has been on its way all the time (G4): whatever is answered, nobody listens. */
+  async #repeatFirst(ports: ProcessPorts, random: SeededRandom): Promise<void> {
+    if (this.#first === undefined) return;
+    const { memberId, memberEpoch } = this.#first;
+    const offsets = this.#first.offsets.flatMap(({ topic, partition, offset }) => {
+      const known = [...this.#stage.partitions].find((each) => each.topic === topic && each.partition === partition);
+      const topicId = known?.folder.slice(0, known.folder.lastIndexOf('-'));
+      return topicId === undefined ? [] : [{ topicId, partition, offset, leaderEpoch: -1, metadata: 'late' }];
+    });
+    const { groupId } = this.#group;
+    const request = { context: contextOf(memberId), groupId, memberId, memberEpoch, offsets, sequence: 1n };
+    await using peers = new Peers(ports.transport);
+    const peer = peers.to(random.pick(this.#stage.bootstrap));
+    this.#stage.world.coverage.count('group: late copy of a commit');
+    await peer
+      .unary(methods.commitOffsets, { ...request, validateOnly: false }, { deadlineMs: 500 })
+      .catch(() => undefined);
   }
 
   /** Only what can happen to a member that has been slow or alone. */

@@ -42,6 +42,7 @@ export function expectEverything(coverage: Coverage): void {
     'group: records handed out',
     'group: commit acknowledged',
     'group: two at work on one partition',
+    'group: late copy of a commit',
     'group: member killed',
     'group: member closed',
     'group: member paused',
