@@ -30,6 +30,11 @@ export class SentMarks {
     return this.#sent;
   }
 
+  /** Places that are remembered: `limits.autoCommitMarks` at most, and four of each partition where these are more. */
+  get size(): number {
+    return this.#older.length + this.#newest.size;
+  }
+
   /** Records of so many bytes were sent; 0: the partition is read from here on. */
   add(key: string, bytes: number, next: Offset, records = 0): void {
     this.#sent += bytes;
@@ -71,9 +76,9 @@ export class SentMarks {
     this.#older = this.#older.filter(({ key }) => !keys.has(key));
   }
 
-  /** Two of each partition are always kept, or none could be left by the time that it may be said. */
+  /** Some of each partition are always kept, or none could be left by the time that it may be said. */
   get #most(): number {
-    return Math.max(limits.autoCommitMarks, 4 * this.#newest.size);
+    return Math.max(limits.autoCommitMarks, 4 * this.#newest.size) - this.#newest.size;
   }
 
   /** Until half of the room is free, or each partition has one. */

@@ -183,6 +183,7 @@ describe('what may be committed for a client', () => {
         for (let index = 0; index < perStep; index++) {
           const nth = (step - 1) * perStep + index;
           marks.add(`${nth % partitions}`, 100, offset(BigInt(nth)), 1);
+          assert.ok(marks.size <= Math.max(limits.autoCommitMarks, 4 * partitions));
         }
         // One step behind.
         const handled = (step - 1) * perStep;
