@@ -32,6 +32,14 @@ export function refusedMemberId(memberId: string): Refusal | undefined {
   );
 }
 
+export function refusedEpoch(memberEpoch: number): Refusal | undefined {
+  if (memberEpoch >= -2) return undefined;
+  return refusal(
+    'INVALID_REQUEST',
+    `The member epoch is ${memberEpoch}: −1 leaves, −2 leaves a static member's place.`,
+  );
+}
+
 export function wishesOf(
   subscription: Subscription,
   request: MemberRequest,

@@ -9,7 +9,7 @@
  */
 import { limits } from '@tributary/model';
 import type { TopicId } from '@tributary/model';
-import { refusedGroupId, refusedMemberId } from './accepted-subscription.ts';
+import { refusedEpoch, refusedGroupId, refusedMemberId } from './accepted-subscription.ts';
 import type { Change, GroupPartition } from './change.ts';
 import { decideCommit, decideDeleteOffsets, fetchCommits, noGroup } from './commits.ts';
 import {
@@ -77,8 +77,8 @@ export class Groups {
 
   /** Joins, signs of life, leaving, tasks. */
   member(request: MemberRequest, at: Circumstances): Decision<MemberAnswer> {
-    const { groupId, memberId } = request;
-    const refused = refusedGroupId(groupId) ?? refusedMemberId(memberId);
+    const { groupId, memberId, memberEpoch } = request;
+    const refused = refusedGroupId(groupId) ?? refusedMemberId(memberId) ?? refusedEpoch(memberEpoch);
     if (refused !== undefined) return unchanged(refused);
     const group = this.#groups.get(groupId);
     return decideMember(group, request, this.#replaced(group, memberId), this.#rules, at);
