@@ -17,7 +17,7 @@ import {
   type GroupMetadata,
   type OffsetToCommit,
 } from './group/consumer-group.ts';
-import { groupSettings, type Subscription } from './group/group-options.ts';
+import { groupSettings, interestOf, type Subscription } from './group/group-options.ts';
 import type { GroupPartition } from './group/membership.ts';
 import { HandOut, type PartitionRecords } from './hand-out.ts';
 import type { TopicPartition } from './topic-partition.ts';
@@ -49,6 +49,9 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
   /** undefined: it has no groupId. */
   readonly #group: ConsumerGroup<K, V> | undefined;
   #polling = false;
+  /** Nothing more is read. */
+  #closing: Promise<void> | undefined;
+  /** Nothing more is asked for. Until then its group may be told what `onRevoked` commits. */
   #closed = false;
 
   /** Use `cluster.consumer`. @throws TributaryError INVALID_CONFIG. */
@@ -82,7 +85,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
    * @throws TributaryError UNKNOWN_TOPIC_OR_PARTITION, INVALID_REQUEST for a partition named twice or once closed.
    */
   async assign(assignments: readonly Assignment[], options: CallLimits = {}): Promise<void> {
-    this.#checkOpen();
+    this.#checkReading();
     if (this.#group?.participation !== undefined)
       throw new TributaryError('INVALID_REQUEST', 'The consumer subscribes: its group assigns. Unsubscribe first.');
     const interests = assignments.map(({ topic }) => this.#routing.interestIn(topic));
@@ -92,7 +95,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
       const names = new Set(fetches.map(({ topic, partition }) => `${topic}/${partition}`));
       if (names.size < fetches.length)
         throw new TributaryError('INVALID_REQUEST', 'A partition is named twice in the assignment.');
-      this.#checkOpen();
+      this.#checkReading();
       for (const interest of this.#interests) interest[Symbol.dispose]();
       this.#interests = interests;
       this.#wholeTopics = new Set(assignments.flatMap((each) => (each.partition === undefined ? [each.topic] : [])));
@@ -110,8 +113,9 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
    *   INVALID_SESSION_TIMEOUT, UNSUPPORTED_ASSIGNOR, GROUP_MAX_SIZE_REACHED; COORDINATOR_NOT_AVAILABLE when none took it in before the deadline.
    */
   async subscribe(subscription: Subscription, options: CallLimits = {}): Promise<void> {
-    this.#checkOpen();
+    this.#checkReading();
     const group = this.#inGroup();
+    interestOf(subscription);
     for (const interest of this.#interests) interest[Symbol.dispose]();
     this.#interests = [];
     this.#wholeTopics = new Set();
@@ -175,7 +179,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
     try {
       let until: number | undefined;
       for (;;) {
-        this.#checkOpen();
+        this.#checkReading();
         signal?.throwIfAborted();
         if ((await this.#attended()) === 'interrupted') continue;
         const groups = this.#mayHandOut ? this.#handOut.take(maxRecords) : [];
@@ -201,7 +205,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
       this.#enter();
       try {
         for (;;) {
-          if (this.#closed) return { done: true, value: undefined };
+          if (this.#closing !== undefined) return { done: true, value: undefined };
           signal?.throwIfAborted();
           if ((await this.#attended()) === 'interrupted') continue;
           const record = this.#mayHandOut ? this.#handOut.takeOne() : undefined;
@@ -309,17 +313,24 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
    * Stops reading. A `poll` that waits rejects; a loop over the consumer ends. A member of a group commits what the application has taken and come back from: not the
    * records of the last `poll`, or the last record of a loop, which nobody has said to be done with (`commit` does); calls `onRevoked`, and leaves.
    * What cannot be told to the coordinator within some seconds is given up: the session then runs out. A static member keeps its place, unless told to `leave`.
+   * Again: resolves with the first time; at once while a rebalance callback runs, which may be the caller. @throws TributaryError INVALID_REQUEST when such a callback,
+   *   begun before, does not end within some seconds; the consumer then goes on.
    */
   async close(options: CloseOptions = {}): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#closing !== undefined && this.#group?.participation?.isCalling === true) return;
+    this.#closing ??= this.#close(options);
+    await this.#closing;
+  }
+
+  async #close({ leave = false }: CloseOptions): Promise<void> {
     this.#fetcher.arrival.ring();
     try {
-      await this.#group?.leave(options.leave ?? false);
+      await this.#group?.leave(leave);
     } catch (thrown) {
-      this.#closed = false;
+      this.#closing = undefined;
       throw thrown;
     }
+    this.#closed = true;
     this.#subscription[Symbol.dispose]();
     this.#fetcher[Symbol.dispose]();
     for (const interest of this.#interests) interest[Symbol.dispose]();
@@ -451,6 +462,10 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
   #inGroup(): ConsumerGroup<K, V> {
     if (this.#group !== undefined) return this.#group;
     throw new TributaryError('INVALID_REQUEST', 'The consumer has no groupId: cluster.consumer({ groupId, … }).');
+  }
+
+  #checkReading(): void {
+    if (this.#closing !== undefined) throw closedError();
   }
 
   #checkOpen(): void {

@@ -47,7 +47,11 @@ export class HandOut<K, V> {
     const next = this.#fetches[this.#turn];
     this.#fetches = fetches;
     this.#turn = next === undefined ? 0 : Math.max(fetches.indexOf(next), 0);
-    if (this.#current !== undefined && !fetches.includes(this.#current)) this.#current = undefined;
+    if (this.#current !== undefined && !fetches.includes(this.#current)) {
+      this.#current = undefined;
+      // Its partition may come back, of a topic that was created anew: no record of that has been taken.
+      this.#takenOne = undefined;
+    }
     this.#fetcher.assign(fetches);
   }
 

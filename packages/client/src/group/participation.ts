@@ -93,6 +93,11 @@ export class Participation<K, V> {
     return this.#session.membership.epoch;
   }
 
+  /** A callback of the application runs. */
+  get isCalling(): boolean {
+    return this.#rebalance.isCalling;
+  }
+
   /** What is being read. */
   get shares(): readonly Share<K, V>[] {
     return this.#rebalance.shares;
@@ -189,8 +194,11 @@ export class Participation<K, V> {
 
   /** Commits, gives everything up, and leaves. @param epoch −1: for good; −2: a static member's place is kept. */
   async close(epoch: -1 | -2): Promise<void> {
-    if (this.#rebalance.isCalling)
-      throw new TributaryError('INVALID_REQUEST', 'A consumer is not closed from within its own rebalance callback.');
+    if (!(await this.#rebalance.outlast(limits.memberFarewellMs)))
+      throw new TributaryError(
+        'INVALID_REQUEST',
+        `A rebalance callback runs for more than ${limits.memberFarewellMs} ms, and the consumer is not closed before it ends; within it, do not wait for that.`,
+      );
     this.#isClosing = true;
     this.#autoCommit[Symbol.dispose]();
     this.floor.open();

@@ -61,8 +61,8 @@ export class Rebalance<K, V> {
   /** Aborted when the assignment changes. */
   #assignment = new AbortController();
   #running: Promise<void> | undefined;
-  /** The application is being called. */
-  isCalling = false;
+  /** The application is being called; resolves when that is over. */
+  #calling: PromiseWithResolvers<'over'> | undefined;
 
   constructor(parts: RebalanceParts<K, V>) {
     this.#parts = parts;
@@ -72,8 +72,22 @@ export class Rebalance<K, V> {
     return [...this.#shares.values()];
   }
 
+  get isCalling(): boolean {
+    return this.#calling !== undefined;
+  }
+
   begin(): void {
     this.#running ??= this.#run();
+  }
+
+  /** Waits for the callback that runs. @returns false: it takes longer. */
+  async outlast(ms: number): Promise<boolean> {
+    if (this.#calling === undefined) return true;
+    const enough = new AbortController();
+    const late = this.#parts.routing.ports.clock.sleep(ms, enough.signal).catch(() => undefined);
+    const outcome = await Promise.race([this.#calling.promise, late]);
+    enough.abort();
+    return outcome === 'over';
   }
 
   /** There is another assignment: what it takes away is not handed out from now on. */
@@ -290,7 +304,8 @@ export class Rebalance<K, V> {
       await clock.sleep(maxPollIntervalMs, enough.signal);
       return 'late';
     };
-    this.isCalling = true;
+    const calling = Promise.withResolvers<'over'>();
+    this.#calling = calling;
     try {
       const called = (async () => await callback(partitions))();
       const outcome = await Promise.race([called, late()]);
@@ -304,7 +319,8 @@ export class Rebalance<K, V> {
       const sentence = `${name} threw: ${why}. The group goes on.`;
       this.#parts.failed(new TributaryError('UNKNOWN_SERVER_ERROR', sentence, { cause: thrown }));
     } finally {
-      this.isCalling = false;
+      this.#calling = undefined;
+      calling.resolve('over');
       enough.abort();
     }
   }

@@ -94,6 +94,61 @@ test('closing takes nothing back from a commit of all that was handed out', asyn
   assert.deepEqual(s.coordinator.log.slice(2), ['committed 0@7', 'left -1']);
 });
 
+test('onRevoked commits on close too; whoever closes again meanwhile waits for that (await using, and a signal)', async () => {
+  await using s = await scene({ autoCommit: false });
+  await s.consumer.subscribe({
+    topics: ['t'],
+    onRevoked: async ([first]) => {
+      if (first !== undefined) await s.consumer.commit([{ ...first, offset: await s.consumer.position(first) }]);
+      // Nobody waits for himself.
+      await s.consumer.close();
+    },
+  });
+  s.coordinator.give('t', [0]);
+  assert.equal((await s.consumer.poll({ maxRecords: 7, timeoutMs: 1_000 })).length, 7);
+  void s.consumer.close();
+  await assert.rejects(s.consumer.poll(), failsWith('INVALID_REQUEST', /closed/));
+  await s.consumer.close();
+  assert.deepEqual(s.coordinator.log.slice(2), ['committed 0@7', 'left -1']);
+  await assert.rejects(s.consumer.commit(), failsWith('INVALID_REQUEST', /closed/));
+});
+
+test('closing waits for a rebalance callback that runs, and says so where that does not end', async () => {
+  await using s = await scene();
+  let end = Promise.withResolvers<void>();
+  await s.consumer.subscribe({ topics: ['t'], onAssigned: async () => await end.promise });
+  s.coordinator.give('t', [0]);
+  const polled = s.consumer.poll({ timeoutMs: 60_000 }).catch(() => undefined);
+  await passed(s.w);
+  const refused = assert.rejects(
+    s.consumer.close(),
+    failsWith('INVALID_REQUEST', /callback runs for more than 5000 ms/),
+  );
+  await s.w.pass(6_000);
+  await refused;
+  const closed = s.consumer.close();
+  await passed(s.w);
+  end.resolve();
+  await Promise.all([closed, polled]);
+  assert.equal(s.coordinator.log.at(-1), 'left -1');
+});
+
+test('the record that a loop is busy with says nothing of a partition that was lost and comes back, maybe of another topic of that name', async () => {
+  await using s = await scene();
+  await s.consumer.subscribe({ topics: ['t'] });
+  s.coordinator.give('t', [0]);
+  let count = 0;
+  for await (const _ of s.consumer) if (++count === 50) break;
+  s.coordinator.fence('UNKNOWN_MEMBER_ID');
+  await s.w.pass(3_000);
+  s.coordinator.give('t', [0]);
+  await s.w.pass(6_000);
+  assert.equal(
+    s.coordinator.log.find((line) => line.startsWith('committed')),
+    'committed 0@0',
+  );
+});
+
 test('fenced: everything is lost at once, the application is told, and another membership begins under another id', async () => {
   await using s = await scene();
   const lost: number[] = [];
