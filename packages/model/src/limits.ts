@@ -152,8 +152,6 @@ export const limits = {
   neighbourIdleMs: 60_000,
   /** Calls on one connection to another part, beyond which a further one is made: below what it accepts, as each member of a group keeps a stream. */
   callsPerNeighbour: 512,
-  /** UTF-8 bytes of a group's id: it is a part of the key of every record about it. */
-  groupIdBytes: 255,
   /** Groups named by one request to describe or delete them: a description names every member and partition. */
   groupsPerRequest: 1_000,
   /** How long a request waits at a broker until somebody owns its group, ms: a new owner is told within milliseconds, and asking again is free. */

@@ -232,11 +232,11 @@ export function refuseForwarded(context: RequestContext | undefined): void {
 /** @throws TributaryError INVALID_GROUP_ID. */
 export function checkGroupId(groupId: string): void {
   if (groupId === '') throw new TributaryError('INVALID_GROUP_ID', 'The group id is empty: name a group.');
-  const bytes = Buffer.byteLength(groupId);
-  if (bytes <= limits.groupIdBytes) return;
+  // As the coordinator counts them: what is refused there need not be passed on, or be looked up first.
+  if (groupId.length <= limits.groupIdLength) return;
   throw new TributaryError(
     'INVALID_GROUP_ID',
-    `The group id has ${bytes} bytes in UTF-8; at most ${limits.groupIdBytes} are allowed.`,
+    `The group id has ${groupId.length} characters; at most ${limits.groupIdLength} are allowed.`,
   );
 }
 

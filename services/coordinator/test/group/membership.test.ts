@@ -80,6 +80,7 @@ test('bad input is refused in one sentence, and the group goes on', () => {
   refusedAs(shard.ask({ memberId: 'a', groupId: '' }), 'INVALID_GROUP_ID', /empty/);
   refusedAs(shard.ask({ memberId: 'a', groupId: 'g'.repeat(250) }), 'INVALID_GROUP_ID', /250 characters; at most 249/);
   refusedAs(shard.ask({ memberId: '' }), 'INVALID_REQUEST', /member id is empty/);
+  refusedAs(shard.ask({ memberId: 'm'.repeat(250) }), 'INVALID_REQUEST', /250 characters; at most 249/);
   refusedAs(shard.ask({ memberId: 'a' }), 'INVALID_REQUEST', /without saying to what/);
   refusedAs(joined({ topics: [] }), 'INVALID_REQUEST', /to nothing/);
   refusedAs(joined({ topics: ['a b'] }), 'INVALID_TOPIC_EXCEPTION', /only letters/);
