@@ -1,5 +1,13 @@
 /** A coordinator's place in the cluster: registered under a lease, for as long as it runs. What it owns, the controller says in `group-partitions`. */
-import { type BrokerEpoch, type IncarnationId, type NodeId, incarnationId, randomId } from '@tributary/model';
+import {
+  type BrokerEpoch,
+  type IncarnationId,
+  type NodeId,
+  TributaryError,
+  incarnationId,
+  limits,
+  randomId,
+} from '@tributary/model';
 import type { Clock, Logger, MetadataStore, Random } from '@tributary/ports';
 import { type ClusterImage, epochOf } from './image.ts';
 import type { ImageSource } from './image-source.ts';
@@ -8,6 +16,7 @@ import { keepCoordinatorRegistration, registerCoordinator } from './registration
 import type { HeldRegistration, RegistrationOptions } from './own-registration.ts';
 import type { CoordinatorInfo } from './state.ts';
 import { stayRegistered } from './stay-registered.ts';
+import { LinkedAbort } from './waiting.ts';
 
 export interface CoordinatorWhereabouts {
   readonly nodeId: NodeId;
@@ -58,7 +67,10 @@ export class CoordinatorRegistration {
     this.#isOver = true;
   }
 
-  /** Until the signal, or {@link handedOver}. @throws TributaryError DUPLICATE_BROKER_REGISTRATION; MetadataStoreError `refused`. */
+  /**
+   * Until the signal, or {@link handedOver}. At its start it waits a while for its node id where another address has it.
+   * @throws TributaryError DUPLICATE_BROKER_REGISTRATION; MetadataStoreError `refused`.
+   */
   keep(onRegistered: (epoch: BrokerEpoch) => void, signal: AbortSignal): Promise<void> {
     const { images, logger } = this.#ports;
     const isOver = (): boolean => this.#isOver;
@@ -110,11 +122,43 @@ export class CoordinatorRegistration {
       ...this.#options(signal),
       ...(own === undefined ? {} : { isOwn: (id: IncarnationId) => own.has(id) || id === incarnation }),
     };
-    const taken = await registerCoordinator(store, keys, registration, clock, options);
+    const isFirst = this.#own.size === 0;
+    const attempt = (): Promise<HeldRegistration> => registerCoordinator(store, keys, registration, clock, options);
+    const taken = await (isFirst ? this.#outlasting(attempt, signal) : attempt());
     this.#own.add(incarnation);
     logger.info('registered', { nodeId, coordinatorEpoch: taken.epoch.toString(), address });
     this.#held = { ...taken, registration };
     return this.#held;
+  }
+
+  /**
+   * Unlike a broker (R6) it has no directory by which to tell that the one at another address is an earlier life of its own; if that has crashed, its registration
+   * goes soon: by the controller (R10), or with its lease. @throws TributaryError DUPLICATE_BROKER_REGISTRATION where it is still there after that.
+   */
+  async #outlasting(attempt: () => Promise<HeldRegistration>, signal: AbortSignal): Promise<HeldRegistration> {
+    const { clock, images, logger } = this.#ports;
+    const { nodeId, sessionTimeoutMs } = this.#where;
+    const endMs = clock.monotonicMs() + sessionTimeoutMs * limits.idTakenSessions;
+    let isSaid = false;
+    for (;;) {
+      try {
+        return await attempt();
+      } catch (thrown) {
+        const leftMs = endMs - clock.monotonicMs();
+        const isTaken = thrown instanceof TributaryError && thrown.error === 'DUPLICATE_BROKER_REGISTRATION';
+        if (!isTaken || leftMs <= 0) throw thrown;
+        if (!isSaid) logger.warn('node-id-taken', { nodeId, why: thrown.message, tryingForMs: Math.round(leftMs) });
+        isSaid = true;
+        using waiting = new LinkedAbort(signal);
+        const gone = images.until((image) => image.coordinator(nodeId) === undefined, waiting.signal);
+        const either = [gone, clock.sleep(leftMs, waiting.signal)];
+        for (const each of either) each.catch(() => undefined);
+        await Promise.race(either);
+        waiting.abort(new Error('It is tried again.'));
+        // The image may be a little behind the store.
+        await clock.sleep(limits.storeRetryMsMin, signal);
+      }
+    }
   }
 
   async #renew({ registration, epoch }: Held, signal: AbortSignal): Promise<Held | undefined> {

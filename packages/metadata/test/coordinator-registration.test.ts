@@ -11,13 +11,15 @@ const keys = metadataKeys('test');
 const never = new AbortController().signal;
 const node = nodeId(7);
 const place = { kind: 'coordinator-registration', nodeId: node } as const;
-const silent: Logger = { info() {}, warn() {}, error() {} };
+const sessionMs = 6_000;
 
 /** A process that keeps registered as coordinator 7 until it is stopped. */
 async function running({ store, clock, random }: SimulatedBench, address = 'host:9097') {
   const images = await openImageSource(store, keys, clock, never);
-  const where = { nodeId: node, address, host: 'h', rack: '', sessionTimeoutMs: 6_000 };
-  const registration = new CoordinatorRegistration(where, { clock, random, store, keys, images, logger: silent });
+  const where = { nodeId: node, address, host: 'h', rack: '', sessionTimeoutMs: sessionMs };
+  const warnings: string[] = [];
+  const logger: Logger = { info() {}, warn: (event) => warnings.push(event), error() {} };
+  const registration = new CoordinatorRegistration(where, { clock, random, store, keys, images, logger });
   const stop = new AbortController();
   const epochs: BrokerEpoch[] = [];
   const over = registration
@@ -31,7 +33,7 @@ async function running({ store, clock, random }: SimulatedBench, address = 'host
     assert.ok(newest !== undefined, 'it is registered');
     return newest;
   };
-  return { registration, stop, epochs, epoch, over };
+  return { registration, stop, epochs, epoch, over, warnings };
 }
 
 async function registeredAt({ store }: SimulatedBench): Promise<bigint | undefined> {
@@ -83,15 +85,47 @@ describe('a coordinator', () => {
       stop.abort();
     }));
 
-  test('with the id of a living one at another address is refused, naming both', () =>
+  test('with the id of a living one at another address is refused, naming both, after longer than a crashed one would be registered', () =>
     simulated(4, async (bench) => {
       const first = await running(bench);
       await bench.clock.sleep(1_000, never);
-      const thrown = await (await running(bench, 'other:9097')).over;
+      const beganMs = bench.clock.monotonicMs();
+      const second = await running(bench, 'other:9097');
+      const thrown = await second.over;
       assert.ok(isDuplicate(thrown));
       assert.match(String(thrown), /host:9097.*other:9097/s);
+      const tookMs = bench.clock.monotonicMs() - beganMs;
+      assert.ok(tookMs > sessionMs && tookMs < 2 * sessionMs, `${tookMs} ms`);
       assert.equal(await registeredAt(bench), first.epoch());
       first.stop.abort();
+    }));
+
+  test('that was restarted at another address says that its id is taken, and has it at the end of the earlier lease at the latest', () =>
+    simulated(6, async (bench) => {
+      const first = await running(bench);
+      await bench.clock.sleep(1_000, never);
+      first.stop.abort();
+      const crashed = first.epoch();
+      const second = await running(bench, 'other:9097');
+      await bench.clock.sleep(1_000, never);
+      assert.deepEqual([await registeredAt(bench), second.warnings], [crashed, ['node-id-taken']]);
+      await bench.clock.sleep(1.2 * sessionMs, never);
+      assert.equal(await registeredAt(bench), second.epoch());
+      assert.deepEqual(second.warnings, ['node-id-taken']);
+      second.stop.abort();
+    }));
+
+  test('that was restarted at another address has its id as soon as the controller has found the earlier life dead (R10)', () =>
+    simulated(7, async (bench) => {
+      const first = await running(bench);
+      await bench.clock.sleep(1_000, never);
+      first.stop.abort();
+      const second = await running(bench, 'other:9097');
+      await bench.clock.sleep(500, never);
+      await bench.store.commit({ compare: [], put: [], delete: [keys.of(place)] });
+      await bench.clock.sleep(1_000, never);
+      assert.equal(await registeredAt(bench), second.epoch());
+      second.stop.abort();
     }));
 
   test('that finds another process at its own address gives way, instead of taking the registration back for ever', () =>
