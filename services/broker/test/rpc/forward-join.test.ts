@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { limits, TributaryError } from '@tributary/model';
 import type { CallContext, Service, Stream } from '@tributary/ports';
-import { type JoinRequest, type JoinResponse, type MemberRequest, methods } from '@tributary/wire';
+import { type ErrorCode, type JoinRequest, type JoinResponse, type MemberRequest, methods } from '@tributary/wire';
 import { context } from './one-broker.ts';
 import { clientHost, type Stubs, withStubs } from './stub-coordinators.ts';
 import { refused } from './with-groups.ts';
@@ -20,7 +20,7 @@ class JoinedAt {
   /** Ends the stream that there is, or breaks it. */
   finish: (error?: TributaryError) => void = () => assert.fail('there is no stream');
   /** What it says instead of the first answer. */
-  refusal = 0;
+  refusal: ErrorCode = 0;
   isSilent = false;
 
   constructor(epoch: number) {
@@ -50,7 +50,7 @@ class JoinedAt {
   }
 }
 
-function answerTo({ memberId, sequence }: MemberRequest, memberEpoch: number, errorCode: number): JoinResponse {
+function answerTo({ memberId, sequence }: MemberRequest, memberEpoch: number, errorCode: ErrorCode): JoinResponse {
   const rest = { heartbeatIntervalMs: 1_000, sessionTimeoutMs: 3_000, assignment: undefined, task: undefined };
   return { member: { throttleMs: 0, errorCode, errorMessage: '', memberId, memberEpoch, sequence, ...rest } };
 }
@@ -174,7 +174,7 @@ describe('an owner that is one no longer before it has said anything', () => {
     test(`${how}: the next one hears all that it was told`, async () => {
       const seven = new JoinedAt(7);
       const eight = new JoinedAt(8);
-      if (how === 'refuses') seven.refusal = new TributaryError('NOT_COORDINATOR', '').code;
+      if (how === 'refuses') seven.refusal = new TributaryError('NOT_COORDINATOR', '').code as ErrorCode;
       else seven.isSilent = true;
       await withStubs(8, [seven.service, eight.service], async (stubs) => {
         await stubs.assign(0, 7);
@@ -197,7 +197,7 @@ describe('an owner that is one no longer before it has said anything', () => {
 
   test('where nobody takes its place in time the member hears NOT_COORDINATOR; of messages without an answer only so many are kept', async () => {
     const seven = new JoinedAt(7);
-    seven.refusal = new TributaryError('NOT_COORDINATOR', '').code;
+    seven.refusal = new TributaryError('NOT_COORDINATOR', '').code as ErrorCode;
     await withStubs(9, [seven.service], async (stubs) => {
       await stubs.assign(0, 7);
       const member = new Joining(stubs, stubs.groupIn(0));
