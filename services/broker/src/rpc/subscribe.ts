@@ -1,13 +1,17 @@
 /**
- * RecordService.Subscribe and GrantCredit: records as they become readable, for clients that know nothing of batches. The first answer names
+ * RecordService.Subscribe, GrantCredit and Release: records as they become readable, for clients that know nothing of batches. The first answer names
  * the subscription; it comes once the ends of logs that it begins at are known, within `limits.leadershipWaitMs`. Partitions take turns; those added to a topic of which all are subscribed are read from their beginning.
- * Each is read from its leader, whichever broker that is and becomes (F1). A client that does not read holds back its own subscription and nothing else.
+ * Each is read from its leader, whichever broker that is and becomes (F1). A client that does not read holds back its own subscription and nothing else. With a `group` the subscription is
+ * a member of it: see `group-subscription.ts`, also for its errors; its first answer comes with what is assigned to it.
  *
  * A failure of a partition travels in an answer, ends that partition and no other: OFFSET_OUT_OF_RANGE, NOT_LEADER_OR_FOLLOWER, UNKNOWN_TOPIC_ID,
  * UNKNOWN_TOPIC_OR_PARTITION, KAFKA_STORAGE_ERROR, and CORRUPT_MESSAGE, MESSAGE_TOO_LARGE (more than `limits.subscribeBatch` after decompression),
  * UNSUPPORTED_COMPRESSION_TYPE of a batch, with the offset behind it. The call fails with INVALID_REQUEST, INVALID_TOPIC_EXCEPTION,
  * UNKNOWN_TOPIC_OR_PARTITION, INCONSISTENT_CLUSTER_ID, REQUEST_TIMED_OUT (M4); it ends without an error when no partition is left.
- * GrantCredit: RESOURCE_NOT_FOUND when the subscription is over, BROKER_NOT_AVAILABLE, INVALID_REQUEST when it asked for no bound.
+ * GrantCredit raises the limit, never lowers it; for a member that commits for itself (`auto_commit_interval_ms`) it also says what is handled. By any broker: RESOURCE_NOT_FOUND when the
+ * subscription is over, BROKER_NOT_AVAILABLE where its broker does not answer, INVALID_REQUEST when it asked for no bound.
+ * Release, by any broker: UNKNOWN_MEMBER_ID when the subscription is over or of another group, INVALID_GROUP_ID, INVALID_REQUEST for a version that is still to come, BROKER_NOT_AVAILABLE,
+ * REQUEST_TIMED_OUT when the coordinator has not answered yet: it will be told.
  */
 import { type ClusterImage, type ImageSource, LinkedAbort, type Stored, type TopicInfo } from '@tributary/metadata';
 import { limits, nodeId, randomId, TributaryError } from '@tributary/model';
