@@ -33,7 +33,8 @@ export interface SeatPlan {
 
 export interface GroupPlan extends GroupPromise {
   readonly sessionTimeoutMs: number;
-  readonly assignor: 'sticky-uniform' | 'range' | 'rack';
+  /** `own`: one that a member computes. */
+  readonly assignor: 'sticky-uniform' | 'range' | 'rack' | 'own';
   readonly seats: readonly SeatPlan[];
 }
 
@@ -46,7 +47,7 @@ export function groupPlans(random: SeededRandom): readonly GroupPlan[] {
       groupId,
       isStrict: index === 0 ? random.chance(0.7) : random.chance(0.3),
       sessionTimeoutMs: random.pick(SESSION_TIMEOUTS_MS),
-      assignor: random.pick(['sticky-uniform', 'sticky-uniform', 'range', 'rack'] as const),
+      assignor: random.pick(['sticky-uniform', 'range', 'rack', 'own'] as const),
       seats: Array.from({ length: random.between(2, 4) }, (__, seat) => ({
         name: `${index + 1}.${seat + 1}`,
         instanceId: random.chance(0.3) ? `seat ${index + 1}.${seat + 1}` : undefined,

@@ -12,6 +12,7 @@ import type { ProcessPorts, SimulatedProcess } from '../process.ts';
 import type { SeededRandom } from '../seeded-random.ts';
 import type { Machine } from '../world.ts';
 import type { GroupJudge } from './group-judge.ts';
+import { ownAssignor } from './own-assignor.ts';
 import type { GroupPlan, SeatPlan } from './plan.ts';
 
 const POLL_MS = 300;
@@ -123,7 +124,7 @@ export class Seat {
     await using consumer = cluster.consumer({
       groupId,
       sessionTimeoutMs,
-      assignor,
+      assignor: assignor === 'own' ? ownAssignor(random, (what) => this.#stage.world.coverage.count(what)) : assignor,
       autoCommit,
       autoCommitIntervalMs: 700,
       strictOwnership: isStrict,

@@ -47,6 +47,9 @@ export function expectEverything(coverage: Coverage): void {
     'group: member closed',
     'group: member paused',
     'group: commit for a topic that was created again',
+    'group: assigned by a member, well',
+    'group: assigned by a member, twice',
+    'group: assigned by a member, throws',
     'checked: journal of a partition',
   );
 }
