@@ -11,7 +11,7 @@ import {
 } from '@tributary/model';
 import { PureCluster } from './pure-cluster.ts';
 
-export function coordinatorInfo(id: number, more: Partial<CoordinatorInfo> = {}): CoordinatorInfo {
+function coordinatorInfo(id: number, more: Partial<CoordinatorInfo> = {}): CoordinatorInfo {
   return {
     nodeId: nodeId(id),
     incarnationId: incarnationId(`coordinator-${id}`),

@@ -150,8 +150,8 @@ export function digest(groups: Groups): unknown {
     const { group, members, commits, phase } = reply.value;
     const byId = [...members].sort((a, b) => (a.memberId < b.memberId ? -1 : 1));
     const byPlace = commits
-      .map(({ place, commit }) => [...placesOf([place]), commit] as const)
-      .sort(([a], [b]) => (String(a) < String(b) ? -1 : 1));
+      .map(({ place, commit }) => [placesOf([place]).join(), commit] as const)
+      .sort(([a], [b]) => (a < b ? -1 : 1));
     return [groupId, phase, group, byId, byPlace];
   });
 }
