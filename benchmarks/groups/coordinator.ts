@@ -2,6 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
 import { connect } from '@tributary/client';
 import { grpcTransport } from '@tributary/runtime';
 import { methods } from '@tributary/wire';
@@ -10,7 +11,10 @@ import { ClusterProcesses, type PartProcess } from '../../tests/end-to-end/clust
 const groups = 1_000;
 const membersEach = 10;
 const commitMs = 5_000;
-const idleMs = 5_000;
+/** From one sign of life of a member to the next, and from commit to commit. */
+const signMs = 3_000;
+const memberCommitMs = 5_000;
+const workMs = 8_000;
 const lanes = 64;
 
 const context = {
@@ -103,7 +107,9 @@ console.log('commits', await commits(lanes));
 
 const empty = useOf(coordinator).mib;
 const stop = new AbortController();
-const streams = [];
+const streams: ((first: boolean) => void)[] = [];
+/** A commit of each member, of the one partition that it has. */
+const commitsOf: (() => Promise<unknown>)[] = [];
 const begunMs = performance.now();
 let answers = 0;
 let joined = 0;
@@ -126,7 +132,19 @@ for (let group = 0; group < groups; group++) {
       sessionTimeoutMs: 10_000,
       maxPollIntervalMs: 0,
     };
-    const state = { epoch: 0, version: 0n, sequence: 0n };
+    const state = { epoch: 0, version: 0n, sequence: 0n, partition: 0, commit: 0n };
+    const own = peers[index % peers.length] ?? peer;
+    commitsOf.push(() =>
+      own.unary(
+        methods.commitOffsets,
+        {
+          ...{ context, groupId: said.groupId, memberId: said.memberId, memberEpoch: state.epoch },
+          ...{ sequence: ++state.commit, validateOnly: false },
+          offsets: [{ topicId, partition: state.partition, offset: 1n, leaderEpoch: -1, metadata: '' }],
+        },
+        { deadlineMs: 30_000 },
+      ),
+    );
     const say = (first: boolean): void =>
       stream.send({
         member: {
@@ -153,6 +171,7 @@ for (let group = 0; group < groups; group++) {
           state.epoch = told.memberEpoch;
           if (told.assignment === undefined || told.assignment.version === state.version) continue;
           state.version = told.assignment.version;
+          state.partition = told.assignment.partitions[0]?.partition ?? 0;
           say(false);
         }
       } catch {
@@ -166,22 +185,63 @@ for (let group = 0; group < groups; group++) {
 while (joined < groups * membersEach) await sleep(50);
 console.log('joined', { members: groups * membersEach, ms: Math.round(performance.now() - begunMs) });
 await sleep(3_000);
-const before = useOf(coordinator);
-const answersBefore = answers;
-const everyMs = 3_333;
-for (let turn = 0; turn * 100 < idleMs; turn++) {
-  const share = Math.ceil((streams.length * 100) / everyMs);
-  for (let i = 0; i < share; i++) streams[(turn * share + i) % streams.length]?.(false);
-  await sleep(100);
+const idleMib = useOf(coordinator).mib;
+
+/** Each member says that it is alive every 3 s, and commits every so many ms; 0: never. */
+async function atWork(everyCommitMs: number) {
+  const before = useOf(coordinator);
+  const own = process.cpuUsage();
+  const answersBefore = answers;
+  const tookMs: number[] = [];
+  const commitErrors = new Map<string, number>();
+  const asked: Promise<unknown>[] = [];
+  const begunMs = performance.now();
+  let said = 0;
+  let committed = 0;
+  while (performance.now() - begunMs < workMs) {
+    const sinceMs = performance.now() - begunMs;
+    for (const due = (sinceMs * streams.length) / signMs; said < due; said++) streams[said % streams.length]?.(false);
+    for (
+      const due = everyCommitMs === 0 ? 0 : (sinceMs * streams.length) / everyCommitMs;
+      committed < due;
+      committed++
+    ) {
+      const atMs = performance.now();
+      const done = (commitsOf[committed % commitsOf.length]?.() ?? Promise.resolve()) as ReturnType<typeof commit>;
+      asked.push(
+        done.then(({ results }) => {
+          tookMs.push(performance.now() - atMs);
+          for (const { errorCode } of results)
+            if (errorCode !== 0) commitErrors.set(`${errorCode}`, (commitErrors.get(`${errorCode}`) ?? 0) + 1);
+        }),
+      );
+    }
+    await sleep(10);
+  }
+  await Promise.all(asked);
+  const lastedMs = performance.now() - begunMs;
+  const after = useOf(coordinator);
+  const driver = process.cpuUsage(own);
+  tookMs.sort((a, b) => a - b);
+  return {
+    answersPerSecond: Math.round(((answers - answersBefore) * 1_000) / lastedMs),
+    commitsPerSecond: Math.round((tookMs.length * 1_000) / lastedMs),
+    commitP50Ms: Number((tookMs[tookMs.length >> 1] ?? 0).toFixed(1)),
+    commitP99Ms: Number((tookMs[Math.floor(tookMs.length * 0.99)] ?? 0).toFixed(1)),
+    commitErrors: Object.fromEntries(commitErrors),
+    cores: Number(((after.cpuMs - before.cpuMs) / lastedMs).toFixed(3)),
+    driverCores: Number(((driver.user + driver.system) / 1_000 / lastedMs).toFixed(3)),
+    mib: Math.round(after.mib),
+  };
 }
-const after = useOf(coordinator);
-console.log('members', {
-  answersPerSecond: Math.round(((answers - answersBefore) * 1_000) / idleMs),
-  cores: (after.cpuMs - before.cpuMs) / idleMs,
-  refused,
-  mib: Math.round(after.mib),
-  kibPerGroup: Number((((after.mib - empty) * 1024) / groups).toFixed(1)),
+
+console.log('idle', {
+  mib: Math.round(idleMib),
+  kibPerGroup: Number((((idleMib - empty) * 1024) / groups).toFixed(1)),
 });
+console.log('signs of life', await atWork(0));
+console.log('signs of life and commits', await atWork(memberCommitMs));
+console.log('refused', refused, 'load', loadavg()[0]);
 stop.abort();
 
 await coordinator.end('SIGKILL');
