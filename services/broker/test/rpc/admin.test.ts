@@ -218,6 +218,7 @@ test('R8: what a new leader is about to commit is neither out of range nor absen
       name: 't-0',
       checkLeader: () => undefined,
       config: topicConfig({}),
+      producers: { isInternal: false },
       leadership: { isStartKnown: () => true },
     },
     startMoved: () => undefined,
