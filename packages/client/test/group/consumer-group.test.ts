@@ -115,7 +115,7 @@ test('onRevoked commits on close too; whoever closes again meanwhile waits for t
 
 test('closing waits for a rebalance callback that runs, and says so where that does not end', async () => {
   await using s = await scene();
-  let end = Promise.withResolvers<void>();
+  const end = Promise.withResolvers<void>();
   await s.consumer.subscribe({ topics: ['t'], onAssigned: async () => await end.promise });
   s.coordinator.give('t', [0]);
   const polled = s.consumer.poll({ timeoutMs: 60_000 }).catch(() => undefined);

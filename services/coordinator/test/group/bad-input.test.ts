@@ -1,6 +1,6 @@
 import { deepStrictEqual } from 'node:assert/strict';
 import { test } from 'node:test';
-import { digest, refusedAs, Shard, subscription } from './shard.ts';
+import { digest, refusedAs, Shard, type subscription } from './shard.ts';
 
 test('what a member asks wrongly is refused in a sentence that says what, and changes nothing', () => {
   const shard = new Shard();
