@@ -54,6 +54,8 @@ export class Shard {
   readonly #ports: ShardPorts;
   readonly #writer: JournalWriter;
   readonly #stopping = new AbortController();
+  /** Aborted with it. What goes on with each write listens here: on `over` every member's stream does, and taking a listener off a signal looks at all of them. */
+  readonly #loops = new AbortController();
   readonly #serving = Promise.withResolvers<void>();
   readonly #parked = new ParkedAnswers();
   readonly #staged = new Staged();
@@ -233,7 +235,7 @@ export class Shard {
   /** @returns where the records are in the log. */
   async #append(records: readonly JournalRecord[]) {
     const { clock, facts } = this.#ports;
-    const { offset, sentMs } = await this.#writer.append(records, this.#stopping.signal);
+    const { offset, sentMs } = await this.#writer.append(records, this.#loops.signal);
     const nowMs = clock.monotonicMs();
     facts.wrote(records.length, nowMs - sentMs);
     const timeoutMs = this.#sessions.shortestTimeoutMs();
@@ -251,7 +253,7 @@ export class Shard {
 
   async #write(): Promise<never> {
     const { clock, facts } = this.#ports;
-    const signal = this.#stopping.signal;
+    const signal = this.#loops.signal;
     for (;;) {
       signal.throwIfAborted();
       const next = this.#staged.take(limits.journalBatch);
@@ -290,7 +292,7 @@ export class Shard {
   /** Deadlines of members, topics that changed, offsets that expire. */
   async #look(): Promise<never> {
     const { clock } = this.#ports;
-    const signal = this.#stopping.signal;
+    const signal = this.#loops.signal;
     let sweepMs = clock.monotonicMs() + limits.offsetsSweepMs;
     let hasListened = false;
     for (;;) {
@@ -438,6 +440,7 @@ export class Shard {
     if (this.#phase === 'over') return;
     this.#phase = 'over';
     this.#stopping.abort(why);
+    this.#loops.abort(why);
     const refusal = this.#notCoordinator();
     this.#serving.reject(refusal);
     this.#parked.refuseAll(refusal);
