@@ -443,6 +443,8 @@ export const limits = {
   groupGrantSessions: 1.5,
   /** Signs of life of a member in a session timeout: some may be late or lost. */
   groupHeartbeatsPerSession: 3,
+  /** However short a `max.poll.interval.ms` is, ms between signs of life: more of them would be a load, and tell little. */
+  groupHeartbeatMsMin: 50,
   /** Static members whose place was taken, kept so that they hear why (FENCED_INSTANCE_ID); beyond, UNKNOWN_MEMBER_ID. */
   groupReplacedMembers: 10_000,
   /** Rounds in which an assignor evens out subscriptions that differ: each makes the loads strictly more even, and few are ever needed. */

@@ -29,7 +29,11 @@ export const groupSettings: GroupSettings = {
   membersMax: limits.groupMembers,
 };
 
-/** How often a member with this session timeout gives a sign of life, ms. */
-export function heartbeatIntervalMs(sessionTimeoutMs: number): number {
-  return Math.floor(sessionTimeoutMs / limits.groupHeartbeatsPerSession);
+/** How often a member gives a sign of life, ms: they tell when its application polled, too, so that some come within `max.poll.interval.ms`. */
+export function heartbeatIntervalMs(member: {
+  readonly sessionTimeoutMs: number;
+  readonly maxPollIntervalMs: number;
+}): number {
+  const shortestMs = Math.min(member.sessionTimeoutMs, member.maxPollIntervalMs);
+  return Math.max(Math.floor(shortestMs / limits.groupHeartbeatsPerSession), limits.groupHeartbeatMsMin);
 }

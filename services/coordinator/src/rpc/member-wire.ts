@@ -78,7 +78,7 @@ export function memberResponse(reply: Reply<MemberAnswer>, memberId: string, car
     errorMessage: '',
     memberId,
     memberEpoch: member?.memberEpoch ?? -1,
-    heartbeatIntervalMs: member === undefined ? 0 : heartbeatIntervalMs(member.sessionTimeoutMs),
+    heartbeatIntervalMs: member === undefined ? 0 : heartbeatIntervalMs(member),
     sessionTimeoutMs: member?.sessionTimeoutMs ?? 0,
     assignment: carried.withAssignment && member !== undefined ? assignmentOf(member) : undefined,
     task: carried.task === undefined ? undefined : toWireTask(carried.task),

@@ -1,5 +1,6 @@
 import { deepStrictEqual, strictEqual } from 'node:assert/strict';
 import { test } from 'node:test';
+import { heartbeatIntervalMs } from '../../src/group/settings.ts';
 import { digest, placesOf, refusedAs, Shard, subscription } from './shard.ts';
 
 function shardOf(partitions: number): Shard {
@@ -160,6 +161,21 @@ test('a broken stream is the end of a member soon, of a static one only after it
   strictEqual(shard.groups.list()[0]?.members, 1);
   strictEqual(shard.join('a2', { instanceId: 'x' }).kind, 'ok');
   strictEqual(shard.assigned('a2').length, 4);
+});
+
+test('a member that polls all the time is not ended for want of news of it, however short its max.poll.interval.ms', () => {
+  const shard = shardOf(1);
+  shard.join('a', { maxPollIntervalMs: 1_000 });
+  const everyMs = heartbeatIntervalMs(shard.member('a'));
+  for (let turn = 0; turn < 20; turn++) {
+    shard.sessions.heard('g', 'a', shard.now, 0);
+    shard.now += everyMs;
+    shard.expire();
+  }
+  strictEqual(shard.groups.list()[0]?.members, 1);
+  shard.now += 1_000;
+  shard.expire();
+  strictEqual(shard.groups.list()[0]?.members, 0);
 });
 
 test('who is away gives up nothing that others wait for', () => {
