@@ -75,8 +75,9 @@ function groups({ coordinators, groupPartitions, groupPartitionsWithoutOwner }: 
   const rows = coordinators.map(({ id, address, host, rack, standing, partitionsOwned }) => {
     return [id, address, host, rack, standing, count(partitionsOwned)];
   });
-  return [
-    `\n\nGroups: ${counted(groupPartitions, 'partition')} of __consumer_offsets, ${groupPartitionsWithoutOwner} without a coordinator.\n\n`,
-    table(['coordinator', 'address', 'host', 'rack', 'state', 'owns'], rows),
-  ];
+  const what =
+    groupPartitions === 0
+      ? 'nobody has used one yet'
+      : `${counted(groupPartitions, 'partition')} of __consumer_offsets, ${groupPartitionsWithoutOwner} without a coordinator`;
+  return [`\nGroups: ${what}.\n\n`, table(['coordinator', 'address', 'host', 'rack', 'state', 'owns'], rows)];
 }
