@@ -16,6 +16,7 @@ const signMs = 3_000;
 const memberCommitMs = 5_000;
 const workMs = 8_000;
 const lanes = 64;
+const joinMs = 30_000;
 
 const context = {
   clusterId: '',
@@ -114,6 +115,7 @@ const begunMs = performance.now();
 let answers = 0;
 let joined = 0;
 let refused = 0;
+let broken = 0;
 // A server takes so many calls on one connection.
 const peers = Array.from({ length: 40 }, () => grpcTransport.connect(coordinator.address));
 for (let group = 0; group < groups; group++) {
@@ -175,14 +177,20 @@ for (let group = 0; group < groups; group++) {
           say(false);
         }
       } catch {
-        // Over.
+        broken++;
       }
     })();
     streams.push(say);
   }
   if (group % 50 === 49) await sleep(20);
 }
-while (joined < groups * membersEach) await sleep(50);
+while (joined < groups * membersEach) {
+  if (performance.now() - begunMs > joinMs)
+    throw new Error(
+      `${joined} of ${groups * membersEach} are members after ${joinMs} ms; ${refused} refused, ${broken} streams broken`,
+    );
+  await sleep(50);
+}
 console.log('joined', { members: groups * membersEach, ms: Math.round(performance.now() - begunMs) });
 await sleep(3_000);
 const idleMib = useOf(coordinator).mib;
