@@ -14,6 +14,7 @@ import { type RunResult, runIn } from '../run-result.ts';
 import { World, type WorldOptions } from '../world.ts';
 import { fleetingProgram } from './fleeting.ts';
 import { expectGroupFaults, groupFaults } from './faults.ts';
+import { FreshnessRule } from './freshness-rule.ts';
 import { GroupJudge } from './group-judge.ts';
 import { judgeJournal } from './journal-judge.ts';
 import { type GroupPlan, groupPlans, topics } from './plan.ts';
@@ -51,6 +52,8 @@ export function expectEverything(coverage: Coverage): void {
     'group: assigned by a member, twice',
     'group: assigned by a member, throws',
     'checked: journal of a partition',
+    'checked: end of a member that the owner has not heard',
+    'checked: sign of life answered on a renewed fence',
   );
 }
 
@@ -60,7 +63,9 @@ async function tell(stage: Stage): Promise<void> {
   await runClient(stage, 'admin', (ports, stop) => createTopics(stage, ports, stop));
   const producing = startProducers(stage);
   const passing = startFleeting(stage);
-  const groups = groupPlans(stage.random.stream('groups')).map((plan) => startGroup(stage, plan));
+  const plans = groupPlans(stage.random.stream('groups'));
+  new FreshnessRule(stage, plans).begin();
+  const groups = plans.map((plan) => startGroup(stage, plan));
   await strikeAll(stage, groupFaults);
   heal(stage);
   world.trace.add('world', 'calm');
