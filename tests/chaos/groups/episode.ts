@@ -36,6 +36,7 @@ export async function groupEpisode(
   const struck = aimed.strike();
   const struckAt = nowMs();
   await struck;
+  const tookHoldAt = nowMs();
   const wentOnMs = aimed.goesOn
     ? await run.goesOn(struckAt + heldUpMs, options.goesOnWithinMs, `${aimed.what}: the group goes on`, false)
     : undefined;
@@ -46,16 +47,25 @@ export async function groupEpisode(
   await run.goesOn(healedAt, recoveryMs, `${aimed.what}: the group is whole once healed`);
   await changes?.until(healedAt, recoveryMs);
   checkAllRun(run);
-  const { inFlight, heldUp } = hitBy(aimed, changes?.all ?? run.commits(aimed.seat), struckAt, healedAt);
+  const { inFlight, heldUp } = hitBy(aimed, changes?.all ?? run.commits(aimed.seat), {
+    struckAt,
+    tookHoldAt,
+    healedAt,
+  });
   return { what: aimed.what, inFlight, heldUp, wentOnMs, recoveredMs: Math.round(nowMs() - healedAt) };
 }
 
-function hitBy({ hits }: AimedAtGroup, requests: readonly Commit[], struckAt: number, healedAt: number) {
+/** @param at a strike takes some commands, and takes hold by the last of them: what was on its way at any moment of that may have been hit. */
+function hitBy(
+  { hits }: AimedAtGroup,
+  requests: readonly Commit[],
+  { struckAt, tookHoldAt, healedAt }: Record<'struckAt' | 'tookHoldAt' | 'healedAt', number>,
+) {
   const lastedMs = ({ begunAt, endedAt = Number.POSITIVE_INFINITY }: Commit): number => endedAt - begunAt;
   const inFlight = requests.filter(
-    ({ begunAt, endedAt }) => begunAt <= struckAt && (endedAt === undefined || endedAt > struckAt),
+    ({ begunAt, endedAt }) => begunAt <= tookHoldAt && (endedAt === undefined || endedAt > struckAt),
   );
-  const later = requests.filter(({ begunAt }) => begunAt > struckAt && begunAt < healedAt);
+  const later = requests.filter(({ begunAt }) => begunAt > tookHoldAt && begunAt < healedAt);
   const heldUp = [...inFlight, ...later].filter((each) => lastedMs(each) > (hits === 'commits' ? heldUpMs : 500));
   return { inFlight: inFlight.length, heldUp: heldUp.length };
 }
