@@ -204,7 +204,7 @@ test('records that decompress to 4 GiB are refused by limit wherever they are op
   const appended = await raw.call({
     path: methods.produce.path,
     body: [frame(methods.produce.request.encode(request))],
-    lingerMs: 2_000,
+    lingerMs: 500,
   });
   const results = appended.messages.flatMap((bytes) => methods.produce.response.decode(bytes).results);
   // Whole batches are not opened when they are appended (DESIGN §5): it is the reader who must not be harmed.
@@ -214,6 +214,7 @@ test('records that decompress to 4 GiB are refused by limit wherever they are op
   );
   const subscribe = methods.subscribe.request.encode({
     ...right.subscribe,
+    group: undefined,
     topics: [
       { topic: 'bomb', partitions: [0], start: { position: { $case: 'beginning', value: true } }, positions: [] },
     ],
