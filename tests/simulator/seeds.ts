@@ -62,19 +62,35 @@ export async function runSeeds(plan: SeedsPlan): Promise<SeedsOutcome> {
   return { story: plan.story, results, failures, coverage, seconds: (performance.now() - begin) / 1_000 };
 }
 
+/** Longer than any seed takes on a slow machine, ms: beyond it, something goes round without virtual time passing. */
+const SEED_MS_MAX = 120_000;
+
 function runWorker(take: () => SeedTask | undefined, onReport: (report: SeedReport) => void): Promise<void> {
   const first = take();
   if (first === undefined) return Promise.resolve();
   return new Promise((resolve, reject) => {
     const worker = new Worker(new URL('./seed-worker.ts', import.meta.url));
-    worker.postMessage(first);
+    let watchdog: NodeJS.Timeout | undefined;
+    const give = (task: SeedTask): void => {
+      watchdog = setTimeout(() => {
+        const what = `It did not end within ${SEED_MS_MAX / 1_000} s: something goes round without virtual time passing.`;
+        onReport({ kind: 'failed', failure: { seed: task.seed, what, tail: [] } });
+        void worker.terminate().then(() => runWorker(take, onReport).then(resolve, reject));
+      }, SEED_MS_MAX);
+      worker.postMessage(task);
+    };
+    give(first);
     worker.on('message', (report: SeedReport) => {
+      clearTimeout(watchdog);
       onReport(report);
       const task = take();
-      if (task !== undefined) worker.postMessage(task);
+      if (task !== undefined) give(task);
       else void worker.terminate().then(() => resolve());
     });
-    worker.on('error', reject);
+    worker.on('error', (thrown) => {
+      clearTimeout(watchdog);
+      reject(thrown);
+    });
   });
 }
 

@@ -118,7 +118,7 @@ describe('the packed client and command serve a stranger', { timeout: 180_000 },
       const { parts } = local('up', ...small, '--set', 'broker.session.timeout.ms=5000');
       assert.deepEqual(
         parts.map(({ name, state }: { name: string; state: string }) => `${name} ${state}`),
-        ['etcd running', 'controller-1 running', 'broker-1 running'],
+        ['etcd running', 'controller-1 running', 'broker-1 running', 'coordinator-1 running'],
       );
     } finally {
       assert.deepEqual(local('down', '--remove-data').removed, true);

@@ -170,7 +170,10 @@ export class Seat {
         }
       } catch (thrown) {
         if (stop.aborted) return;
-        this.#failed(member, TributaryError.from(thrown));
+        const error = TributaryError.from(thrown);
+        this.#failed(member, error);
+        // Its place is another's: each further poll would say so again, at once.
+        if (error.error === 'FENCED_INSTANCE_ID') return;
       }
     }
   }
