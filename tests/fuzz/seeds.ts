@@ -176,6 +176,7 @@ export function seeds(victim: string, topicId: TopicId): Seeds {
       leaving: false,
     },
     ensureOffsetsTopic: { context },
+    describeController: { context },
     findCoordinator: { context, groupId: 'fuzz' },
     join: { member },
     heartbeat: { member },

@@ -231,6 +231,8 @@ export const limits = {
   isrProposalsPerOrder: 2_000,
   /** How often, in a session timeout, a registered broker that does not attend is asked at its address: it may have just been killed. */
   probesPerSession: 6,
+  /** How often a controller that stands by asks whether the elected one is there, ms: a takeover begins so long after its process has gone. */
+  successionAskMs: 100,
   /** How soon one at whose address the connection broke is asked again, ms, doubled up to the interval above: a process that is being killed takes some milliseconds. */
   probeRetryMsMin: 10,
   /** How often a leaving broker asks whether it may go, ms: each partition that moves is a few milliseconds of the controller's time. */

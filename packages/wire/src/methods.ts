@@ -63,6 +63,7 @@ export const methods = {
   replicate: { ...stream(ReplicationServiceDefinition, replication.replicate), response: replicateResponseCodec },
   allocateProducerIds: unary(ControllerServiceDefinition, controller.allocateProducerIds),
   ensureOffsetsTopic: unary(ControllerServiceDefinition, controller.ensureOffsetsTopic),
+  describeController: unary(ControllerServiceDefinition, controller.describeController),
   describeCoordinator: unary(CoordinatorServiceDefinition, coordinator.describeCoordinator),
   findCoordinator: unary(GroupServiceDefinition, group.findCoordinator),
   join: stream(GroupServiceDefinition, group.join),

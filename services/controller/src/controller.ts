@@ -1,6 +1,6 @@
 /** The controller: elected, one at a time, the only one to decide on topics, leaders and brokers. */
 import type { ImageSource, MetadataKeys } from '@tributary/metadata';
-import { type NodeId, limits } from '@tributary/model';
+import { type IncarnationId, type NodeId, incarnationId, limits, randomId } from '@tributary/model';
 import type { Clock, Host, Logger, MetadataStore, Random, Service, Transport } from '@tributary/ports';
 import { keepBalance } from './balance.ts';
 import { type Term, standForElection } from './election.ts';
@@ -39,7 +39,7 @@ export interface ControllerPorts {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
-  /** To brokers that fell silent. */
+  /** To brokers that fell silent, and to the elected controller. */
   readonly transport: Pick<Transport, 'connect'>;
   /** Ended when an invariant breaks or the metadata store shows an older state (M6). */
   readonly host: Pick<Host, 'crash'>;
@@ -68,6 +68,7 @@ class ElectedController implements Controller {
   readonly #ports: ControllerPorts;
   readonly #office: Office;
   readonly #inquiry: Inquiry;
+  readonly #incarnationId: IncarnationId;
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
 
@@ -78,7 +79,9 @@ class ElectedController implements Controller {
     this.#office = new Office(ports, defaults, sessionTimeoutMs);
     this.#inquiry = new Inquiry(ports, this.#office, defaults);
     const { images, clock, random } = ports;
-    const parts = { office: this.#office, images, clock, random, defaults, offsetsTopic, sessionTimeoutMs };
+    this.#incarnationId = incarnationId(randomId(() => random.nextU32()));
+    const self = { nodeId: config.nodeId, incarnationId: this.#incarnationId };
+    const parts = { self, office: this.#office, images, clock, random, defaults, offsetsTopic, sessionTimeoutMs };
     this.service = controllerService(parts);
   }
 
@@ -105,7 +108,13 @@ class ElectedController implements Controller {
 
   async #run(): Promise<void> {
     const { nodeId, address, sessionTimeoutMs = limits.sessionTimeoutMs } = this.#config;
-    const self = { nodeId, address, leaseMs: this.#config.electionTimeoutMs ?? sessionTimeoutMs };
+    const incarnation = this.#incarnationId;
+    const self = {
+      nodeId,
+      incarnationId: incarnation,
+      address,
+      leaseMs: this.#config.electionTimeoutMs ?? sessionTimeoutMs,
+    };
     try {
       await standForElection(self, this.#ports, (term) => this.#serve(term), this.#stopping.signal);
     } catch (thrown) {

@@ -6,8 +6,9 @@ import {
   LinkedAbort,
   encodeTransaction,
 } from '@tributary/metadata';
-import { type IncarnationId, type NodeId, incarnationId, limits, randomId } from '@tributary/model';
-import type { Clock, Logger, MetadataStore, Random } from '@tributary/ports';
+import { type IncarnationId, type NodeId, limits } from '@tributary/model';
+import type { Clock, Logger, MetadataStore, Transport } from '@tributary/ports';
+import { unseatTheGone } from './succession.ts';
 
 /** One time in office. */
 export interface Term {
@@ -21,6 +22,8 @@ export interface Term {
 
 export interface Candidate {
   readonly nodeId: NodeId;
+  /** Of this process. */
+  readonly incarnationId: IncarnationId;
   readonly address: string;
   readonly leaseMs: number;
 }
@@ -30,14 +33,15 @@ export interface ElectionPorts {
   readonly keys: MetadataKeys;
   readonly images: ImageSource;
   readonly clock: Clock;
-  readonly random: Random;
   readonly logger: Logger;
+  /** To the elected one. */
+  readonly transport: Pick<Transport, 'connect'>;
 }
 
 const place = { kind: 'controller' } as const;
 
 /**
- * Stands for election again and again (M5): waits until nobody is elected, puts its own key under a lease of its own, and while it holds
+ * Stands for election again and again (M5): waits until nobody is elected, or who is elected has gone, puts its own key under a lease of its own, and while it holds
  * that runs `inOffice`. The key's create revision is the fence. Ends only by throwing: the signal's reason, or what `inOffice` throws while
  * its term's signal is not aborted.
  */
@@ -49,7 +53,7 @@ export async function standForElection(
 ): Promise<never> {
   let retryMs: number = limits.storeRetryMsMin;
   for (;;) {
-    await ports.images.until((image) => image.controller === undefined, signal);
+    await untilVacant(ports, signal);
     using candidacy = new LinkedAbort(signal);
     let term: 'lost' | { readonly sitOutMs: number } = 'lost';
     try {
@@ -68,6 +72,18 @@ export async function standForElection(
   }
 }
 
+/** Nobody is elected any more: the lease has run out, or the process that held it is gone and its key was taken away (M5). */
+async function untilVacant(ports: ElectionPorts, signal: AbortSignal): Promise<void> {
+  using waiting = new LinkedAbort(signal);
+  const looking = unseatTheGone(ports, waiting.signal);
+  try {
+    await ports.images.until((image) => image.controller === undefined, signal);
+  } finally {
+    waiting.abort(new Error('Nobody is elected.'));
+    await looking;
+  }
+}
+
 /** The store did not answer: whether the key was written is unknown, and its lease is given up. */
 class CandidacyFailed extends Error {
   override readonly name = 'CandidacyFailed';
@@ -82,14 +98,11 @@ async function stand(
 ): Promise<'lost' | { readonly sitOutMs: number }> {
   let sitOutMs = 0;
   const { store, keys, images, logger } = ports;
-  const incarnation = incarnationId(randomId(() => ports.random.nextU32()));
   const lease = await asking(store.lease(self.leaseMs, candidacy.signal));
   const lost = (): void => candidacy.abort(lease.lost.reason);
   lease.lost.addEventListener('abort', lost, { once: true });
   try {
-    const { succeeded, revision } = await asking(
-      store.commit(encodeTransaction(keys, candidature(self, incarnation), lease)),
-    );
+    const { succeeded, revision } = await asking(store.commit(encodeTransaction(keys, candidature(self), lease)));
     if (!succeeded) return 'lost';
     // Everything that an earlier controller wrote is in the image from here on, and it cannot write any more.
     await images.reached(revision, candidacy.signal);
@@ -111,8 +124,8 @@ async function stand(
   }
 }
 
-function candidature(self: Candidate, incarnation: IncarnationId): StateTransaction {
-  const value = { nodeId: self.nodeId, incarnationId: incarnation, address: self.address };
+function candidature({ nodeId, incarnationId, address }: Candidate): StateTransaction {
+  const value = { nodeId, incarnationId, address };
   return { expect: [{ place, is: 'absent' }], put: [{ kind: 'controller', value }], delete: [] };
 }
 

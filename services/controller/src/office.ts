@@ -184,6 +184,7 @@ export class Office {
       for (;;) {
         term.signal.throwIfAborted();
         images.over.throwIfAborted();
+        this.#resignIfUnseated(term);
         const rang = this.#bell.heard(term.signal);
         rang.catch(() => undefined);
         const judgement = this.#judge();

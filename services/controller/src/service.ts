@@ -1,7 +1,7 @@
 /**
- * AdminService and ControllerService, served by the active controller only.
+ * AdminService and ControllerService, served by the active controller only, but for DescribeController, which any answers.
  *
- * Every call: NOT_CONTROLLER naming the active one while this one is not; INCONSISTENT_CLUSTER_ID when the request names another cluster (F2);
+ * Every other call: NOT_CONTROLLER naming the active one while this one is not; INCONSISTENT_CLUSTER_ID when the request names another cluster (F2);
  * REQUEST_TIMED_OUT when `min_revision` is not reached in time (M4).
  * - CreateTopic: answers once the topic can be used. INVALID_TOPIC_EXCEPTION, TOPIC_ALREADY_EXISTS, INVALID_PARTITIONS,
  *   INVALID_REPLICATION_FACTOR, INVALID_CONFIG.
@@ -17,6 +17,8 @@
  */
 import type { ImageSource } from '@tributary/metadata';
 import {
+  type IncarnationId,
+  type NodeId,
   type TopicId,
   TributaryError,
   brokerEpoch,
@@ -58,6 +60,7 @@ import type { TopicDefaults } from './topic-defaults.ts';
 import { type NewTopic, checkNewTopic, checkPartitionCount } from './topics.ts';
 
 interface Parts {
+  readonly self: { readonly nodeId: NodeId; readonly incarnationId: IncarnationId };
   readonly office: Office;
   readonly images: ImageSource;
   readonly clock: Clock;
@@ -87,6 +90,7 @@ export function controllerService(parts: Parts): Service {
     handlers.unary(methods.reportFlushed, (request, context) => desk.reportFlushed(request, context));
     handlers.unary(methods.ensureOffsetsTopic, (request, context) => offsets.ensure(request, context));
     handlers.stream(methods.attend, (stream, context) => attendance.attend(stream, context));
+    handlers.unary(methods.describeController, async () => ({ throttleMs: 0, ...parts.self }));
     handlers.unary(methods.allocateProducerIds, (request, context) => desk.allocateProducerIds(request, context));
   };
 }

@@ -81,7 +81,7 @@ describe('__consumer_offsets', () => {
         if (++transactions === 2) first.kill();
       };
       void first.call(methods.ensureOffsetsTopic, ask);
-      await cluster.sleep(100);
+      while (first.alive) await cluster.sleep(1);
       const half = (await cluster.stored()).topicNamed(offsetsTopicName);
       assert.equal(half?.phase, 'creating');
       while (!second.isActive) await cluster.sleep(100);
