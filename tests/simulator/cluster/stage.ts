@@ -63,6 +63,8 @@ export class Stage {
   /** Programs whose end is not followed by a new start. */
   isOver = false;
   crashes = 0;
+  /** What members log, as the stage hears it. */
+  onLogged: ((event: string, fields: Readonly<Record<string, unknown>>) => void) | undefined;
 
   constructor(world: World, { coordinators = 0, topics }: StageOptions = {}) {
     this.world = world;
@@ -206,6 +208,7 @@ export class Stage {
   };
 
   #logged(member: Member, event: string, fields: Readonly<Record<string, unknown>>): void {
+    this.onLogged?.(event, fields);
     if (event === 'log-recovered') this.world.coverage.count(`recovery: ${String(fields['how'])}`);
     if (event !== 'compaction-stopped') return;
     this.world.broken(

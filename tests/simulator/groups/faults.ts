@@ -6,6 +6,7 @@ import { SESSION_TIMEOUT_MS } from '../cluster/plan.ts';
 import type { Stage } from '../cluster/stage.ts';
 import type { Coverage } from '../coverage.ts';
 import type { SeededRandom } from '../seeded-random.ts';
+import { readInTwo } from './read-in-two.ts';
 
 /** Mostly one that owns something. */
 function someCoordinator(stage: Stage, random: SeededRandom): Member {
@@ -106,6 +107,7 @@ export const groupFaults: readonly Fault[] = [
       );
     },
   },
+  { name: 'takeover that reads in two', weight: 5, strike: readInTwo },
 ];
 
 export function expectGroupFaults(coverage: Coverage): void {

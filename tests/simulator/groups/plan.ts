@@ -4,7 +4,7 @@ import type { SeededRandom } from '../seeded-random.ts';
 import type { GroupPromise } from './group-judge.ts';
 
 /** The shortest that the product allows is a second. */
-const SESSION_TIMEOUTS_MS = [1_500, 2_500, 4_000] as const;
+export const SESSION_TIMEOUTS_MS = [1_500, 2_500, 4_000] as const;
 
 /** Nothing that is read here is ever removed, and all of it is flushed: what a group must see is known. */
 export const topics: readonly TopicPlan[] = [
@@ -38,10 +38,13 @@ export interface GroupPlan extends GroupPromise {
   readonly seats: readonly SeatPlan[];
 }
 
+/** @param index from 0 on. */
+export const groupIdOf = (index: number): string => `readers ${index + 1}`;
+
 /** One or two groups of two to four members, every other one strict about ownership. */
 export function groupPlans(random: SeededRandom): readonly GroupPlan[] {
   return Array.from({ length: random.between(1, 2) }, (_, index) => {
-    const groupId = `readers ${index + 1}`;
+    const groupId = groupIdOf(index);
     const usesPattern = random.chance(0.3);
     return {
       groupId,

@@ -48,6 +48,8 @@ export function expectEverything(coverage: Coverage): void {
     'group: member closed',
     'group: member paused',
     'group: commit for a topic that was created again',
+    'group: journal shown in part',
+    'group: journal read for long',
     'group: assigned by a member, well',
     'group: assigned by a member, twice',
     'group: assigned by a member, throws',
