@@ -26,6 +26,7 @@ export function judgeGroup(
   const judge = new GroupJudge(promise, verdict, (what) => counts.set(what, (counts.get(what) ?? 0) + 1));
   const story = new Story(judge);
   for (const each of told.toSorted((a, b) => a.at - b.at)) story.hear(each);
+  judge.end();
   for (const [partition, end] of acknowledged) {
     const read = judge.readUpTo(String(partition));
     if (read < end)

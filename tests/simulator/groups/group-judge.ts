@@ -9,6 +9,8 @@ interface Ownership {
   /** Rises with each assignment that any member is told of. */
   readonly number: number;
   hasRead: boolean;
+  /** What it did that only somebody may who has been overtaken without having heard of it: whoever commits after that has not. */
+  doubt: string | undefined;
 }
 
 interface Shared {
@@ -44,7 +46,7 @@ export class GroupJudge {
     const { owners } = this.#shared(partition);
     if (owners.some((each) => each.member === member))
       this.#broken('G5', `${member} is given ${partition}, which it has`);
-    owners.push({ member, number: ++this.#assignments, hasRead: false });
+    owners.push({ member, number: ++this.#assignments, hasRead: false, doubt: undefined });
     this.#count('group: partition assigned');
   }
 
@@ -77,8 +79,12 @@ export class GroupJudge {
     if (!own.hasRead) {
       own.hasRead = true;
       // Whoever was overtaken begins where it was to begin then.
-      if (newer === undefined && first < shared.acknowledged)
-        this.#broken('G4', `${member} begins ${partition} at ${first}; ${shared.acknowledged} was committed`);
+      if (newer === undefined && first < shared.acknowledged) {
+        const what = `${member} begins ${partition} at ${first}; ${shared.acknowledged} was committed`;
+        // It may have stood still between being given it and hearing of that, for longer than its session.
+        if (this.promise.isStrict) this.#broken('G4', what);
+        else own.doubt = what;
+      }
     }
     for (const offset of offsets) {
       if (offset > shared.readUpTo) {
@@ -97,6 +103,14 @@ export class GroupJudge {
     if (offset > shared.readUpTo)
       this.#broken('G4', `${member} committed ${partition} at ${offset}; nobody was handed ${shared.readUpTo}`);
     if (offset > shared.acknowledged) shared.acknowledged = offset;
+    const own = shared.owners.find((each) => each.member === member);
+    if (own?.doubt !== undefined) this.#broken('G4', `${own.doubt}, and ${member} may commit`);
+  }
+
+  /** All is calm: whoever still has what it has, has it. */
+  end(): void {
+    for (const { owners } of this.#partitions.values())
+      for (const { doubt } of owners) if (doubt !== undefined) this.#broken('G4', doubt);
   }
 
   /** Every record below it was handed to somebody. */

@@ -84,7 +84,10 @@ async function tell(stage: Stage): Promise<void> {
     );
     await within(stage, `${judge.promise.groupId} has read everything`, () => notRead(stage, judge));
   }
-  for (const { seats } of groups) for (const seat of seats) seat.finish();
+  for (const { judge, seats } of groups) {
+    judge.end();
+    for (const seat of seats) seat.finish();
+  }
   judgeJournals(stage);
   world.trace.add('world', 'converged');
 }
