@@ -121,7 +121,6 @@ const peers = Array.from({ length: 40 }, () => grpcTransport.connect(coordinator
 for (let group = 0; group < groups; group++) {
   for (let member = 0; member < membersEach; member++) {
     const index = group * membersEach + member;
-    const stream = (peers[index % peers.length] ?? peer).stream(methods.join, stop.signal);
     const said = { groupId: `inside-${group}`, memberId: `member-${member}-of-group-${group}` };
     const subscription = {
       instanceId: '',
@@ -147,6 +146,7 @@ for (let group = 0; group < groups; group++) {
         { deadlineMs: 30_000 },
       ),
     );
+    let stream = own.stream(methods.join, stop.signal);
     const say = (first: boolean): void =>
       stream.send({
         member: {
@@ -160,24 +160,34 @@ for (let group = 0; group < groups; group++) {
           sequence: ++state.sequence,
         },
       });
-    say(true);
-    void (async () => {
-      try {
-        for await (const { member: told } of stream) {
-          answers++;
-          if (told === undefined || told.errorCode !== 0) {
-            refused++;
-            continue;
-          }
-          if (state.epoch === 0) joined++;
-          state.epoch = told.memberEpoch;
-          if (told.assignment === undefined || told.assignment.version === state.version) continue;
-          state.version = told.assignment.version;
-          state.partition = told.assignment.partitions[0]?.partition ?? 0;
-          say(false);
+    /** Until the stream breaks, or the coordinator refuses. */
+    const attend = async (): Promise<void> => {
+      say(true);
+      for await (const { member: told } of stream) {
+        answers++;
+        if (told === undefined || told.errorCode !== 0) {
+          refused++;
+          return;
         }
-      } catch {
-        broken++;
+        if (state.epoch === 0) joined++;
+        state.epoch = told.memberEpoch;
+        if (told.assignment === undefined || told.assignment.version === state.version) continue;
+        state.version = told.assignment.version;
+        state.partition = told.assignment.partitions[0]?.partition ?? 0;
+        say(false);
+      }
+    };
+    void (async () => {
+      while (!stop.signal.aborted) {
+        try {
+          await attend();
+        } catch {
+          broken++;
+        }
+        // As any client does: a busy machine takes long to connect, and a coordinator may be taken for dead for a moment.
+        stream.cancel();
+        await sleep(200);
+        if (!stop.signal.aborted) stream = own.stream(methods.join, stop.signal);
       }
     })();
     streams.push(say);
@@ -249,7 +259,7 @@ console.log('idle', {
 });
 console.log('signs of life', await atWork(0));
 console.log('signs of life and commits', await atWork(memberCommitMs));
-console.log('refused', refused, 'load', loadavg()[0]);
+console.log('refused', refused, 'streams broken', broken, 'load', loadavg()[0]);
 stop.abort();
 
 await coordinator.end('SIGKILL');
