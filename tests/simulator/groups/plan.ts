@@ -4,7 +4,7 @@ import type { SeededRandom } from '../seeded-random.ts';
 import type { GroupPromise } from './group-judge.ts';
 
 /** The shortest that the product allows is a second. */
-export const SESSION_TIMEOUTS_MS = [1_500, 2_500, 4_000] as const;
+const SESSION_TIMEOUTS_MS = [1_500, 2_500, 4_000] as const;
 
 /** Nothing that is read here is ever removed, and all of it is flushed: what a group must see is known. */
 export const topics: readonly TopicPlan[] = [

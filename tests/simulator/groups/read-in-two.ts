@@ -2,20 +2,28 @@
  * A takeover that can read only the beginning of its journal for longer than members are silent, while some members reach nobody (G2): they are well, and
  * could not have been heard.
  *
- * The owner dies, the next one writes its fence, and before it has read what lies below it the partition's leader dies, and those that have all of it hear
- * neither that the fence is committed nor each other. The new leader shows what it knows to be committed, and no more until they hear each other (R3).
+ * The owner's last writes and the next one's fence are committed at once, of which only the partition's leader knows: it dies before what lies below the fence
+ * has been read from it. Those that have all of it hear nobody, each other neither: the new leader shows what it knows to be committed, and no more (R3).
  */
 import { groupPartitionOf, offsetsTopic } from '@tributary/metadata';
-import { methods } from '@tributary/wire';
+import { methods, type ProduceBatch } from '@tributary/wire';
 import { ms } from '../cluster/blows.ts';
 import type { Member } from '../cluster/member.ts';
 import type { Stage } from '../cluster/stage.ts';
 import type { Call } from '../network/connection.ts';
 import type { SeededRandom } from '../seeded-random.ts';
-import { groupIdOf, SESSION_TIMEOUTS_MS } from './plan.ts';
+import { groupIdOf } from './plan.ts';
 
 /** A takeover is faster than this, unless other faults are in its way. */
 const FENCED_MS_MAX = 2_500;
+/** The owner writes something meanwhile, and its followers are not taken out of the ISR. */
+const UNACKNOWLEDGED_MS = [200, 900] as const;
+/** About the sessions of members. */
+const SHOWN_IN_PART_MS = [800, 6_000] as const;
+/** Up to one and a half of the longest ones. */
+const APART_MS = [100, 6_000] as const;
+/** Not every run has a second group. */
+const SECOND_CHANCE = 0.25;
 
 interface Journal {
   readonly topicId: string;
@@ -27,33 +35,49 @@ interface Journal {
 }
 
 export async function readInTwo(stage: Stage, random: SeededRandom): Promise<void> {
+  const { network, coverage } = stage.world;
   const journal = someJournal(stage, random);
   if (journal === undefined) return;
   const { owner, leader, followers } = journal;
-  const seats = [...stage.world.machines.keys()].filter((name) => name.startsWith('m') && random.chance(0.6));
+  const copies = [leader, ...followers];
+  const isTroubled = (): void => {
+    for (const member of copies) member.troubled();
+  };
+  const unacknowledged = followers.map(({ name }) => [name, leader.name] as const);
+  const unheard = pairsOf(
+    [leader.name],
+    followers.map(({ name }) => name),
+  );
+  const among = followers.flatMap(({ name }) =>
+    followers.filter((other) => other.name !== name).map((other) => [name, other.name] as const),
+  );
   const apart = pairsOf(
-    seats,
+    [...stage.world.machines.keys()].filter((name) => name.startsWith('m') && random.chance(0.6)),
     stage.members.map(({ name }) => name),
   );
+  isTroubled();
+  silence(stage, unacknowledged);
+  await ms(stage, random.between(...UNACKNOWLEDGED_MS));
   silence(stage, apart);
+  const fence = fenceOf(stage, journal);
   owner.kill();
-  const fenced = await within(stage, FENCED_MS_MAX, fenceOf(stage, journal));
-  if (fenced !== undefined) {
-    const copies = [leader, ...followers].map(({ name }) => name);
-    const unheard = copies.flatMap((one) =>
-      copies.filter((other) => other !== one).map((other) => [one, other] as const),
-    );
+  if ((await within(stage, FENCED_MS_MAX, fence.asked)) !== undefined) {
+    // By then all of them have it.
+    await ms(stage, 20);
+    silence(stage, [...unheard, ...among]);
+    for (const [from, to] of unacknowledged) network.hear(from, to);
+    const by = await within(stage, 200, fence.answered);
     silence(stage, unheard);
-    for (const member of [leader, ...followers]) member.troubled();
-    await within(stage, 500, openedBy(stage, journal, fenced.by));
-    leader.kill();
-    stage.world.coverage.count('group: journal shown in part');
-    await ms(stage, random.between(800, 2 * Math.max(...SESSION_TIMEOUTS_MS)));
-    for (const [from, to] of unheard) stage.world.network.hear(from, to);
-    for (const member of [leader, ...followers]) member.troubled();
+    if (by !== undefined && (await within(stage, 200, openedBy(stage, journal, by))) !== undefined) {
+      coverage.count('group: journal shown in part');
+      leader.kill();
+      await ms(stage, random.between(...SHOWN_IN_PART_MS));
+    }
   }
-  await ms(stage, random.between(100, 2_000));
-  for (const [from, to] of apart) stage.world.network.hear(from, to);
+  for (const [from, to] of [...unacknowledged, ...unheard, ...among]) network.hear(from, to);
+  isTroubled();
+  await ms(stage, random.between(...APART_MS));
+  for (const [from, to] of apart) network.hear(from, to);
 }
 
 /** That of a group, with all of its copies in sync. */
@@ -62,7 +86,7 @@ function someJournal(stage: Stage, random: SeededRandom): Journal | undefined {
   const topic = offsetsTopic(image);
   if (topic === undefined) return undefined;
   const { topicId } = topic;
-  const partition = groupPartitionOf(groupIdOf(random.below(2)), topic.partitions);
+  const partition = groupPartitionOf(groupIdOf(random.chance(SECOND_CHANCE) ? 1 : 0), topic.partitions);
   const assignment = image.groupPartition(partition);
   const journal = image.partition(topicId, partition);
   if (assignment === undefined || journal === undefined || journal.isr.length < 3) return undefined;
@@ -75,43 +99,46 @@ function someJournal(stage: Stage, random: SeededRandom): Journal | undefined {
   return { topicId, partition, writerEpoch: assignment.writerEpoch, owner, leader, followers };
 }
 
-/** The leader acknowledges the first write of another owner. */
-function fenceOf(stage: Stage, { topicId, partition, writerEpoch, leader }: Journal): Promise<{ readonly by: string }> {
+/** The first write of another owner reaches the leader; it acknowledges it. */
+function fenceOf(
+  stage: Stage,
+  { topicId, partition, writerEpoch, leader }: Journal,
+): { readonly asked: Promise<string>; readonly answered: Promise<string> } {
   const { network } = stage.world;
-  const { promise, resolve } = Promise.withResolvers<{ readonly by: string }>();
-  const asked = new Map<Call, number>();
+  const asked = Promise.withResolvers<string>();
+  const answered = Promise.withResolvers<string>();
+  const correlationIds = new Map<Call, number>();
+  const isFence = (batch: ProduceBatch): boolean =>
+    batch.topicId === topicId && batch.partition === partition && (batch.writerEpoch ?? 0n) > writerEpoch;
   network.watch((call, bytes) => {
     if (call.server !== leader.name || call.path !== methods.produce.path) return false;
-    const fence = methods.produce.request
-      .decode(bytes)
-      .batches.find(
-        (batch) =>
-          batch.topicId === topicId && batch.partition === partition && (batch.writerEpoch ?? 0n) > writerEpoch,
-      );
-    if (fence !== undefined) asked.set(call, fence.correlationId);
-    return fence !== undefined;
+    const fence = methods.produce.request.decode(bytes).batches.find(isFence);
+    if (fence === undefined) return false;
+    correlationIds.set(call, fence.correlationId);
+    asked.resolve(call.client);
+    return true;
   });
   const { onAnswered } = network;
   network.onAnswered = (call, message) => {
     onAnswered?.(call, message);
-    const correlationId = asked.get(call);
+    const correlationId = correlationIds.get(call);
     if (correlationId === undefined || call.path !== methods.produce.path) return;
     const { results } = methods.produce.response.decode(message.bytes());
     if (!results.some((each) => each.correlationId === correlationId && each.errorCode === 0)) return;
-    asked.delete(call);
-    resolve({ by: call.client });
+    correlationIds.delete(call);
+    answered.resolve(call.client);
   };
-  return promise;
+  return { asked: asked.promise, answered: answered.promise };
 }
 
 /** The new owner's question for the journal has reached the leader. */
-function openedBy(stage: Stage, { topicId, partition, leader }: Journal, machine: string): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
+function openedBy(stage: Stage, { topicId, partition, leader }: Journal, machine: string): Promise<true> {
+  const { promise, resolve } = Promise.withResolvers<true>();
   stage.world.network.watch((call, bytes) => {
     if (call.client !== machine || call.server !== leader.name || call.path !== methods.fetch.path) return false;
     const request = methods.fetch.request.decode(bytes);
     const isIt = request.open.some((each) => each.topicId === topicId && each.partition === partition);
-    if (isIt) resolve();
+    if (isIt) resolve(true);
     return isIt;
   });
   return promise;
