@@ -1,7 +1,7 @@
 /** Records on their way into batches: encoded straight into their partition's, or kept until the topic's partitions are known. */
 import { limits, TributaryError } from '@tributary/model';
 import { partitionOfKey, type Payload, type RecordHeader } from '@tributary/record';
-import { Alarm } from './alarm.ts';
+import { Alarm } from '@tributary/metadata';
 import { ProducerBatch } from './batch.ts';
 import { BuilderPool } from './buffer-pool.ts';
 import { BatchFate, RecordDelivery } from './delivery.ts';

@@ -4,7 +4,7 @@
  */
 import { limits, TributaryError } from '@tributary/model';
 import type { FetchedPartition } from '@tributary/wire';
-import { Alarm } from './alarm.ts';
+import { Alarm } from '@tributary/metadata';
 import { pauseMs } from './backoff.ts';
 import { type ConsumerSettings, fetchWindow } from './consumer-options.ts';
 import { type FetchedFrom, FetchSession } from './fetch-session.ts';

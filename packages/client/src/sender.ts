@@ -5,7 +5,7 @@
 import { limits, producerEpoch, producerId, TributaryError } from '@tributary/model';
 import type { Compression } from '@tributary/record';
 import { Acks, methods, type ProduceResult } from '@tributary/wire';
-import { Alarm } from './alarm.ts';
+import { Alarm } from '@tributary/metadata';
 import { pauseMs } from './backoff.ts';
 import type { ProducerBatch, ProducerIdentity } from './batch.ts';
 import { refusedError } from './batch-verdict.ts';

@@ -13,4 +13,6 @@ export * from './removal.ts';
 export * from './state.ts';
 export * from './stay-registered.ts';
 export * from './values.ts';
+export * from './alarm.ts';
+export * from './heard-within.ts';
 export * from './waiting.ts';

@@ -3,10 +3,9 @@
  * stream that breaks, or on which the controller is silent, is followed by another at once, with a greater number.
  */
 import { type BrokerEpoch, type IncarnationId, limits, type NodeId, TributaryError } from '@tributary/model';
-import { Bell, type ImageSource, LinkedAbort } from '@tributary/metadata';
+import { heardWithin, Bell, type ImageSource, LinkedAbort } from '@tributary/metadata';
 import type { Clock, Logger, Stream, Transport } from '@tributary/ports';
 import { type AttendRequest, type AttendResponse, type LeaveProgress, methods, PartRole } from '@tributary/wire';
-import { heardWithin } from './shard/heard-within.ts';
 
 interface AttendancePorts {
   readonly clock: Clock;

@@ -1,10 +1,9 @@
 /** A controlled stop: the coordinator asks the controller to give what it owns to others, and serves until that is done or has taken too long. */
 import { limits, type NodeId } from '@tributary/model';
-import { Bell, type ClusterImage, type ImageSource } from '@tributary/metadata';
+import { heardWithin, Bell, type ClusterImage, type ImageSource } from '@tributary/metadata';
 import type { Clock, Logger } from '@tributary/ports';
 import type { LeaveProgress } from '@tributary/wire';
 import type { Attendance } from './attendance.ts';
-import { heardWithin } from './shard/heard-within.ts';
 
 interface HandingOverPorts {
   readonly clock: Clock;

@@ -1,7 +1,7 @@
 /** What a consumer does as a member of its group: its session, its rebalances and its commits, held together. */
 import { type Offset, limits, TributaryError } from '@tributary/model';
 import type { AssignmentTask, ComputedAssignment } from '@tributary/wire';
-import { Alarm } from '../alarm.ts';
+import { Alarm } from '@tributary/metadata';
 import type { HandOut } from '../hand-out.ts';
 import type { TopicPartition } from '../topic-partition.ts';
 import type { PartitionFetch, StartSpec } from '../partition-fetch.ts';

@@ -10,7 +10,7 @@ import {
   type MemberSubscription,
   methods,
 } from '@tributary/wire';
-import { Alarm } from '../alarm.ts';
+import { Alarm } from '@tributary/metadata';
 import { pauseMs } from '../backoff.ts';
 import type { Routing } from '../routing.ts';
 import { Bell } from '../waiting.ts';

@@ -10,7 +10,14 @@ import {
   type NodeId,
   TributaryError,
 } from '@tributary/model';
-import { Bell, type ClusterImage, type ImageSource, LinkedAbort, unlessAborted } from '@tributary/metadata';
+import {
+  heardWithin,
+  Bell,
+  type ClusterImage,
+  type ImageSource,
+  LinkedAbort,
+  unlessAborted,
+} from '@tributary/metadata';
 import type { Clock, Logger, Stream, Transport } from '@tributary/ports';
 import {
   type AttendRequest,
@@ -21,7 +28,6 @@ import {
   methods,
 } from '@tributary/wire';
 import { noContext } from '../rpc/controller-client.ts';
-import { heardWithin } from './heard-within.ts';
 import {
   type IsrProposer,
   type NumberedProposal,

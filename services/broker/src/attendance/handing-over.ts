@@ -1,10 +1,9 @@
 /** A controlled shutdown: the broker asks the controller to move what it leads, and serves until that is done or has taken too long. */
 import { limits, type NodeId } from '@tributary/model';
-import { Bell, type ClusterImage, type ImageSource, isUnfenced, LinkedAbort } from '@tributary/metadata';
+import { heardWithin, Bell, type ClusterImage, type ImageSource, isUnfenced, LinkedAbort } from '@tributary/metadata';
 import type { Clock, Logger } from '@tributary/ports';
 import type { LeaveProgress } from '@tributary/wire';
 import type { Attendance } from './attendance.ts';
-import { heardWithin } from './heard-within.ts';
 
 interface HandingOverPorts {
   readonly clock: Clock;

@@ -4,6 +4,7 @@
  */
 import {
   errorName,
+  type LeaderEpoch,
   limits,
   type NodeId,
   type Offset,
@@ -15,7 +16,7 @@ import {
   TributaryError,
   type WriterEpoch,
 } from '@tributary/model';
-import { type ImageSource, LinkedAbort } from '@tributary/metadata';
+import { Alarm, type ImageSource, LinkedAbort } from '@tributary/metadata';
 import type { Clock, Logger } from '@tributary/ports';
 import { encodeBatch, type NewRecord, sequenceAfter } from '@tributary/record';
 import { FenceValue, JournalKey, type ProduceResult } from '@tributary/wire';
@@ -59,10 +60,21 @@ export function fenceRecord(writerEpoch: WriterEpoch, coordinatorId: NodeId): Jo
   return { key: fenceKey, value: FenceValue.encode({ writerEpoch, coordinatorId }).finish() };
 }
 
-export class JournalWriter {
+/** A write on its way. */
+interface Attempt {
+  readonly leader: Leader;
+  readonly sentMs: number;
+  readonly outcome: PromiseWithResolvers<Outcome>;
+}
+
+export class JournalWriter implements Disposable {
   readonly #place: JournalPlace;
   readonly #leaders: Leaders;
   readonly #ports: JournalPorts;
+  readonly #silence: Alarm;
+  #attempt: Attempt | undefined;
+  /** Whose end is awaited: an attempt hears of another epoch without a wait of its own. */
+  #awaited: LeaderEpoch | undefined;
   #sequence = 0;
   #saidMs = Number.NEGATIVE_INFINITY;
 
@@ -70,6 +82,7 @@ export class JournalWriter {
     this.#place = place;
     this.#leaders = leaders;
     this.#ports = ports;
+    this.#silence = new Alarm(ports.clock, () => this.#listen());
   }
 
   /**
@@ -91,7 +104,7 @@ export class JournalWriter {
       signal.throwIfAborted();
       const leader = await this.#leader(signal);
       const sentMs = this.#ports.clock.monotonicMs();
-      const outcome = await this.#attempt(leader, batch, signal);
+      const outcome = await this.#send(leader, batch, sentMs, signal);
       signal.throwIfAborted();
       if (outcome.kind === 'acknowledged') {
         this.#sequence = sequenceAfter(this.#sequence, records.length);
@@ -118,32 +131,60 @@ export class JournalWriter {
     return leader;
   }
 
-  /** @throws Fenced; JournalBroken. */
-  async #attempt(leader: Leader, records: Uint8Array, signal: AbortSignal): Promise<Outcome> {
+  /** @throws Fenced; JournalBroken; the signal's reason. */
+  async #send(leader: Leader, records: Uint8Array, sentMs: number, signal: AbortSignal): Promise<Outcome> {
     const { topicId, partition, writerEpoch } = this.#place;
-    const { clock, images } = this.#ports;
-    using attempting = new LinkedAbort(signal);
-    const ended = attempting.signal;
     const { leaderEpoch } = leader;
-    const answer = this.#leaders
+    const attempt: Attempt = { leader, sentMs, outcome: Promise.withResolvers() };
+    this.#attempt = attempt;
+    this.#awaitEndOf(leaderEpoch, signal);
+    this.#silence.at(sentMs + limits.journalSilenceMs);
+    this.#leaders
       .pipe(leader.address)
       .send({ topicId, partition, leaderEpoch, records, writerEpoch })
-      .then(outcomeOf, (thrown: unknown): Outcome => ({ kind: 'failed', error: TributaryError.from(thrown) }));
-    const moved = images
-      .until((image) => image.partition(topicId, partition)?.leaderEpoch !== leaderEpoch, ended)
-      .then((): Outcome => ({ kind: 'moved' }));
-    const silent = clock.sleep(limits.journalSilenceMs, ended).then((): Outcome => {
-      this.#leaders.reconnect(leader.address);
-      const what = `${leader.address} has not answered for ${limits.journalSilenceMs} ms.`;
-      return { kind: 'failed', error: new TributaryError('REQUEST_TIMED_OUT', what) };
-    });
-    const either = [answer, moved, silent];
-    for (const each of either) each.catch(() => undefined);
+      .then(
+        (result) => attempt.outcome.resolve(outcomeOf(result)),
+        (thrown: unknown) => attempt.outcome.resolve({ kind: 'failed', error: TributaryError.from(thrown) }),
+      );
     try {
-      return judge(await Promise.race(either));
+      return judge(await attempt.outcome.promise);
     } finally {
-      attempting.abort(new Error('The attempt is over.'));
+      this.#attempt = undefined;
     }
+  }
+
+  #awaitEndOf(leaderEpoch: LeaderEpoch, signal: AbortSignal): void {
+    if (this.#awaited === leaderEpoch) return;
+    this.#awaited = leaderEpoch;
+    const { topicId, partition } = this.#place;
+    const ended = (settle: ({ outcome }: Attempt) => void): void => {
+      if (this.#awaited === leaderEpoch) this.#awaited = undefined;
+      if (this.#attempt?.leader.leaderEpoch === leaderEpoch) settle(this.#attempt);
+    };
+    this.#ports.images
+      .until((image) => image.partition(topicId, partition)?.leaderEpoch !== leaderEpoch, signal)
+      .then(
+        () => ended(({ outcome }) => outcome.resolve({ kind: 'moved' })),
+        (thrown: unknown) => ended(({ outcome }) => outcome.reject(thrown)),
+      );
+  }
+
+  /** Whoever has not answered for long is not waited for any more. */
+  #listen(): void {
+    if (this.#attempt === undefined) return;
+    const { leader, sentMs, outcome } = this.#attempt;
+    const dueMs = sentMs + limits.journalSilenceMs;
+    if (this.#ports.clock.monotonicMs() < dueMs) {
+      this.#silence.at(dueMs);
+      return;
+    }
+    this.#leaders.reconnect(leader.address);
+    const what = `${leader.address} has not answered for ${limits.journalSilenceMs} ms.`;
+    outcome.resolve({ kind: 'failed', error: new TributaryError('REQUEST_TIMED_OUT', what) });
+  }
+
+  [Symbol.dispose](): void {
+    this.#silence[Symbol.dispose]();
   }
 
   /** For so long, or until somebody else leads. */

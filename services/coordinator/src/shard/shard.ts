@@ -5,7 +5,7 @@
  * until the write that holds them, and all before, is acknowledged. What arrives while a write is under way goes out together as the next one.
  */
 import { limits, type NodeId, TributaryError } from '@tributary/model';
-import { Bell, LinkedAbort } from '@tributary/metadata';
+import { Alarm, Bell, LinkedAbort } from '@tributary/metadata';
 import type { Change } from '../group/change.ts';
 import type { Circumstances, Decision, Reply, Told } from '../group/decision.ts';
 import { Groups, type GroupsOptions } from '../group/groups.ts';
@@ -18,7 +18,6 @@ import { Fenced, fenceRecord, type JournalPlace, type JournalPorts, JournalWrite
 import type { Leaders } from '../journal/leaders.ts';
 import type { CoordinatorFacts } from '../facts.ts';
 import { Freshness } from './freshness.ts';
-import { heardWithin } from './heard-within.ts';
 import { ParkedAnswers } from './parked.ts';
 import { Staged } from './staged.ts';
 
@@ -64,6 +63,8 @@ export class Shard {
   readonly #toWrite = new Bell();
   /** A deadline may be nearer than it was. */
   readonly #toLook = new Bell();
+  /** Rings them by the clock. */
+  readonly #alarms: { readonly toWrite: Alarm; readonly toLook: Alarm };
   readonly #listeners = new Map<string, Set<(told: Told) => void>>();
   readonly #concerned = new Set<string>();
   #groups: Groups;
@@ -85,6 +86,10 @@ export class Shard {
     this.#groups = new Groups(options);
     this.#sessions = new Sessions(options.settings.sessionTimeoutMs);
     this.#serving.promise.catch(() => undefined);
+    this.#alarms = {
+      toWrite: new Alarm(ports.clock, () => this.#toWrite.ring()),
+      toLook: new Alarm(ports.clock, () => this.#toLook.ring()),
+    };
   }
 
   get phase(): ShardPhase {
@@ -260,7 +265,8 @@ export class Shard {
       const nowMs = clock.monotonicMs();
       const renewalDueMs = this.#renewalDueMs();
       if (next === undefined && renewalDueMs > nowMs) {
-        await heardWithin(this.#toWrite, renewalDueMs - nowMs, clock, signal);
+        this.#alarms.toWrite.at(renewalDueMs);
+        await this.#toWrite.heard(signal);
         continue;
       }
       if (next === undefined) facts.fenceRenewals++;
@@ -307,7 +313,8 @@ export class Shard {
       if (this.#concerned.size > 0) continue;
       if (waitMs > 0) {
         hasListened = false;
-        await heardWithin(this.#toLook, Math.max(1, waitMs), clock, signal);
+        this.#alarms.toLook.at(Math.min(deadlineMs, sweepMs));
+        await this.#toLook.heard(signal);
         continue;
       }
       // What was said while this process stood still, or had too much to do, is heard first: nobody was silent for want of a listener.
@@ -439,6 +446,8 @@ export class Shard {
   #end(why: unknown): void {
     if (this.#phase === 'over') return;
     this.#phase = 'over';
+    for (const alarm of Object.values(this.#alarms)) alarm[Symbol.dispose]();
+    this.#writer[Symbol.dispose]();
     this.#stopping.abort(why);
     this.#loops.abort(why);
     const refusal = this.#notCoordinator();

@@ -1,7 +1,7 @@
-import { type Bell, LinkedAbort } from '@tributary/metadata';
 import type { Clock } from '@tributary/ports';
+import { type Bell, LinkedAbort } from './waiting.ts';
 
-/** Resolves at the next ring, or after `ms`. Rejects with the signal's reason. */
+/** Resolves at the next ring, or after `ms`. Rejects with the signal's reason. Who waits often takes an `Alarm`: a timer for each time is dear. */
 export async function heardWithin(bell: Bell, ms: number, clock: Clock, signal: AbortSignal): Promise<void> {
   using waiting = new LinkedAbort(signal);
   const either = [bell.heard(waiting.signal), clock.sleep(ms, waiting.signal)];

@@ -1,5 +1,7 @@
 import type { Clock } from '@tributary/ports';
-import { noLongerNeeded } from './waiting.ts';
+
+/** No error: nobody is told, and one for each would be dear. */
+const noLongerNeeded = Symbol('no longer needed');
 
 /** One timer for many deadlines: whoever has one names it, the bell rings once at or after the earliest, and all look again. */
 export class Alarm implements Disposable {
