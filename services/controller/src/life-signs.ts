@@ -33,16 +33,19 @@ export class LifeSigns extends Signs {
     const gone = new Set<NodeId>();
     const dead = new Map<NodeId, BrokerEpoch>();
     const silent: { readonly node: NodeId; readonly epoch: BrokerEpoch; readonly quietMs: number }[] = [];
+    const absent: NodeId[] = [];
     let againAtMs: number | undefined;
     let [registered, hushed] = [0, 0];
     for (const { nodeId, registration, status } of image.brokers()) {
+      this.seen(nodeId, registration !== undefined, nowMs);
       if (registration === undefined) {
         if (status === undefined || status.fenced) continue;
-        // M5: not what the store lets go of, but silence that was heard in this term.
-        const graceEndsMs = this.silentSinceMs(nodeId) + this.#sessionTimeoutMs;
         // One that said that it was leaving has left.
-        if (nowMs >= graceEndsMs || status.leaving || this.hasVanished(nodeId)) gone.add(nodeId);
-        else againAtMs = earlier(againAtMs, graceEndsMs);
+        if (status.leaving || this.hasVanished(nodeId)) {
+          gone.add(nodeId);
+          continue;
+        }
+        absent.push(nodeId);
         continue;
       }
       registered++;
@@ -53,6 +56,10 @@ export class LifeSigns extends Signs {
       if (quietMs > this.#sessionTimeoutMs * hushShare) hushed++;
       if (quietMs >= this.#sessionTimeoutMs) silent.push({ node: nodeId, epoch, quietMs });
       else againAtMs = earlier(againAtMs, sign.heardMs + this.#sessionTimeoutMs);
+    }
+    for (const [node, graceEndsMs] of this.#graces(absent, registered, hushed, nowMs)) {
+      if (nowMs >= graceEndsMs) gone.add(node);
+      else againAtMs = earlier(againAtMs, graceEndsMs);
     }
     const isMost = hushed * 2 > registered;
     // A sole broker has nobody to hand over to: its lease alone decides.
@@ -71,6 +78,26 @@ export class LifeSigns extends Signs {
       silent: silent.map(({ node }) => node),
       againAtMs,
     };
+  }
+
+  /**
+   * When those that are not registered are dead, ms. Not what the store lets go of counts, but silence that was heard in this term (M5). Where most are silent,
+   * and leases may have run out because the store was away, the controller may be the one that hears nobody: then each has the time to register anew as well.
+   */
+  #graces(
+    absent: readonly NodeId[],
+    registered: number,
+    hushed: number,
+    nowMs: number,
+  ): readonly (readonly [NodeId, number])[] {
+    const timeoutMs = this.#sessionTimeoutMs;
+    const quiet = absent.filter((node) => nowMs - this.silentSinceMs(node) > timeoutMs * hushShare);
+    const known = registered + absent.length;
+    const isMost = known > 1 && (hushed + quiet.length) * 2 > known;
+    return absent.map((node) => {
+      const mayRegisterSinceMs = isMost ? this.mayRegisterSinceMs(node, timeoutMs) : Number.NEGATIVE_INFINITY;
+      return [node, Math.max(this.silentSinceMs(node), mayRegisterSinceMs) + timeoutMs];
+    });
   }
 }
 

@@ -27,6 +27,8 @@ export class Signs {
   readonly #signs = new Map<NodeId, Sign>();
   /** Those whose registration came and went while this controller was watching. */
   readonly #vanished = new Set<NodeId>();
+  /** When its registration was first found to be absent, ms. */
+  readonly #absentSinceMs = new Map<NodeId, number>();
   #beganMs = 0;
   #tookOverAt = 0n;
 
@@ -34,6 +36,7 @@ export class Signs {
   begin(nowMs: number, tookOverAt: bigint): void {
     this.#signs.clear();
     this.#vanished.clear();
+    this.#absentSinceMs.clear();
     this.#beganMs = nowMs;
     this.#tookOverAt = tookOverAt;
   }
@@ -82,6 +85,21 @@ export class Signs {
   /** Of one that is not registered: since when nothing was heard of it in this term, ms. */
   silentSinceMs(node: NodeId): number {
     return Math.max(this.#beganMs, this.#signs.get(node)?.heardMs ?? 0);
+  }
+
+  /** A look at who is registered. */
+  seen(node: NodeId, isRegistered: boolean, nowMs: number): void {
+    if (isRegistered) this.#absentSinceMs.delete(node);
+    else if (!this.#absentSinceMs.has(node)) this.#absentSinceMs.set(node, nowMs);
+  }
+
+  /**
+   * Of one that is not registered: since when it could have registered anew, ms. Leases that run out within one's time from the beginning of the term may do so
+   * because the store was away, and their holders learn of that no earlier than we do; later ones run out with them (M5).
+   */
+  mayRegisterSinceMs(node: NodeId, leaseMs: number): number {
+    const absentSinceMs = this.#absentSinceMs.get(node) ?? this.#beganMs;
+    return absentSinceMs <= this.#beganMs + leaseMs ? absentSinceMs : this.#beganMs;
   }
 
   /** Registered, without a stream, and not heard for so long: worth being asked at its address. */

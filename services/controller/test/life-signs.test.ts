@@ -50,8 +50,33 @@ describe('silence of a broker (R10)', () => {
     cluster.lose(1);
     const gone = (nowMs: number): readonly number[] => [...signs.judge(cluster.image, nowMs).gone];
     assert.deepEqual(gone(6_000), []);
-    assert.equal(signs.judge(cluster.image, 6_000).againAtMs, 11_500);
+    beat(11_000, 2, 3);
+    assert.equal(signs.judge(cluster.image, 11_000).againAtMs, 11_500);
     assert.deepEqual(gone(11_500), [1]);
+  });
+
+  test('of most brokers is no death while those whose leases ran out since the term began have had no time to register anew (M5)', () => {
+    const { cluster, signs, beat } = heard(3);
+    const gone = (nowMs: number): readonly number[] => [...signs.judge(cluster.image, nowMs).gone];
+    beat(500, 1, 2, 3);
+    cluster.lose(1);
+    assert.deepEqual(gone(1_000), []);
+    cluster.lose(2);
+    cluster.lose(3);
+    assert.deepEqual(gone(5_900), []);
+    assert.deepEqual(gone(6_999), []);
+    assert.equal(signs.judge(cluster.image, 6_999).againAtMs, 7_000);
+    assert.deepEqual(gone(7_000), [1]);
+    assert.deepEqual(gone(11_899), [1]);
+    assert.deepEqual(gone(11_900), [1, 2, 3]);
+  });
+
+  test('of most brokers is their death where their leases ran out long after the term began', () => {
+    const { cluster, signs, beat } = heard(3);
+    beat(50_000, 1, 2, 3);
+    for (const node of [1, 2, 3]) cluster.lose(node);
+    assert.deepEqual([...signs.judge(cluster.image, 55_999).gone], []);
+    assert.deepEqual([...signs.judge(cluster.image, 56_000).gone], [1, 2, 3]);
   });
 
   test('is not waited for when a broker has said that it was leaving, and its registration is gone', () => {
