@@ -8,6 +8,7 @@ import {
   type MetadataKeys,
   metadataKeys,
   openImageSource,
+  unlessAborted,
 } from '@tributary/metadata';
 import { nodeId } from '@tributary/model';
 import type { Handlers, MetadataStore, Service } from '@tributary/ports';
@@ -126,7 +127,7 @@ export function controllerProgram(at: string | ControllerPlace): ProcessMain {
     const ports = await clusterPorts(processPorts, processPorts.metadata, stop, stack);
     const controller = stack.use(createController(controllerConfig(place, address), ports));
     stack.use(await ports.transport.serve(address, controller.service));
-    await controller.start();
+    await unlessAborted(controller.start(), stop);
     await until(stop);
   };
 }
@@ -139,7 +140,7 @@ export function brokerProgram(at: string | BrokerPlace): ProcessMain {
     const ports = await clusterPorts(processPorts, processPorts.metadata, stop, stack);
     const broker = stack.use(await createBroker(brokerConfig(place), ports, stop));
     stack.use(await ports.transport.serve(brokerAddress(machine), broker.service));
-    await broker.start(brokerAddress(machine));
+    await unlessAborted(broker.start(brokerAddress(machine)), stop);
     // While it is still served, as in `main.ts`.
     stack.defer(() => broker.handOver());
     ports.logger.info('serving');
@@ -162,7 +163,7 @@ export function coordinatorProgram({ machine, nodeId: node, sessionTimeoutMs }: 
     const config = { nodeId: node, host: machine, rack: '', sessionTimeoutMs, lagPollMs: LAG_POLL_MS };
     const coordinator = stack.use(createCoordinator(config, ports));
     stack.use(await ports.transport.serve(address, coordinator.service));
-    await coordinator.start(address);
+    await unlessAborted(coordinator.start(address), stop);
     // While it is still served, as in `main.ts`.
     stack.defer(() => coordinator.handOver());
     await until(stop);

@@ -110,8 +110,12 @@ export class SimulatedProcess implements Doorkeeper {
     const running = async (): Promise<void> => main(ports, this.#stop.signal);
     running().then(
       () => this.end({ how: 'finished' }),
-      (thrown: unknown) =>
-        this.end({ how: 'failed', reason: thrown instanceof Error ? thrown.message : String(thrown), thrown }),
+      (thrown: unknown) => {
+        const { aborted, reason } = this.#stop.signal;
+        // Asked to stop before it had started.
+        if (aborted && thrown === reason) this.end({ how: 'finished' });
+        else this.end({ how: 'failed', reason: thrown instanceof Error ? thrown.message : String(thrown), thrown });
+      },
     );
   }
 
