@@ -22,6 +22,7 @@ import { CoordinatorFacts } from './facts.ts';
 import { type GroupSettings, groupSettings } from './group/settings.ts';
 import { compileTopicPattern } from './group/topic-pattern.ts';
 import { handOver } from './handing-over.ts';
+import { Beat } from './journal/beat.ts';
 import { Leaders } from './journal/leaders.ts';
 import { LagDesk } from './lag/lag-desk.ts';
 import { LogEnds } from './lag/log-ends.ts';
@@ -113,7 +114,11 @@ class GroupCoordinator implements Coordinator {
     const { signal } = this.#stopping;
     this.shards = new Shards(
       { settings, compile: compileTopicPattern, coordinatorId: this.#me },
-      { clock, images, logger, leaders, facts: this.facts, topics: () => topics, broken: () => this.#beginAnew() },
+      {
+        ...{ clock, images, logger, leaders, beat: new Beat(clock, signal), facts: this.facts },
+        topics: () => topics,
+        broken: () => this.#beginAnew(),
+      },
       signal,
     );
     const ends = new LogEnds(leaders, ports, signal);

@@ -12,6 +12,7 @@ import { Groups, type GroupsOptions } from '../group/groups.ts';
 import { decodeChange, encodeChange } from '../group/journal-codec.ts';
 import { Sessions } from '../group/sessions.ts';
 import type { TopicView } from '../group/topic-view.ts';
+import type { Beat } from '../journal/beat.ts';
 import { LogRestarted, readJournal } from '../journal/journal-reader.ts';
 import type { JournalRecord } from '../journal/journal-record.ts';
 import { Fenced, fenceRecord, type JournalPlace, type JournalPorts, JournalWriter } from '../journal/journal-writer.ts';
@@ -43,6 +44,7 @@ export interface ShardOptions extends GroupsOptions {
 
 export interface ShardPorts extends JournalPorts {
   readonly leaders: Leaders;
+  readonly beat: Beat;
   readonly facts: CoordinatorFacts;
   readonly topics: () => TopicView;
 }
@@ -257,18 +259,20 @@ export class Shard {
   }
 
   async #write(): Promise<never> {
-    const { clock, facts } = this.#ports;
+    const { clock, facts, beat } = this.#ports;
     const signal = this.#loops.signal;
     for (;;) {
       signal.throwIfAborted();
-      const next = this.#staged.take(limits.journalBatch);
-      const nowMs = clock.monotonicMs();
       const renewalDueMs = this.#renewalDueMs();
-      if (next === undefined && renewalDueMs > nowMs) {
+      if (this.#staged.isEmpty && renewalDueMs > clock.monotonicMs()) {
         this.#alarms.toWrite.at(renewalDueMs);
         await this.#toWrite.heard(signal);
         continue;
       }
+      const turn = beat.turn();
+      if (turn !== undefined) await turn;
+      signal.throwIfAborted();
+      const next = this.#staged.take(limits.journalBatch);
       if (next === undefined) facts.fenceRenewals++;
       await this.#append(next?.records ?? [fenceRecord(this.place.writerEpoch, this.#options.coordinatorId)]);
       if (next !== undefined) this.#acknowledged = Math.max(this.#acknowledged, next.upTo);
