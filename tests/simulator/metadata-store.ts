@@ -161,6 +161,8 @@ export class SimulatedMetadataStore {
 
   /** A transaction of this user was carried out, at this very moment. */
   onCommitted: ((user: StoreUser, transaction: Transaction) => void) | undefined;
+  /** A planned loss has met a commit of this user, maybe long after it was planned. */
+  onLost: ((user: StoreUser) => void) | undefined;
 
   /** Each revision, before anybody hears of it. */
   set onRevision(listener: (revision: WatchRevision) => void) {
@@ -242,8 +244,10 @@ export class SimulatedMetadataStore {
 
   #commit(user: StoreUser, transaction: Transaction): Promise<CommitResult> {
     const fate = user.alive ? this.#lossesPlanned.shift() : undefined;
-    if (fate !== undefined)
+    if (fate !== undefined) {
       this.#coverage.count(fate === 'done' ? 'metadata: reply of a done commit lost' : 'metadata: commit lost');
+      this.onLost?.(user);
+    }
     const serve = (): CommitResult => {
       const result = this.#keys.commit(transaction, (id) => this.#leases.has(id));
       if (result.succeeded) this.onCommitted?.(user, transaction);

@@ -78,6 +78,8 @@ export class Stage {
     this.topics = topics ?? someTopics(this.random.stream('topics'));
     const [first = 'b1:9095', ...rest] = this.brokers.map(({ name }) => brokerAddress(name));
     this.bootstrap = [first, ...rest];
+    // Whoever waits for an answer that is lost does nothing else for seconds.
+    world.metadata.onLost = ({ machine }) => this.member(machine)?.shaken();
     this.durability = new DurabilityRules(this);
     // They listen by themselves.
     for (const rules of [new MetadataRules(this), new DeathRules(this), new ReplicationRules(this)]) rules.begin();
