@@ -34,7 +34,7 @@ export const groupLimits = {
   /** Coordinator: bytes of records in one write of a journal, where one record is not larger: well below max.message.bytes, and a few ms of a disk. */
   journalBatch: 512 * 1024,
   /** Coordinator: more writes of journals than this in so many ms wait for the end of that time, and go out together: a message costs more than a record. */
-  journalBeatWrites: 3,
+  journalBeatWrites: 4,
   journalBeatMs: 4,
   /** A larger batch of a journal is compressed: assignments repeat topic ids. */
   journalCompressed: 16 * 1024,

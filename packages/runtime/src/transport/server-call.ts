@@ -27,6 +27,9 @@ export interface Incoming {
   readonly evicted: () => void;
 }
 
+/** For whoever still waits on one that ended well. One for all: an error takes note of where it was made, and each call would pay for that. */
+const callOver = new TributaryError('NETWORK_EXCEPTION', 'The call is over.');
+
 /** One call from the server's side. It is over when `finish` has been called or the client is gone. */
 export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
   readonly peer: string;
@@ -221,7 +224,7 @@ export class ServerCall<Out, In> implements Stream<Out, In>, CallContext {
       // What the client still sends is dropped.
       http2.resume();
     }
-    this.#finish(error ?? new TributaryError('NETWORK_EXCEPTION', 'The call is over.'));
+    this.#finish(error ?? callOver);
   }
 
   #respond(): void {

@@ -5,7 +5,7 @@
  */
 import { limits, type Offset, offset } from '@tributary/model';
 import { type ImageSource, LinkedAbort, type MetadataKeys } from '@tributary/metadata';
-import type { Clock, MetadataStore } from '@tributary/ports';
+import type { CallContext, Clock, MetadataStore } from '@tributary/ports';
 import type { GroupPartition } from '../group/change.ts';
 import type { Leaders } from '../journal/leaders.ts';
 import { measure, type Question } from './measure.ts';
@@ -58,7 +58,7 @@ export class LogEnds {
   }
 
   /** @returns in the order of what is asked; undefined: nobody knows. */
-  async covering(asked: readonly Asked[], signal: AbortSignal): Promise<readonly (Offset | undefined)[]> {
+  async covering(asked: readonly Asked[], call: Pick<CallContext, 'signal'>): Promise<readonly (Offset | undefined)[]> {
     const { images } = this.#ports;
     const before = images.current;
     const isBeyond = ({ place, offset: wanted }: Asked): boolean => {
@@ -67,8 +67,8 @@ export class LogEnds {
     };
     const beyond = asked.filter(isBeyond);
     if (beyond.length > 0) await Promise.all(beyond.map(({ place }) => this.#ask(place)));
-    const isSure = !beyond.some(isBeyond) || (await this.#hasHeardAll(signal));
-    signal.throwIfAborted();
+    const isSure = !beyond.some(isBeyond) || (await this.#hasHeardAll(call.signal));
+    if (beyond.length > 0) call.signal.throwIfAborted();
     const image = images.current;
     return asked.map(({ place, offset: wanted }) => {
       const { topicId, partition } = place;

@@ -61,7 +61,7 @@ export async function listGroups(
   request: ListGroupsRequest,
   { signal }: CallContext,
 ): Promise<ListGroupsResponse> {
-  await reception.admit(request.context, signal);
+  await reception.admit(request.context, { signal });
   const lists = await Promise.all(
     [...reception.shards].map(async (shard) => {
       try {
@@ -103,7 +103,7 @@ export async function describeGroups(
 ): Promise<DescribeGroupsResponse> {
   const { reception, lag } = describing;
   refuseMany(request.groupIds);
-  await reception.admit(request.context, signal);
+  await reception.admit(request.context, { signal });
   const found = await Promise.all(
     request.groupIds.map(async (groupId): Promise<Subject | GroupDescription> => {
       try {
@@ -223,7 +223,7 @@ export async function deleteGroups(
   { signal }: CallContext,
 ): Promise<DeleteGroupsResponse> {
   refuseMany(request.groupIds);
-  await reception.admit(request.context, signal);
+  await reception.admit(request.context, { signal });
   const groups = await Promise.all(
     request.groupIds.map(async (groupId): Promise<GroupDeletion> => {
       try {

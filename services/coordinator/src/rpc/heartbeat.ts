@@ -12,7 +12,7 @@ export async function heartbeat(
 ): Promise<HeartbeatResponse> {
   if (request === undefined) throw new TributaryError('INVALID_REQUEST', 'The request has no member.');
   const { groupId, memberId, memberEpoch, context, sequence } = request;
-  const shard = await reception.shardOf(groupId, context, signal);
+  const shard = await reception.shardOf(groupId, context, { signal });
   const asked = memberRequest(request, reception.asker(context, peer));
   const sinceMs = sincePollMs(request);
   if (memberEpoch === 0) reception.facts.joins++;

@@ -78,7 +78,7 @@ class MemberStream implements Disposable {
   async #take({ groupId, memberId, context }: MemberRequest, signal: AbortSignal, end: () => void): Promise<Seat> {
     const before = this.#seat;
     if (before?.groupId === groupId && before.memberId === memberId) return before;
-    const shard = await this.#reception.shardOf(groupId, context, signal);
+    const shard = await this.#reception.shardOf(groupId, context, { signal });
     before?.[Symbol.dispose]();
     const listening = shard.listen(groupId, memberId, ({ answer }) => this.#push(seat, answer));
     const ended = (): void => this.#shardOver(seat, end);

@@ -24,10 +24,10 @@ export async function commitOffsets(
   reception: Reception,
   ends: LogEnds,
   request: CommitOffsetsRequest,
-  { signal }: CallContext,
+  call: CallContext,
 ): Promise<CommitOffsetsResponse> {
   const { groupId, memberId, memberEpoch, sequence, validateOnly } = request;
-  const shard = await reception.shardOf(groupId, request.context, signal);
+  const shard = await reception.shardOf(groupId, request.context, call);
   const asked = request.offsets.map(
     (each): Omit<OffsetToCommit, 'logEnd'> => ({
       place: { topicId: topicId(each.topicId), partition: partitionIndex(each.partition) },
@@ -38,9 +38,9 @@ export async function commitOffsets(
   );
   await reception.untilKnown(
     asked.map(({ place }) => place.topicId),
-    signal,
+    call,
   );
-  const known = await ends.covering(asked, signal);
+  const known = await ends.covering(asked, call);
   const offsets = asked.map((each, index): OffsetToCommit => ({ ...each, logEnd: known[index] }));
   const commit = { groupId, memberId, memberEpoch, sequence, validateOnly, offsets };
   const reply = await shard.ask((groups, at) => groups.commit(commit, at));
@@ -54,10 +54,10 @@ export async function commitOffsets(
 export async function fetchOffsets(
   reception: Reception,
   request: FetchOffsetsRequest,
-  { signal }: CallContext,
+  call: CallContext,
 ): Promise<FetchOffsetsResponse> {
   const { groupId, memberId, memberEpoch } = request;
-  const shard = await reception.shardOf(groupId, request.context, signal);
+  const shard = await reception.shardOf(groupId, request.context, call);
   const asked = { groupId, memberId, memberEpoch, partitions: request.partitions.map(fromWirePartition) };
   const reply = await shard.read((groups) => groups.fetchOffsets(asked), true);
   return { throttleMs: 0, offsets: whole(reply).map(committed) };
@@ -77,9 +77,9 @@ function committed({ place, commit }: FetchedOffset) {
 export async function deleteOffsets(
   reception: Reception,
   request: DeleteOffsetsRequest,
-  { signal }: CallContext,
+  call: CallContext,
 ): Promise<DeleteOffsetsResponse> {
-  const shard = await reception.shardOf(request.groupId, request.context, signal);
+  const shard = await reception.shardOf(request.groupId, request.context, call);
   const places = request.partitions.map(fromWirePartition);
   const reply = await shard.ask((groups) => groups.deleteOffsets(request.groupId, places));
   return { throttleMs: 0, results: whole(reply).map(resultOf) };

@@ -1,7 +1,7 @@
 /** Whom a request is for: the group's shard, if it is here. */
 import { limits, type NodeId, type TopicId, TributaryError } from '@tributary/model';
 import { type ClusterImage, groupPartitionOf, type ImageSource, LinkedAbort, offsetsTopic } from '@tributary/metadata';
-import type { Clock } from '@tributary/ports';
+import type { CallContext, Clock } from '@tributary/ports';
 import type { RequestContext } from '@tributary/wire';
 import type { CoordinatorFacts } from '../facts.ts';
 import type { TopicView } from '../group/topic-view.ts';
@@ -17,6 +17,9 @@ export interface ReceptionParts {
   readonly topics: TopicView;
   readonly facts: CoordinatorFacts;
 }
+
+/** Who asks. Its signal is made when it is first looked at: what need not wait does not look. */
+export type Caller = Pick<CallContext, 'signal'>;
 
 export class Reception {
   readonly #parts: ReceptionParts;
@@ -48,8 +51,8 @@ export class Reception {
    * The shard of a group, whatever its phase.
    * @throws TributaryError NOT_COORDINATOR; INVALID_GROUP_ID; INCONSISTENT_CLUSTER_ID (F2); REQUEST_TIMED_OUT (M4).
    */
-  async shardOf(groupId: string, context: RequestContext | undefined, signal: AbortSignal): Promise<Shard> {
-    await this.admit(context, signal);
+  async shardOf(groupId: string, context: RequestContext | undefined, call: Caller): Promise<Shard> {
+    await this.admit(context, call);
     return this.shardNow(groupId);
   }
 
@@ -68,11 +71,11 @@ export class Reception {
   }
 
   /** A topic that was just created may be known to whoever asks before it is known here: waited for, a little. */
-  async untilKnown(topics: readonly TopicId[], signal: AbortSignal): Promise<void> {
+  async untilKnown(topics: readonly TopicId[], call: Caller): Promise<void> {
     const { images, clock } = this.#parts;
     const areKnown = (image: ClusterImage): boolean => topics.every((id) => image.topic(id) !== undefined);
     if (areKnown(images.current)) return;
-    using waiting = new LinkedAbort(signal);
+    using waiting = new LinkedAbort(call.signal);
     const either = [images.until(areKnown, waiting.signal), clock.sleep(limits.newTopicWaitMs, waiting.signal)];
     for (const each of either) each.catch(() => undefined);
     await Promise.race(either);
@@ -80,7 +83,7 @@ export class Reception {
   }
 
   /** @throws TributaryError INCONSISTENT_CLUSTER_ID; REQUEST_TIMED_OUT. */
-  async admit(context: RequestContext | undefined, signal: AbortSignal): Promise<void> {
+  async admit(context: RequestContext | undefined, call: Caller): Promise<void> {
     if (context === undefined) return;
     const { images, clock } = this.#parts;
     const known = images.current.cluster?.clusterId ?? '';
@@ -91,7 +94,7 @@ export class Reception {
       );
     const { minRevision } = context;
     if (images.current.revision >= minRevision) return;
-    using waiting = new LinkedAbort(signal);
+    using waiting = new LinkedAbort(call.signal);
     const late = clock.sleep(limits.minRevisionWaitMs, waiting.signal);
     const either = [images.reached(minRevision, waiting.signal), late];
     for (const each of either) each.catch(() => undefined);

@@ -35,6 +35,13 @@ describe('the beat of journals', () => {
     }
   });
 
+  test('lets one who writes alone, one after the other, wait at most once in a beat', async () => {
+    const { beat, pass } = scene();
+    for (let write = 0; write <= limits.journalBeatWrites; write++) void beat.turn();
+    await pass(limits.journalBeatMs);
+    for (let write = 1; write < limits.journalBeatWrites; write++) assert.equal(beat.turn(), undefined);
+  });
+
   test('lets what is more in a beat wait for its end, all together, by one timer', async () => {
     const { beat, pass, sleepers } = scene();
     for (let write = 0; write < limits.journalBeatWrites; write++) assert.equal(beat.turn(), undefined);
@@ -49,7 +56,7 @@ describe('the beat of journals', () => {
 
   test('counts those who waited into the beat that begins with them, and then is free again', async () => {
     const { beat, pass } = scene();
-    for (let write = 0; write <= limits.journalBeatWrites; write++) void beat.turn();
+    for (let write = 0; write < 2 * limits.journalBeatWrites; write++) void beat.turn();
     await pass(limits.journalBeatMs);
     assert.ok(beat.turn() instanceof Promise, 'the next beat has had its writes');
     await pass(limits.journalBeatMs);
