@@ -213,6 +213,7 @@ describe('groups from the shell', { timeout: 150_000 }, () => {
     const bad: readonly (readonly [string, RegExp])[] = [
       ['consume', /Of which topic\?/],
       ['consume orders --pattern a.*', /--pattern needs --group/],
+      ['consume orders --group=', /--group is empty/],
       ['consume orders --group g --partition 0', /--partition and --group exclude each other/],
       ['group reset-offsets g --all-topics', /From where\?/],
       ['group reset-offsets g --to-latest', /Of which topics\?/],

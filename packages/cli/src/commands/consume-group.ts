@@ -20,6 +20,7 @@ export async function consumeInGroup(
   printer: RecordPrinter,
 ): Promise<void> {
   const { groupInstanceId, pattern, fromBeginning, partition, offset } = options;
+  if (groupId === '') throw new UsageError('--group is empty: give the group a name. See: tributary consume --help');
   if (partition !== undefined || offset !== undefined)
     throw new UsageError(
       `--${partition === undefined ? 'offset' : 'partition'} and --group exclude each other: the group shares the partitions out, and goes on from what it has committed. See: tributary consume --help`,

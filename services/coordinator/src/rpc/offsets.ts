@@ -1,6 +1,6 @@
 /**
  * - CommitOffsets: answered once durable. Errors per offset; NOT_COORDINATOR and COORDINATOR_LOAD_IN_PROGRESS refuse the call.
- * - FetchOffsets: UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH where it names a member that is none any more.
+ * - FetchOffsets: UNKNOWN_MEMBER_ID where it names a member that is none any more.
  * - DeleteOffsets: errors per offset.
  */
 import { leaderEpoch, offset, partitionIndex, topicId, TributaryError } from '@tributary/model';
