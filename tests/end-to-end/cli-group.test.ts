@@ -88,6 +88,15 @@ describe('groups from the shell', { timeout: 150_000 }, () => {
     assert.equal(rest.length, 17);
   });
 
+  test('--exit-at-end ends for a member for whom no partition is left, too', async () => {
+    await text('topic', 'create', 'narrow', '--partitions', '1');
+    const holder = member('narrow', '--group', 'crowded', '--from-beginning');
+    await until(async () => (await shown('crowded').catch(() => undefined))?.state === 'stable', 'one has it');
+    assert.deepEqual(await read('narrow', '--group', 'crowded'), []);
+    holder.child.kill('SIGTERM');
+    assert.equal((await holder.ended).code, 130);
+  });
+
   test('two members share; their offsets cannot be reset nor the group deleted, which names them; SIGTERM leaves at once', async () => {
     const members = [member('orders', '--group', 'shared'), member('orders', '--group', 'shared')];
     await until(async () => {

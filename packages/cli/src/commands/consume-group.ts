@@ -39,7 +39,10 @@ export async function consumeInGroup(
       if (!signal.aborted) throw thrown;
     };
     await consumer.subscribe({ topics, pattern }, { signal }).catch(unlessInterrupted);
-    if (!signal.aborted) await run(consumer, printer, options.exitAtEnd ?? false, signal).catch(unlessInterrupted);
+    const isShared = async (): Promise<boolean> =>
+      (await cluster.admin.groups.describe(groupId, { lag: false })).phase === 'stable';
+    const isOver = options.exitAtEnd === true ? isShared : undefined;
+    if (!signal.aborted) await run(consumer, printer, isOver, signal).catch(unlessInterrupted);
     await printer.flush();
     // All that was handed out has been printed, the last records included.
     if (printer.printed > 0) await consumer.commit();
@@ -51,22 +54,33 @@ export async function consumeInGroup(
   );
 }
 
-async function run(consumer: Consumer, printer: RecordPrinter, toEnd: boolean, signal: AbortSignal): Promise<void> {
+/** @param isShared whether the group has shared its partitions out; undefined: reading does not end by itself. */
+async function run(
+  consumer: Consumer,
+  printer: RecordPrinter,
+  isShared: (() => Promise<boolean>) | undefined,
+  signal: AbortSignal,
+): Promise<void> {
   const ends = new Map<string, bigint>();
   while (!printer.done) {
-    const timeoutMs = toEnd ? endPollMs : Number.POSITIVE_INFINITY;
+    const timeoutMs = isShared === undefined ? Number.POSITIVE_INFINITY : endPollMs;
     await printer.print(await consumer.pollGrouped({ maxRecords: printer.wanted, timeoutMs, signal }));
-    if (toEnd && (await isAtEnd(consumer, ends))) return;
+    if (isShared !== undefined && (await isAtEnd(consumer, ends, isShared))) return;
   }
 }
 
-/** All that this member has been given has been read up to where it ended when it was given. */
-async function isAtEnd(consumer: Consumer, ends: Map<string, bigint>): Promise<boolean> {
+/** All that this member has been given has been read up to where it ended when it was given; nothing is for it where there are more members than partitions. */
+async function isAtEnd(
+  consumer: Consumer,
+  ends: Map<string, bigint>,
+  isShared: () => Promise<boolean>,
+): Promise<boolean> {
   const { assignment } = consumer;
+  if (assignment.length === 0) return (await isShared()) && consumer.assignment.length === 0;
   const unknown = assignment.filter((each) => !ends.has(placeOf(each)));
   for (const each of await consumer.endOffsets(unknown)) ends.set(placeOf(each), each.offset);
   for (const each of assignment) if ((await consumer.position(each)) < (ends.get(placeOf(each)) ?? 0n)) return false;
-  return assignment.length > 0;
+  return true;
 }
 
 /** A mistyped name must not look like a quiet topic. */
