@@ -155,6 +155,74 @@ describe('consumer groups', () => {
     await until([one, two], () => sizes() === '1,3');
   });
 
+  test('an assignor that leaves a partition out, gives one twice or throws changes nothing: the group says why, and goes on', async () => {
+    await filled('wrong', 4, 4);
+    type Given = readonly (readonly number[])[];
+    let given: Given | 'throws' = [[0, 1, 2, 3]];
+    const assign = (members: readonly { readonly memberId: string }[]) => {
+      if (given === 'throws') throw new Error('it has had enough');
+      const shares: Given = given;
+      return new Map(
+        members.map(({ memberId }, index) => [
+          memberId,
+          (shares[index] ?? []).map((partition) => ({ topic: 'wrong', partition })),
+        ]),
+      );
+    };
+    const assignor = { name: 'wrong', assign };
+    await using one = member('g-wrong', { assignor });
+    await one.subscribe({ topics: ['wrong'] });
+    await until([one], () => one.assignment.length === 4);
+    const mistakes: readonly (readonly [Given | 'throws', RegExp])[] = [
+      [[[0], [1, 2]], /1 of 4 partitions have no owner/],
+      [
+        [
+          [0, 1],
+          [1, 2, 3],
+        ],
+        /wrong-1 is given twice/,
+      ],
+      ['throws', /it has had enough/],
+    ];
+    for (const [mistake, why] of mistakes) {
+      given = mistake;
+      await using two = member('g-wrong', { assignor });
+      await two.subscribe({ topics: ['wrong'] });
+      const saysWhy = async () => why.test((await cluster.admin.groups.describe('g-wrong')).assignorError ?? '');
+      for (let turn = 0; !(await saysWhy()); turn++) {
+        assert.ok(turn < 100, `never said: ${(await cluster.admin.groups.describe('g-wrong')).assignorError}`);
+        await until([one, two], () => true);
+        for (const each of [one, two]) await each.poll({ timeoutMs: 20 });
+      }
+      assert.deepEqual([one.assignment.length, two.assignment.length], [4, 0]);
+    }
+    given = [[0, 1, 2, 3]];
+    await produce('wrong', 4, 4, 4);
+    await until([one], (seen) => seen.includes(7));
+  });
+
+  test('a callback that takes longer than maxPollIntervalMs is not waited for: poll says so, once, and the group goes on', async () => {
+    await filled('slow', 2, 2);
+    await using slow = member('g-slow', { maxPollIntervalMs: 300 });
+    const { promise: never } = Promise.withResolvers<void>();
+    await slow.subscribe({ topics: ['slow'], onAssigned: () => never });
+    const said: string[] = [];
+    const seen: number[] = [];
+    for (let turn = 0; turn < 100 && seen.length < 2; turn++) {
+      try {
+        seen.push(...(await slow.poll({ timeoutMs: 50 })).map(({ value }) => Number(value)));
+      } catch (thrown) {
+        said.push(TributaryError.from(thrown).message);
+      }
+    }
+    assert.deepEqual(
+      seen.toSorted((a, b) => a - b),
+      [0, 1],
+    );
+    assert.equal(said.length, 1);
+    assert.match(said[0] ?? '', /onAssigned takes longer than maxPollIntervalMs, 300 ms/);
+  });
+
   test('a topic that is made anew is read from its beginning: its offsets are not those of the old one', async () => {
     await filled('anew', 1, 50);
     await using one = member('g-anew');
