@@ -1,11 +1,10 @@
 /** One fault on a group at work: it strikes while a commit is on its way, sees what goes on, heals, and sees every partition owned and read again. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { aimAtGroup, type AimedAtGroup, type GroupFault } from './faults.ts';
+import { aimAtGroup, aimMs, type AimedAtGroup, type GroupFault } from './faults.ts';
 import { nowMs } from './line.ts';
 import type { GroupRun } from './run.ts';
 import type { Commit } from './seat.ts';
 
-const aimMs = 5_000;
 /** What takes so long has been held up: commits take some 5 ms. */
 const heldUpMs = 30;
 /** How long a healed cluster may take until every partition has one owner and is read and committed again. */

@@ -5,6 +5,9 @@ import type { PartProcess } from '../../end-to-end/cluster-processes.ts';
 import type { GroupRun } from './run.ts';
 import type { Seat } from './seat.ts';
 
+/** How long a strike waits for something that it can hit, ms. */
+export const aimMs = 5_000;
+
 export const groupFaultNames = [
   'kill-owner',
   'stop-owner',
@@ -104,9 +107,9 @@ function aimKillAll({ cluster: { processes } }: GroupRun): AimedAtGroup {
   };
 }
 
-/** Members still reach it, and it says to them what it may (G2). */
-function aimCutOwner({ cluster }: GroupRun, owner: PartProcess, fromAll: boolean): AimedAtGroup {
-  const { network, processes } = cluster;
+/** Members still reach it, and it says to them what it may (G2). It stands still until a commit is on its way to it: else that would be a matter of milliseconds. */
+function aimCutOwner(run: GroupRun, owner: PartProcess, fromAll: boolean): AimedAtGroup {
+  const { network, processes } = run.cluster;
   const brokers = processes.brokers.map(({ name }) => name);
   const rest = [...processes.controllers, ...processes.coordinators].map(({ name }) => name);
   const others = fromAll ? [...brokers, ...rest.filter((name) => name !== owner.name), 'etcd'] : brokers;
@@ -114,7 +117,15 @@ function aimCutOwner({ cluster }: GroupRun, owner: PartProcess, fromAll: boolean
     what: `${owner.name} (owner of the group) cut off from ${fromAll ? 'the cluster' : 'the brokers'}, not from members`,
     // Who can be heard by the controller keeps what it owns.
     ...{ seat: undefined, hits: 'commits', goesOn: fromAll },
-    strike: () => Promise.resolve(network.cut(owner.name, ...others)),
+    strike: async () => {
+      owner.pause();
+      try {
+        if (!(await run.commitAsked(aimMs))) throw new Error(`no commit was on its way to ${owner.name}`);
+        network.cut(owner.name, ...others);
+      } finally {
+        owner.resume();
+      }
+    },
     heal: () => Promise.resolve(network.heal()),
   };
 }

@@ -2,7 +2,7 @@
  * `tributary consume --group`: a member of the group like any other. Ctrl-C and SIGTERM bring it to an end: what has been printed is committed, and the
  * group is left, so that the others have its partitions at once.
  */
-import type { Consumer, Tributary } from '@tributary/client';
+import { type Consumer, type Tributary, TributaryError } from '@tributary/client';
 import { open } from '../cluster.ts';
 import { InterruptedError, say, UsageError } from '../failure.ts';
 import { counted } from '../figures.ts';
@@ -39,10 +39,16 @@ export async function consumeInGroup(
       if (!signal.aborted) throw thrown;
     };
     await consumer.subscribe({ topics, pattern }, { signal }).catch(unlessInterrupted);
-    const isShared = async (): Promise<boolean> =>
-      (await cluster.admin.groups.describe(groupId, { lag: false })).phase === 'stable';
-    const isOver = options.exitAtEnd === true ? isShared : undefined;
-    if (!signal.aborted) await run(consumer, printer, isOver, signal).catch(unlessInterrupted);
+    const hasNothing = async (): Promise<boolean> => {
+      const group = await cluster.admin.groups.describe(groupId, { lag: false }).catch((thrown: unknown) => {
+        // Its coordinator changes: asked again.
+        if (!TributaryError.from(thrown).retriable) throw thrown;
+      });
+      const me = group?.members.find(({ memberId }) => memberId === consumer.groupMetadata?.memberId);
+      return group?.phase === 'stable' && me?.assigned.length === 0 && me.target.length === 0;
+    };
+    const isLeftOut = options.exitAtEnd === true ? hasNothing : undefined;
+    if (!signal.aborted) await run(consumer, printer, isLeftOut, signal).catch(unlessInterrupted);
     await printer.flush();
     // All that was handed out has been printed, the last records included.
     if (printer.printed > 0) await consumer.commit();
@@ -54,29 +60,29 @@ export async function consumeInGroup(
   );
 }
 
-/** @param isShared whether the group has shared its partitions out; undefined: reading does not end by itself. */
+/** @param isLeftOut whether the group has shared its partitions out and none is for this member; undefined: reading does not end by itself. */
 async function run(
   consumer: Consumer,
   printer: RecordPrinter,
-  isShared: (() => Promise<boolean>) | undefined,
+  isLeftOut: (() => Promise<boolean>) | undefined,
   signal: AbortSignal,
 ): Promise<void> {
   const ends = new Map<string, bigint>();
   while (!printer.done) {
-    const timeoutMs = isShared === undefined ? Number.POSITIVE_INFINITY : endPollMs;
+    const timeoutMs = isLeftOut === undefined ? Number.POSITIVE_INFINITY : endPollMs;
     await printer.print(await consumer.pollGrouped({ maxRecords: printer.wanted, timeoutMs, signal }));
-    if (isShared !== undefined && (await isAtEnd(consumer, ends, isShared))) return;
+    if (isLeftOut !== undefined && (await isAtEnd(consumer, ends, isLeftOut))) return;
   }
 }
 
-/** All that this member has been given has been read up to where it ended when it was given; nothing is for it where there are more members than partitions. */
+/** All that this member has been given has been read up to where it ended when it was given; or it is given nothing, as there are more members than partitions. */
 async function isAtEnd(
   consumer: Consumer,
   ends: Map<string, bigint>,
-  isShared: () => Promise<boolean>,
+  isLeftOut: () => Promise<boolean>,
 ): Promise<boolean> {
   const { assignment } = consumer;
-  if (assignment.length === 0) return (await isShared()) && consumer.assignment.length === 0;
+  if (assignment.length === 0) return await isLeftOut();
   const unknown = assignment.filter((each) => !ends.has(placeOf(each)));
   for (const each of await consumer.endOffsets(unknown)) ends.set(placeOf(each), each.offset);
   for (const each of assignment) if ((await consumer.position(each)) < (ends.get(placeOf(each)) ?? 0n)) return false;
